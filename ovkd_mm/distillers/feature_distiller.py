@@ -1,0 +1,186 @@
+"""The model that a distillation config names."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..positions import Place, Tap, Trace, auto_pairs, reading, trace
+from ..registry import MODELS, TASK_UTILS
+from ..rng import preserve_rng_state
+from .feature_pair import FeaturePair
+from .stock_keys import from_stock, rename_keys, to_stock
+from .teacher import Teacher
+
+__all__ = ['FeatureDistiller']
+
+PARTS = ('position', 'teacher_transform', 'student_transform', 'loss')
+
+
+@MODELS.register_module()
+class FeatureDistiller(BaseModel):
+    """A student that learns a teacher's features beside its own task.
+
+    ``mode='loss'`` adds the pairs' losses to the student's; every other mode is the student. Its checkpoint is a stock
+    student checkpoint with the training-only parts under ``distiller.``; the teacher is in no checkpoint, optimizer,
+    DDP bucket or EMA copy, but follows the model to its device and dtype.
+
+    Args:
+        student: Model config of any toolkit; left as it is.
+        teacher: ``model`` (a config path, ``package::config`` or a dict), ``checkpoint``, and the other arguments of
+            :class:`Teacher`.
+        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``.
+        pairs: ``'auto'`` (the last place of each spatial size that both have), or a list of dicts with ``student`` and
+            ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``weight``, ``resize`` and,
+            to override the method for this pair, any of its parts.
+        input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
+        data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
+
+    Raises:
+        ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        teacher: dict,
+        method: dict,
+        input_shape: Sequence[int],
+        pairs: str | Sequence[dict] = 'auto',
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__()
+        # The student has its own; found through __getattr__ like everything else of the student.
+        del self.data_preprocessor
+        student = copy.deepcopy(student)
+        if data_preprocessor is not None:
+            student.setdefault('data_preprocessor', data_preprocessor)
+        self.student = MODELS.build(student)
+        student_trace = trace(self.student, input_shape)
+        # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
+        self.__dict__['teacher'] = Teacher(
+            **teacher, student_preprocessor=self.student.data_preprocessor, input_shape=input_shape
+        )
+        if isinstance(pairs, str):
+            if pairs != 'auto':
+                raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
+            pairs = auto_pairs(student_trace, self.teacher.trace)
+        with preserve_rng_state():
+            self.pairs = nn.ModuleList(
+                self._build_pair(index, {**method, **pair}, student_trace) for index, pair in enumerate(pairs)
+            )
+        self._taps = [Tap(pair.student_place) for pair in self.pairs]
+        self.teacher.attach([pair.teacher_place for pair in self.pairs])
+        for pair in self.pairs:
+            print_log(f'distilling {pair.extra_repr()}, {pair.teacher_transform}', logger='current')
+        self._register_state_dict_hook(_name_keys_as_the_student_does)
+
+    def _build_pair(self, index: int, cfg: dict, student_trace: Trace) -> FeaturePair:
+        missing = [key for key in ('student', 'teacher', *PARTS) if key not in cfg]
+        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'resize'})
+        if missing or unknown:
+            raise ValueError(
+                f'pairs[{index}] (with the method) lacks {missing} and has unknown {unknown}; '
+                f'a pair has student, teacher, weight, resize and may override {", ".join(PARTS)}'
+            )
+        student_place = _resolve(cfg['student'], cfg['position'], student_trace, f'pairs[{index}].student')
+        teacher_place = _resolve(cfg['teacher'], cfg['position'], self.teacher.trace, f'pairs[{index}].teacher')
+        norm = teacher_place.norm and self.teacher.model.get_submodule(teacher_place.norm)
+        return FeaturePair(
+            student_place,
+            teacher_place,
+            student_transform=MODELS.build(
+                cfg['student_transform'],
+                default_args=dict(in_channels=student_place.channels, out_channels=teacher_place.channels),
+            ),
+            teacher_transform=MODELS.build(
+                cfg['teacher_transform'], default_args=dict(channels=teacher_place.channels, norm=norm)
+            ),
+            loss=MODELS.build(cfg['loss']),
+            weight=cfg.get('weight', 1.0),
+            resize=cfg.get('resize', False),
+        )
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
+        """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
+
+        Args:
+            inputs: Preprocessed batch, shape ``(N, 3, H, W)``.
+            data_samples: The toolkit's data samples.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            What the student returns.
+
+        Raises:
+            ValueError: If a teacher feature is not finite or a pair's features do not fit.
+        """
+        if mode != 'loss':
+            return self.student(inputs, data_samples, mode=mode)
+        with reading(self.student, self._taps):
+            losses = dict(self.student(inputs, data_samples, mode='loss'))
+            student_features = [tap.take() for tap in self._taps]
+        teacher_features = self.teacher(inputs)
+        distillation = {
+            f'loss_distill_{index}': pair(student, teacher)
+            for index, (pair, student, teacher) in enumerate(
+                zip(self.pairs, student_features, teacher_features, strict=True)
+            )
+        }
+        if not torch.isfinite(sum(distillation.values()).detach()):
+            self._check_finite(teacher_features)
+        return losses | distillation
+
+    def _check_finite(self, teacher_features: list[Tensor]) -> None:
+        """Tell a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
+        for pair, feature in zip(self.pairs, teacher_features, strict=True):
+            if not torch.isfinite(feature).all():
+                raise ValueError(
+                    f'the teacher feature at {pair.teacher_place} is NaN or infinite; check teacher.checkpoint, the '
+                    "teacher's input normalisation and, under fp16, whether bf16 or a norm_mode='running' teacher helps"
+                )
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the student does."""
+        return self.student.parse_losses(losses)
+
+    def val_step(self, data: dict | tuple | list) -> list:
+        """As the student does."""
+        return self.student.val_step(data)
+
+    def test_step(self, data: dict | tuple | list) -> list:
+        """As the student does."""
+        return self.student.test_step(data)
+
+    def __getattr__(self, name: str):
+        """Whatever else a hook or a tool looks for (``bbox_head``, ``data_preprocessor``) is the student's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('student'), name)
+
+    def _apply(self, fn, *args, **kwargs) -> 'FeatureDistiller':
+        """What moves the model (``to``, ``cuda``, ``half``) moves the teacher."""
+        super()._apply(fn, *args, **kwargs)
+        self.teacher._apply(fn, *args, **kwargs)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        rename_keys(state_dict, prefix, from_stock)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place:
+    """A place from its path, by the method's position or, written as a dict, by its own."""
+    cfg = {**position, 'path': place} if isinstance(place, str) else place
+    try:
+        return TASK_UTILS.build(cfg).resolve(traced)
+    except ValueError as exc:
+        raise ValueError(f'{key}: {exc}') from exc
+
+
+def _name_keys_as_the_student_does(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
+    rename_keys(state_dict, prefix, to_stock)

@@ -1,0 +1,31 @@
+"""Noticing another model's checkpoint before it is trained or tested."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+from ..state_dict import load_strictly
+
+__all__ = ['CheckpointFitHook']
+
+
+@HOOKS.register_module()
+class CheckpointFitHook(Hook):
+    """Makes a checkpoint that does not fit the model an error; upstream only warns and goes on.
+
+    The training-only parts of a distillation checkpoint are left aside where the model is the plain student.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the checkpoint with the model.
+
+        Raises:
+            ValueError: If keys are missing, unexpected or of another shape.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state = checkpoint.get('state_dict', checkpoint)
+        own = model.state_dict()
+        for key in [key for key in state if key.startswith('distiller.') and key not in own]:
+            del state[key]
+        load_strictly(model, state, 'the checkpoint')

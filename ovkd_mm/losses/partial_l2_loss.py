@@ -1,0 +1,34 @@
+"""The paper's distance."""
+
+from torch import Tensor, nn
+
+from ..functional import partial_l2
+from ..registry import MODELS
+
+__all__ = ['PartialL2Loss']
+
+
+@MODELS.register_module()
+class PartialL2Loss(nn.Module):
+    """Partial L2 distance, summed over channels and positions and averaged over the batch (section 3.3).
+
+    Args:
+        loss_weight: Weight of the loss. Since it is a sum over C, H and W it belongs to one input size; the paper's
+            weights are 1e-3 for 32x32 inputs, 1e-4 for 224x224, 1e-5 for detection and segmentation (section 4).
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Distance of the transformed features.
+
+        Args:
+            student: Student feature in the teacher's shape ``(N, C, H, W)``.
+            teacher: Margin-ReLU'd teacher feature of the same shape.
+
+        Returns:
+            A scalar.
+        """
+        return self.loss_weight * partial_l2(student, teacher) / len(student)

@@ -1,0 +1,27 @@
+"""From a distillation config to the plain config of its student."""
+
+import copy
+
+from mmengine.config import Config
+
+__all__ = ['is_distillation', 'plain_config']
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether the config's model is a :class:`FeatureDistiller`."""
+    return config.model.type == 'ovkd_mm.FeatureDistiller'
+
+
+def plain_config(config: Config) -> Config:
+    """The config with which the student alone is built, tested and trained on; a plain config comes back as it is.
+
+    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``.
+    """
+    config = copy.deepcopy(config)
+    if is_distillation(config):
+        preprocessor = config.model.get('data_preprocessor')
+        config.model = config.model.student
+        if preprocessor is not None:
+            config.model.setdefault('data_preprocessor', preprocessor)
+        config.pop('method', None)
+    return config

@@ -1,0 +1,17 @@
+"""The plain position."""
+
+from ..registry import TASK_UTILS
+from .base import Position
+from .place import Place
+from .trace import Trace
+
+__all__ = ['ModuleOutput']
+
+
+@TASK_UTILS.register_module()
+class ModuleOutput(Position):
+    """The output of the module's last call, as it is."""
+
+    def resolve(self, trace: Trace) -> Place:
+        """See :meth:`Position.resolve`."""
+        return trace.place(self.path, trace.last_call(self.path), 'output')

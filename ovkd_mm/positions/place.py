@@ -1,0 +1,42 @@
+"""A place: the one tensor of a forward pass that a tap reads."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ['Place']
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a feature is read.
+
+    Attributes:
+        name: The module path as the user wrote it, for messages.
+        path: Path of the module whose call is tapped.
+        call: Which call of that module within one forward, from 0 (mmdet's ResNet blocks call one ReLU three times).
+        side: Whether the call's first input or its output is read.
+        shape: ``(C, H, W)`` at the traced input size.
+        norm: Path of the batch norm that feeds the place, if there is one.
+        overwritten: Whether a later operation writes into the tensor (an in-place ReLU, ``out += identity``).
+    """
+
+    name: str
+    path: str
+    call: int
+    side: Literal['input', 'output']
+    shape: tuple[int, ...]
+    norm: str | None
+    overwritten: bool
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[0]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size ``(H, W)``."""
+        return self.shape[1:]
+
+    def __str__(self) -> str:
+        return f'{self.name} {"x".join(map(str, self.shape))} ({self.side} of {self.path}, call {self.call})'

@@ -1,0 +1,25 @@
+"""The paper's position."""
+
+from ..registry import TASK_UTILS
+from .base import Position
+from .place import Place
+from .trace import Trace
+
+__all__ = ['PreReLU']
+
+
+@TASK_UTILS.register_module()
+class PreReLU(Position):
+    """The feature of a group of layers before its activation (paper, section 3.2 and figure 3).
+
+    If the group ends in an activation, the input of that activation call. Else (pre-activation networks, linear
+    bottlenecks) the input of the next activation of the same spatial size that the group feeds. Else the output of the
+    batch norm that reads the group (PyramidNet's strided block). Else the group's own output.
+    """
+
+    def resolve(self, trace: Trace) -> Place:
+        """See :meth:`Position.resolve`."""
+        group = trace.last_call(self.path)
+        if activation := trace.activation_after(group):
+            return trace.place(self.path, activation, 'input')
+        return trace.place(self.path, trace.norm_reading(group) or group, 'output')

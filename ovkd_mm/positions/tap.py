@@ -1,0 +1,84 @@
+"""Reading a tensor in the middle of a forward without touching the model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from .place import Place
+
+__all__ = ['Tap', 'reading']
+
+
+class Tap:
+    """Reads one place. It listens only between :meth:`arm` and :meth:`disarm`, so a replay in backward is not read.
+
+    Where a later operation writes into the tensor, the model goes on with a clone and the tap keeps the original.
+
+    Args:
+        place: What to read.
+        then: Called right after it was read.
+    """
+
+    def __init__(self, place: Place, then: Callable[[], None] | None = None) -> None:
+        self.place = place
+        self._then = then
+        self.feature: Tensor | None = None
+        self._module: nn.Module | None = None
+        self._handle = None
+        self._armed = False
+        self._calls = 0
+
+    def arm(self, model: nn.Module) -> None:
+        """Listen to the next forward of ``model``."""
+        module = model.get_submodule(self.place.path)
+        # Conversions such as SyncBN -> BN replace modules after the model was built; the hook moves along.
+        if module is not self._module:
+            if self._handle is not None:
+                self._handle.remove()
+            register = module.register_forward_pre_hook if self.place.side == 'input' else module.register_forward_hook
+            self._module, self._handle = module, register(self._on_call)
+        self.feature, self._calls, self._armed = None, 0, True
+
+    def take(self) -> Tensor:
+        """What was read since :meth:`arm`.
+
+        Raises:
+            RuntimeError: If the forward did not come by.
+        """
+        if self.feature is None:
+            raise RuntimeError(
+                f'the forward never passed the tap at {self.place}; '
+                "it takes another path in training than with mode='tensor'"
+            )
+        return self.feature
+
+    def disarm(self) -> None:
+        """Stop listening and let go of what was read."""
+        self.feature, self._armed = None, False
+
+    def _on_call(self, module: nn.Module, args: tuple, output: Tensor | None = None):
+        if not self._armed:
+            return None
+        self._calls += 1
+        if self._calls != self.place.call + 1:
+            return None
+        self.feature = args[0] if output is None else output
+        if self._then:
+            self._then()
+        if not self.place.overwritten:
+            return None
+        clone = self.feature.clone()
+        return (clone, *args[1:]) if output is None else clone
+
+
+@contextmanager
+def reading(model: nn.Module, taps: list[Tap]) -> Iterator[None]:
+    """Let ``taps`` listen to the forward of ``model`` that runs inside the block; ``take`` before it ends."""
+    for tap in taps:
+        tap.arm(model)
+    try:
+        yield
+    finally:
+        for tap in taps:
+            tap.disarm()

@@ -1,0 +1,270 @@
+"""One forward pass, watched, to learn where a model's activations are and what feeds them."""
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..rng import preserve_rng_state
+from .place import Place
+
+__all__ = ['Call', 'Trace', 'trace']
+
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor as it was when the trace saw it: later operations may write into it and give it another node."""
+
+    tensor: Tensor
+    node: torch.autograd.graph.Node | None
+    version: int
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether something wrote into the tensor after the trace saw it."""
+        return self.tensor._version != self.version
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one module; ``start`` and ``end`` order all calls of the forward."""
+
+    path: str
+    module: nn.Module
+    index: int
+    input: Value | None
+    start: int
+    output: Value | None = None
+    end: int | None = None
+
+
+def _value(candidates) -> Value | None:
+    """The first tensor of a call's inputs, or its output if that is one tensor."""
+    tensor = next(iter(candidates), None) if isinstance(candidates, tuple) else candidates
+    return Value(tensor, tensor.grad_fn, tensor._version) if isinstance(tensor, Tensor) else None
+
+
+class Trace:
+    """The calls of one forward in their order, and the questions that positions ask about them.
+
+    It keeps every tensor of that forward alive: use it while building, then let it go.
+
+    Args:
+        calls: Calls in order of their start.
+        names: Paths of all modules of the model, called or not.
+        error: What ended the forward early, if something did. What was called before it can be asked for all the same.
+    """
+
+    def __init__(self, calls: list[Call], names: list[str], error: Exception | None) -> None:
+        self.calls = calls
+        self.error = error
+        self._names = names
+        self._leaves = {
+            call.output.node: call
+            for call in reversed(calls)
+            if call.output and call.output.node and not any(call.module.children())
+        }
+        self._depths: dict[torch.autograd.graph.Node, int] = {}
+
+    @property
+    def activation_calls(self) -> list[Call]:
+        """Finished calls of activation modules."""
+        return [c for c in self.calls if isinstance(c.module, ACTIVATIONS) and c.input and c.output]
+
+    def last_call(self, path: str) -> Call:
+        """The last call of the module at ``path``.
+
+        Raises:
+            ValueError: If there is no such module (the message names the nearest real ones), if the forward never
+                calls it, or if it does not return one tensor.
+        """
+        calls = [call for call in self.calls if call.path == path]
+        called = [call for call in calls if call.end is not None]
+        if called and called[-1].output:
+            return called[-1]
+        if called:
+            inside = [
+                c.path for c in self.calls if c.path.startswith(f'{path}.') and c.output and c.output.tensor.dim() == 4
+            ]
+            raise ValueError(
+                f'place {path!r} does not return one tensor, but {type(called[-1].module).__name__} returns several; '
+                f'name a module inside it, such as {self._nearest(path, inside)}'
+            )
+        why = f' (the forward stopped early: {self.error!r})' if self.error else ''
+        usable = [call.path for call in self.calls if call.output and call.path]
+        if path in self._names:
+            raise ValueError(
+                f'place {path!r} exists, but the forward never calls it{why}; '
+                f'called nearby: {self._nearest(path, usable)}'
+            ) from self.error
+        raise ValueError(
+            f'place {path!r} does not exist{why}; the nearest real ones: {self._nearest(path, usable)}'
+        ) from self.error
+
+    @staticmethod
+    def _nearest(path: str, names: list[str]) -> str:
+        # Cutting the path from the right offers the children of the part that is real.
+        names = list(dict.fromkeys(names))
+        near = difflib.get_close_matches(path, names, n=5, cutoff=0.5)
+        while not near and path:
+            path = path.rpartition('.')[0]
+            near = [n for n in names if n.startswith(path) and n.count('.') <= path.count('.') + 1][:8]
+        return ', '.join(near) or 'none'
+
+    def activation_after(self, group: Call) -> Call | None:
+        """The activation that ends ``group``, or the next one of the same spatial size that its output feeds."""
+        ending = [a for a in self.activation_calls if a.output.tensor is group.output.tensor]
+        if ending:
+            return ending[-1]
+        size = group.output.tensor.shape[2:]
+        for act in self.activation_calls:
+            if act.start > group.end and act.input.tensor.shape[2:] == size and self._feeds(group.output, act.input):
+                return act
+        return None
+
+    def norm_reading(self, group: Call) -> Call | None:
+        """The batch norm that reads the output of ``group``."""
+        for call in self.calls:
+            if isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is group.output.tensor:
+                return call
+        return None
+
+    def place(self, name: str, call: Call, side: str) -> Place:
+        """The place at one side of a call."""
+        value = call.input if side == 'input' else call.output
+        return Place(
+            name=name,
+            path=call.path,
+            call=call.index,
+            side=side,
+            shape=tuple(value.tensor.shape[1:]),
+            norm=self._norm_before(value),
+            overwritten=value.overwritten,
+        )
+
+    def _feeds(self, source: Value, target: Value) -> bool:
+        return source.node is not None and any(node is source.node for node in _ancestors(target.node))
+
+    def _norm_before(self, value: Value) -> str | None:
+        """Path of the batch norm whose output reaches ``value`` through arithmetic alone.
+
+        Where several do (a sum with a shortcut), the one with the longest path behind it is the main branch.
+        """
+        norms = [
+            node
+            for node in _ancestors(value.node, stop=self._leaves)
+            if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
+        ]
+        return self._leaves[max(norms, key=self._depth)].path if norms else None
+
+    def _depth(self, node: torch.autograd.graph.Node) -> int:
+        """Longest path from ``node`` back to the input; without recursion, since networks are deep."""
+        stack = [node]
+        while stack:
+            sources = [source for source, _ in stack[-1].next_functions if source is not None]
+            waiting = [source for source in sources if source not in self._depths]
+            if waiting:
+                stack += waiting
+            else:
+                self._depths[stack.pop()] = 1 + max((self._depths[source] for source in sources), default=0)
+        return self._depths[node]
+
+
+def _ancestors(node: torch.autograd.graph.Node | None, stop=()) -> Iterator[torch.autograd.graph.Node]:
+    """``node`` and what it was computed from; the walk goes no further back than the nodes in ``stop``."""
+    seen, stack = set(), [node]
+    while stack:
+        current = stack.pop()
+        if current is None or current in seen:
+            continue
+        seen.add(current)
+        yield current
+        if current not in stop:
+            stack += [source for source, _ in current.next_functions]
+
+
+@contextmanager
+def _as_found(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without activation checkpointing, which hides the graph; everything is put back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    checkpointed = [module for module in model.modules() if getattr(module, 'with_cp', False)]
+    model.eval()
+    for module in checkpointed:
+        module.with_cp = False
+    try:
+        with preserve_rng_state():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module in checkpointed:
+            module.with_cp = True
+
+
+def trace(model: nn.Module, input_shape: tuple[int, int]) -> Trace:
+    """Run ``model`` once and record every module call.
+
+    Weights, batch-norm statistics, modes and random-number states are left as they were found.
+
+    Args:
+        model: A model with mmengine's ``forward(inputs, data_samples, mode)``, or a plain module of one input.
+        input_shape: ``(H, W)`` of the input, in pixels.
+
+    Returns:
+        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one.
+    """
+    calls: list[Call] = []
+    open_calls: list[Call] = []
+    counts: dict[str, int] = {}
+    tick = iter(range(2**62)).__next__
+
+    def enter(path):
+        def hook(module, args, kwargs):
+            inputs = tuple(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+            call = Call(path, module, counts.get(path, 0), _value(inputs), tick())
+            counts[path] = call.index + 1
+            calls.append(call)
+            open_calls.append(call)
+
+        return hook
+
+    def leave(module, args, output):
+        call = open_calls.pop()
+        call.output, call.end = (_value(output) if isinstance(output, Tensor) else None), tick()
+
+    handles, error = [], None
+    for path, module in model.named_modules():
+        handles += [
+            module.register_forward_pre_hook(enter(path), with_kwargs=True),
+            module.register_forward_hook(leave),
+        ]
+    parameter = next(model.parameters())
+    inputs = torch.zeros(1, 3, *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
+    try:
+        with _as_found(model), torch.enable_grad():
+            model(inputs)
+    except Exception as exc:
+        error = exc
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Trace(calls, [path for path, _ in model.named_modules()], error)

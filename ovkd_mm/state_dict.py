@@ -1,0 +1,38 @@
+"""Loading weights so that a misfit is an error, not a warning."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+__all__ = ['load_strictly']
+
+
+def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Load every weight of ``model`` or raise, saying how many keys of how many fit.
+
+    Modules may rename the keys of older checkpoints while loading, so the answer is taken from the loading itself.
+    A missing ``num_batches_tracked``, which old checkpoints lack, is no misfit.
+
+    Args:
+        model: Model to load into.
+        state_dict: Weights by key.
+        source: Config key and value that named the weights, for the message.
+
+    Raises:
+        ValueError: If keys are missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    reshaped = [key for key, value in state_dict.items() if key in own and own[key].shape != value.shape]
+    missing, unexpected = model.load_state_dict({**state_dict, **{key: own[key] for key in reshaped}}, strict=False)
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    misfits = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
+    if any(misfits.values()):
+        details = '; '.join(
+            f'{len(keys)} {what}: {", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""}'
+            for what, keys in misfits.items()
+            if keys
+        )
+        raise ValueError(
+            f'{source} does not fit the model {type(model).__name__}: {len(own) - len(missing) - len(reshaped)} of '
+            f"{len(own)} of the model's keys match ({details}); use the config that the checkpoint was trained with"
+        )

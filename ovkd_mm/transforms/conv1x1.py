@@ -1,0 +1,32 @@
+"""The paper's student transform, the connector."""
+
+import math
+
+from torch import Tensor, nn
+
+from ..registry import MODELS
+
+__all__ = ['Conv1x1']
+
+
+@MODELS.register_module()
+class Conv1x1(nn.Sequential):
+    """A 1x1 convolution without bias and a batch norm, from the student's channels to the teacher's (section 3.2).
+
+    As in the authors' code, the convolution starts from a normal law of variance ``2 / (k * k * out_channels)``, the
+    batch norm from 1 and 0.
+
+    Args:
+        in_channels: Channels of the student's feature.
+        out_channels: Channels of the teacher's feature.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+        nn.init.normal_(self.conv.weight, 0, math.sqrt(2 / out_channels))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``."""
+        return super().forward(feature)

@@ -1,0 +1,66 @@
+"""The paper's teacher transform."""
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..functional import batch_norm_margin, margin_relu
+from ..registry import MODELS
+
+__all__ = ['MarginReLU']
+
+
+@MODELS.register_module()
+class MarginReLU(nn.Module):
+    """Margin ReLU: keeps positive responses and replaces negative ones below the margin by the margin (section 3.1).
+
+    With a batch norm before the activation the margin is its expected negative response in closed form. Without one
+    (VGG) it is the mean of the negative responses seen in training so far, per channel and over all processes; that
+    running margin is saved and resumed with the checkpoint.
+
+    Args:
+        channels: Number of channels of the teacher's feature.
+        norm: The batch norm that feeds the teacher's place, its weights already loaded; ``None`` for running margins.
+    """
+
+    def __init__(self, channels: int, norm: _BatchNorm | None = None) -> None:
+        super().__init__()
+        self.running = norm is None
+        if norm is None:
+            margin = torch.zeros(channels)
+            self.register_buffer('negatives', torch.zeros(channels, dtype=torch.long))
+        elif norm.affine:
+            margin = batch_norm_margin(norm.weight, norm.bias)
+        else:
+            margin = batch_norm_margin(torch.ones(channels), torch.zeros(channels))
+        # A closed-form margin follows from the teacher and is not saved, so that it cannot outlive its teacher.
+        self.register_buffer('margin', margin, persistent=self.running)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Transform the teacher's feature.
+
+        Args:
+            feature: Pre-activation feature, shape ``(N, C, H, W)``.
+
+        Returns:
+            Tensor of the same shape.
+        """
+        if self.running and self.training:
+            self._update(feature.detach())
+        return margin_relu(feature, self.margin)
+
+    def _update(self, feature: Tensor) -> None:
+        negative = feature < 0
+        dims = [dim for dim in range(feature.dim()) if dim != 1]
+        count = negative.sum(dims)
+        total = (feature * negative).sum(dims, dtype=torch.float32)
+        all_reduce(count)
+        all_reduce(total)
+        # margin <- (margin * seen + total) / (seen + count), in the form that does not overflow
+        self.negatives += count
+        self.margin += (total - count * self.margin) / self.negatives.clamp_min(1)
+
+    def extra_repr(self) -> str:
+        """Show which margin it is."""
+        return f'channels={len(self.margin)}, margin={"running" if self.running else "closed form"}'

@@ -1,0 +1,307 @@
+import copy
+
+import pytest
+import torch
+from mmengine.model import BaseModel, ExponentialMovingAverage
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from toy import METHOD, PAIRS, batch, distiller_config
+
+from ovkd_mm.functional import batch_norm_margin, partial_l2
+
+
+def build(**changes):
+    return MODELS.build(distiller_config(**changes))
+
+
+def train(model: BaseModel, steps: int, **optimizer) -> BaseModel:
+    model.train()
+    wrapper = OptimWrapper(
+        torch.optim.SGD(model.parameters(), **(dict(lr=0.1, momentum=0.9, weight_decay=1e-3) | optimizer))
+    )
+    for step in range(steps):
+        inputs, labels = batch(seed=step)
+        losses = model(inputs, labels, mode='loss')
+        wrapper.update_params(model.parse_losses(losses)[0])
+    return model
+
+
+def build_plain(seed=0, **student):
+    torch.manual_seed(seed)
+    model = MODELS.build(dict(type='ToyClassifier') | student)
+    model.init_weights()
+    return model
+
+
+def with_weight_zero(seed=0, **student):
+    torch.manual_seed(seed)
+    pairs = [pair | dict(weight=0.0) for pair in PAIRS]
+    model = build(student=dict(type='ToyClassifier') | student, pairs=pairs)
+    model.init_weights()
+    return model
+
+
+def assert_same_weights(model, plain):
+    state = model.state_dict()
+    for key, value in plain.state_dict().items():
+        assert torch.equal(state[key], value), key
+
+
+@pytest.mark.parametrize('inplace', [True, False])
+def test_with_weight_zero_twenty_iterations_are_those_of_the_plain_student_bit_for_bit(inplace):
+    # Dropout draws random numbers in every step, so the generators must go the same way too.
+    student = dict(inplace=inplace, dropout=0.3)
+    plain = build_plain(**student)
+    plain_after = train(plain, 20)
+    state = torch.get_rng_state()
+    distilled = train(with_weight_zero(**student), 20)
+    assert_same_weights(distilled, plain_after)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_with_a_weight_the_student_learns_something_else():
+    plain = train(build_plain(), 3)
+    torch.manual_seed(0)
+    distilled = build()
+    distilled.init_weights()
+    train(distilled, 3)
+    assert not torch.equal(distilled.state_dict()['fc.weight'], plain.state_dict()['fc.weight'])
+
+
+def test_prediction_and_tensor_modes_are_the_students():
+    distilled, plain = with_weight_zero().eval(), build_plain().eval()
+    inputs, _ = batch()
+    for mode in ('predict', 'tensor'):
+        assert torch.equal(distilled(inputs, mode=mode), plain(inputs, mode=mode))
+    data = dict(inputs=list(inputs), data_samples=None)
+    assert torch.equal(distilled.val_step(data), plain.val_step(data))
+    assert torch.equal(distilled.test_step(data), plain.test_step(data))
+
+
+def test_losses_equal_the_formula_on_a_hand_written_forward():
+    distilled = build().train()
+    inputs, labels = batch()
+
+    def stages(backbone):
+        """Pre-activation outputs of layer1 and layer2, by hand."""
+        x = backbone.stem(inputs)
+        for block in (*backbone.layer1, *backbone.layer2):
+            out = block.conv2(block.relu(block.bn1(block.conv1(x)).clone()))
+            out = block.bn2(out) + block.downsample(x)
+            x = out.relu()
+            yield out
+
+    teacher = copy.deepcopy(distilled.teacher.model.backbone).train()
+    student = copy.deepcopy(distilled.student.backbone).train()
+    connectors = [copy.deepcopy(pair.student_transform) for pair in distilled.pairs]
+    with torch.no_grad():
+        _, *teachers = stages(teacher)
+    _, *students = stages(student)
+    losses = distilled(inputs, labels, mode='loss')
+    norms = [teacher.layer1[1].bn2, teacher.layer2[0].bn2]
+    for i, weight in enumerate((0.5, 1.0)):
+        margin = batch_norm_margin(norms[i].weight, norms[i].bias)
+        expected = weight * 1e-3 * partial_l2(connectors[i](students[i]), teachers[i], margin) / 4
+        torch.testing.assert_close(losses[f'loss_distill_{i}'], expected, rtol=1e-5, atol=0)
+
+
+def test_the_gradient_reaches_student_and_connectors_and_nothing_else():
+    distilled = build().train()
+    losses = distilled(*batch(), mode='loss')
+    (losses['loss_distill_0'] + losses['loss_distill_1']).backward()
+    touched = {name for name, parameter in distilled.named_parameters() if parameter.grad is not None}
+    assert any(name.startswith('student.backbone.layer2') for name in touched)
+    assert {'pairs.0.student_transform.conv.weight', 'pairs.1.student_transform.bn.bias'} <= touched
+    assert not any(name.startswith('student.fc') for name in touched)
+    assert all(parameter.grad is None for parameter in distilled.teacher.parameters())
+
+
+def test_the_teacher_is_bit_identical_after_training_though_it_normalises_by_the_batch():
+    distilled = build()
+    before = copy.deepcopy(distilled.teacher.state_dict())
+    train(distilled, 3)
+    after = distilled.teacher.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert any('running_mean' in key for key in before)
+
+
+def test_the_checkpoint_is_the_plain_students_beside_the_training_only_parts():
+    distilled, plain = build(), build_plain()
+    for state in (distilled.state_dict(), get_state_dict(distilled)):
+        stock = [key for key in state if not key.startswith('distiller.')]
+        assert stock == list(plain.state_dict())
+        assert {key.split('.')[2] for key in state if key not in stock} == {'0', '1'}
+        assert all('student_transform' in key for key in state if key not in stock)
+    metadata = distilled.state_dict()._metadata
+    assert metadata['backbone.layer1.0.bn1'] == plain.state_dict()._metadata['backbone.layer1.0.bn1']
+
+
+@pytest.mark.parametrize('load', [lambda m, s: m.load_state_dict(s), lambda m, s: load_state_dict(m, s, strict=True)])
+def test_a_checkpoint_comes_back_whole(load):
+    trained, fresh = train(build(), 2), build()
+    state = trained.state_dict()
+    keys = list(state)
+    load(fresh, state)
+    assert list(state) == keys
+    for key, value in fresh.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_the_plain_student_loads_the_checkpoint_and_the_distiller_a_plain_one():
+    trained, plain = train(build(), 2), build_plain()
+    result = plain.load_state_dict(trained.state_dict(), strict=False)
+    assert not result.missing_keys
+    assert all(key.startswith('distiller.') for key in result.unexpected_keys)
+    fresh = build()
+    result = fresh.load_state_dict(plain.state_dict(), strict=False)
+    assert not result.unexpected_keys
+    assert_same_weights(fresh, plain)
+
+
+def test_module_versions_travel_with_the_keys():
+    """Modules with versions must not take a new checkpoint for an old one, in either direction."""
+    seen = []
+
+    class Versioned(torch.nn.Linear):
+        _version = 7
+
+        def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
+            seen.append(local_metadata.get('version'))
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    distilled, plain = build(), build_plain()
+    distilled.student.fc, plain.fc = Versioned(8, 3), Versioned(8, 3)
+    load_state_dict(distilled, get_state_dict(distilled))
+    load_state_dict(plain, get_state_dict(distilled))
+    load_state_dict(distilled, get_state_dict(plain))
+    assert seen == [7, 7, 7]
+
+
+def test_optimizer_and_ema_hold_no_teacher():
+    distilled = build()
+    teacher = {id(parameter) for parameter in distilled.teacher.parameters()}
+    wrapper = build_optim_wrapper(distilled, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
+    held = [parameter for group in wrapper.param_groups for parameter in group['params']]
+    assert len(held) == len(list(distilled.parameters()))
+    assert not teacher & {id(parameter) for parameter in held}
+    average = ExponentialMovingAverage(distilled)
+    assert average.module.teacher is distilled.teacher
+    assert average.module.student is not distilled.student
+    assert average.module._taps[0] is not distilled._taps[0]
+
+
+def test_the_copy_reads_its_own_features():
+    distilled = build().train()
+    inputs, labels = batch()
+    distilled(inputs, labels, mode='loss')  # now the hooks are in place, and are copied
+    copied = copy.deepcopy(distilled)
+    with torch.no_grad():
+        copied.student.backbone.layer2[0].bn2.weight[::2] *= -1
+    original, changed = (model(inputs, labels, mode='loss')['loss_distill_1'] for model in (distilled, copied))
+    assert original != changed
+    assert distilled._taps[0].feature is None
+
+
+def test_the_teacher_follows_to_another_dtype_and_stays_in_its_mode():
+    distilled = build().double()
+    assert next(distilled.teacher.parameters()).dtype == torch.float64
+    distilled.train()
+    assert not distilled.teacher.model.backbone.dropout.training
+    assert distilled.student.backbone.dropout.training
+
+
+def test_what_a_hook_looks_for_is_found_on_the_student():
+    distilled = build()
+    assert distilled.fc is distilled.student.fc
+    assert distilled.data_preprocessor is distilled.student.data_preprocessor
+    with pytest.raises(AttributeError):
+        distilled.bbox_head  # noqa: B018
+
+
+def test_losses_are_float32_under_autocast():
+    distilled = build().train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = distilled(*batch(), mode='loss')
+    assert losses['loss_distill_0'].dtype == torch.float32
+
+
+def test_a_data_preprocessor_beside_the_model_is_the_students():
+    given = []
+
+    @MODELS.register_module(force=True)
+    class Recorder(MODELS.get('ToyClassifier')):
+        def __init__(self, data_preprocessor=None, **kwargs):
+            super().__init__(**kwargs)
+            given.append(data_preprocessor)
+
+    build(student=dict(type='Recorder'), data_preprocessor=dict(type='ImgDataPreprocessor'))
+    assert given == [dict(type='ImgDataPreprocessor')]
+
+
+def test_auto_pairs_join_each_common_size_with_halved_weights():
+    distilled = build(pairs='auto')
+    assert [(pair.student_place.size, pair.weight) for pair in distilled.pairs] == [((8, 8), 0.5), ((4, 4), 1.0)]
+    assert [pair.teacher_place.path for pair in distilled.pairs] == ['backbone.layer1.1.relu', 'backbone.layer2.0.relu']
+
+
+def test_a_pair_overrides_parts_of_the_method_and_a_place_its_position():
+    pair = dict(
+        student=dict(type='ovkd_mm.ModuleOutput', path='backbone.layer2'),
+        teacher='backbone.layer2',
+        loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=7.0),
+    )
+    distilled = build(pairs=[PAIRS[0], pair])
+    assert [pair.loss.loss_weight for pair in distilled.pairs] == [METHOD['loss']['loss_weight'], 7.0]
+    assert [tap.place.side for tap in distilled._taps] == ['input', 'output']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(pairs='all'), "'all'"),
+        (dict(pairs=[dict(student='backbone.layer1')]), r"pairs\[0\].*lacks \['teacher'\]"),
+        (dict(pairs=[PAIRS[0] | dict(wieght=1)]), r"unknown \['wieght'\]"),
+        (dict(method={k: METHOD[k] for k in ('position', 'loss')}), 'teacher_transform'),
+        (
+            dict(pairs=[PAIRS[0] | dict(student='backbone.layer3')]),
+            r'pairs\[0\].student.*backbone.layer3.*backbone.layer2',
+        ),
+        (dict(pairs=[PAIRS[0] | dict(teacher='backbone.layer2')]), 'student .backbone.layer1. is 8x8.*is 4x4'),
+        (dict(teacher=dict(model=dict(type='ToyClassifier'))), r'teacher.checkpoint.*allow_random'),
+    ],
+)
+def test_a_config_that_cannot_work_is_told_which_key_is_wrong(changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+def test_unequal_sizes_are_resized_on_request():
+    distilled = build(pairs=[PAIRS[0] | dict(teacher='backbone.layer2', resize=True)]).train()
+    loss = distilled(*batch(), mode='loss')['loss_distill_0']
+    assert torch.isfinite(loss)
+    assert loss.requires_grad
+
+
+def test_a_place_without_gradient_is_named():
+    distilled = build().train()
+    for module in (distilled.student.backbone.stem, distilled.student.backbone.layer1):
+        module.requires_grad_(False)
+    with pytest.raises(ValueError, match=r'backbone\.layer1.*no grad'):
+        distilled(*batch(), mode='loss')
+
+
+def test_a_teacher_feature_that_is_not_finite_is_named():
+    distilled = build().train()
+    with torch.no_grad():
+        distilled.teacher.model.backbone.layer2[0].bn2.weight[0] = float('nan')
+    with pytest.raises(ValueError, match=r'teacher feature at backbone\.layer2.*NaN'):
+        distilled(*batch(), mode='loss')
+
+
+def test_a_diverged_student_is_left_to_the_toolkits_own_checks():
+    distilled = build().train()
+    with torch.no_grad():
+        distilled.student.backbone.stem.weight[0] = float('nan')
+    assert torch.isnan(distilled(*batch(), mode='loss')['loss_distill_0'])

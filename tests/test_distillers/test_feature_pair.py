@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from ovkd_mm.distillers import FeaturePair
+from ovkd_mm.losses import PartialL2Loss
+from ovkd_mm.positions import Place
+from ovkd_mm.transforms import Conv1x1, MarginReLU
+
+
+def place(channels, size):
+    return Place('stage', 'stage', 0, 'output', (channels, *size), None, False)
+
+
+def pair(student=(3, (4, 4)), teacher=(5, (4, 4)), norm=None, **changes):
+    return FeaturePair(
+        place(*student),
+        place(*teacher),
+        Conv1x1(student[0], teacher[0]),
+        MarginReLU(teacher[0], norm or torch.nn.BatchNorm2d(teacher[0])),
+        PartialL2Loss(),
+        **changes,
+    )
+
+
+def test_the_four_tap_pair_set_equals_the_authors(golden):
+    total = 0.0
+    for tap in range(4):
+        g = {key: golden[f'pair_{tap}_{key}'] for key in ('teacher', 'student', 'gamma', 'beta', 'conv')}
+        norm = torch.nn.BatchNorm2d(len(g['gamma']))
+        norm.load_state_dict(norm.state_dict() | dict(weight=g['gamma'], bias=g['beta']))
+        one = pair(
+            (g['student'].shape[1], g['student'].shape[2:]),
+            (len(g['gamma']), g['teacher'].shape[2:]),
+            norm,
+            weight=2.0 ** (tap - 3),
+        )
+        with torch.no_grad():
+            one.student_transform.conv.weight.copy_(g['conv'])
+        student = g['student'].requires_grad_()
+        # Ours is a mean over the batch, theirs a sum.
+        loss = one(student, g['teacher']) * len(student)
+        loss.backward()
+        total += loss.item()
+        for ours, name in ((student.grad, 'student_grad'), (one.student_transform.conv.weight.grad, 'conv_grad')):
+            theirs = golden[f'pair_{tap}_{name}']
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+    assert total == pytest.approx(golden['pair_loss_sum'].item(), rel=1e-5)
+
+
+def test_unequal_sizes_are_an_error_that_names_both():
+    with pytest.raises(ValueError, match=r'(?s)4x4.*8x6.*resize=True'):
+        pair(teacher=(5, (8, 6)))
+
+
+def test_sizes_that_differ_only_at_run_time_are_an_error_too():
+    with pytest.raises(ValueError, match='3x3'):
+        pair()(torch.randn(2, 3, 3, 3, requires_grad=True), torch.randn(2, 5, 4, 4))
+
+
+def test_resize_brings_the_student_to_the_teachers_size():
+    one = pair(teacher=(5, (8, 6)), resize=True)
+    teacher = torch.randn(2, 5, 8, 6)
+    student = torch.randn(2, 3, 4, 4, requires_grad=True)
+    seen = []
+    one.loss.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    one(student, teacher)
+    assert seen[0].shape == teacher.shape
+    torch.testing.assert_close(seen[1], one.teacher_transform(teacher))
+
+
+def test_the_sum_over_half_precision_features_is_taken_in_float32():
+    one = pair(student=(5, (4, 4)))
+    one.student_transform = torch.nn.Identity()
+    student = torch.zeros(2, 5, 4, 4, dtype=torch.half, requires_grad=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = one(student, torch.full((2, 5, 4, 4), 400.0, dtype=torch.half))
+    assert loss.item() == 5 * 4 * 4 * 400.0**2  # far above the largest half, 65504

@@ -1,0 +1,35 @@
+import pytest
+import torch
+from mmengine.model import ImgDataPreprocessor
+from mmpretrain.models import ClsDataPreprocessor
+from mmseg.models import SegDataPreProcessor
+
+from ovkd_mm.distillers.renormalize import Renormalize
+
+CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0])
+TORCH = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+PREPROCESSORS = {
+    'caffe': lambda: ImgDataPreprocessor(**CAFFE),
+    'mmengine': lambda: ImgDataPreprocessor(**TORCH, bgr_to_rgb=True),
+    'mmseg': lambda: SegDataPreProcessor(**TORCH, bgr_to_rgb=True, size=(6, 6)),
+    'mmpretrain': lambda: ClsDataPreprocessor(**TORCH, to_rgb=True),
+    'none': lambda: ClsDataPreprocessor(),
+}
+
+
+def preprocess(preprocessor, images):
+    return preprocessor(dict(inputs=images, data_samples=None), training=False)['inputs']
+
+
+@pytest.mark.parametrize('student', PREPROCESSORS)
+@pytest.mark.parametrize('teacher', PREPROCESSORS)
+def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
+    images = [torch.randint(256, (3, 6, 6), dtype=torch.uint8) for _ in range(2)]
+    student, teacher = PREPROCESSORS[student](), PREPROCESSORS[teacher]()
+    ours = Renormalize(student, teacher)(preprocess(student, images).float())
+    torch.testing.assert_close(ours, preprocess(teacher, images).float(), rtol=1e-4, atol=1e-4)
+
+
+def test_equal_statistics_give_back_the_same_tensor():
+    inputs = torch.randn(2, 3, 4, 4)
+    assert Renormalize(PREPROCESSORS['mmseg'](), PREPROCESSORS['mmengine']())(inputs) is inputs

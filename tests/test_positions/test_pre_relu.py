@@ -1,0 +1,110 @@
+"""Where the paper's position lies in each kind of network; the networks themselves are run in test_tap.py."""
+
+import pytest
+from mmdet.models.backbones import ResNet
+from mmseg.models.backbones import MobileNetV2
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from ovkd_mm.positions import PreReLU, trace
+
+
+class PreActivationBlock(nn.Module):
+    """WideResNet: batch norm and ReLU come first, the sum comes out bare."""
+
+    def __init__(self, channels, stride=1):
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(channels, channels, 3, stride, 1)
+        self.stride = stride
+
+    def forward(self, x):
+        out = self.conv(self.relu(self.bn(x)))
+        return out + (x[..., ::2, ::2] if self.stride == 2 else x)
+
+
+class PyramidBlock(PreActivationBlock):
+    """PyramidNet: a batch norm opens the block, no ReLU follows at that size."""
+
+    def forward(self, x):
+        return self.relu(self.conv(self.bn(x)))
+
+
+def place(net, path, size=(16, 16)):
+    return PreReLU(path).resolve(trace(net, size))
+
+
+def test_a_residual_stage_ends_in_the_last_call_of_its_shared_relu():
+    for depth, call, norm in ((18, 1, 'layer2.1.bn2'), (50, 2, 'layer2.3.bn3')):
+        found = place(ResNet(depth), 'layer2', (64, 64))
+        assert (found.path, found.call, found.side) == (f'{norm.rpartition(".")[0]}.relu', call, 'input')
+        assert found.norm == norm
+        assert found.overwritten
+
+
+def test_a_stage_of_one_block_takes_the_main_branchs_norm_not_the_shortcuts():
+    net = ResNet(18)
+    net.layer3 = nn.Sequential(net.layer3[0])
+    assert place(net, 'layer3', (64, 64)).norm == 'layer3.0.bn2'
+
+
+def test_a_pre_activation_stage_is_read_at_the_norm_that_opens_the_next():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), PreActivationBlock(4), PreActivationBlock(4, stride=2))
+    found = place(net, '1')
+    assert (found.path, found.side, found.norm, found.size) == ('2.relu', 'input', '2.bn', (16, 16))
+
+
+@pytest.mark.parametrize(
+    ('stage', 'channels'), [('layer2', 144), ('layer3', 192), ('layer4', 384), ('layer5', 576), ('layer7', 320)]
+)
+def test_a_linear_bottleneck_is_read_at_the_expansion_that_opens_the_next_stage(stage, channels):
+    found = place(MobileNetV2(), stage, (64, 64))
+    assert found.channels == channels
+    assert found.norm.startswith('layer7' if stage == 'layer7' else f'layer{int(stage[-1]) + 1}.0')
+
+
+def test_a_strided_pyramid_block_is_read_at_the_norm_that_reads_the_group():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), PyramidBlock(4, stride=2))
+    found = place(net, '1')
+    assert (found.path, found.side, found.norm) == ('2.bn', 'output', '2.bn')
+
+
+def test_a_group_that_nothing_follows_is_read_at_its_own_output():
+    found = place(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), '1')
+    assert (found.path, found.side, found.norm) == ('1', 'output', '1')
+
+
+def test_a_convolution_and_its_in_place_relu_name_the_same_place():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, 2))
+    assert place(net, '0').path == place(net, '1').path == '1'
+    assert place(net, '0').norm is None
+
+
+def test_an_activation_of_the_same_size_in_another_branch_is_not_the_groups():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.relu = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.ReLU()
+
+        def forward(self, x):
+            one = self.one(x)
+            return F.max_pool2d(one, 2), self.relu(self.two(x))
+
+    assert place(Branches(), 'one').path == 'one'
+
+
+def test_a_relu_called_at_several_places_is_told_by_its_call():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(3))
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            for conv in self.convs:
+                x = self.relu(conv(x))
+            return x
+
+    traced = trace(Shared(), (4, 4))
+    assert [PreReLU(f'convs.{i}').resolve(traced).call for i in range(3)] == [0, 1, 2]

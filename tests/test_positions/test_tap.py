@@ -1,0 +1,200 @@
+"""Taps on the toolkits' own networks against forwards written by hand, and the student undisturbed by them."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.models.backbones import SSDVGG, ResNet
+from mmseg.models.backbones import MobileNetV2
+from torch import nn
+
+from ovkd_mm.models import MobileNetV1
+from ovkd_mm.positions import PreReLU, Tap, reading, trace
+
+SIZE = (64, 64)
+
+
+def resnet(depth, **kwargs):
+    return ResNet(depth, norm_eval=False, out_indices=(0, 1, 2, 3), **kwargs)
+
+
+NETWORKS = {
+    'resnet18': (lambda **kw: resnet(18, **kw), ['layer1', 'layer2', 'layer3', 'layer4']),
+    'resnet50': (lambda **kw: resnet(50, **kw), ['layer1', 'layer2', 'layer3', 'layer4']),
+    'vgg16': (lambda: SSDVGG(16), ['features.15', 'features.22', 'features.34']),
+    'mobilenet-v1': (MobileNetV1, ['layer2', 'layer3', 'layer4', 'layer5']),
+    'mobilenet-v2': (lambda **kw: MobileNetV2(**kw), ['layer2', 'layer3', 'layer5', 'layer7']),
+}
+
+
+def resnet_by_hand(net, x):
+    x = net.maxpool(torch.relu(net.bn1(net.conv1(x))))
+    for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+        for block in layer:
+            out = torch.relu(block.bn1(block.conv1(x)))
+            out = block.bn2(block.conv2(out))
+            if hasattr(block, 'conv3'):
+                out = block.bn3(block.conv3(torch.relu(out)))
+            out = out + (x if block.downsample is None else block.downsample(x))
+            x = torch.relu(out)
+        yield out
+
+
+def vgg_by_hand(net, x):
+    for index, layer in enumerate(net.features):
+        if index in (15, 22, 34):
+            yield x
+        x = torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+
+
+def mobilenet_v1_by_hand(net, x):
+    for stage in [child for name, child in net.named_children() if name.startswith('layer')]:
+        for module in stage.modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                x = module(x)
+            elif isinstance(module, nn.ReLU):
+                before, x = x, torch.relu(x)
+        yield before
+
+
+def mobilenet_v2_by_hand(net, x):
+    def conv_module(module, x):
+        before = module.bn(module.conv(x))
+        return before, (before.clamp(0, 6) if module.with_activation else before)
+
+    _, x = conv_module(net.conv1, x)
+    for stage in range(1, 8):
+        for index, block in enumerate(getattr(net, f'layer{stage}')):
+            out = x
+            for step, module in enumerate(block.conv):
+                before, out = conv_module(module, out)
+                if index == step == 0 and stage in (3, 4, 6):
+                    yield before  # the expansion that opens the stage after 2, 3, 5
+            x = x + out if block.use_res_connect else out
+    yield x
+
+
+BY_HAND = {
+    'resnet18': resnet_by_hand,
+    'resnet50': resnet_by_hand,
+    'vgg16': vgg_by_hand,
+    'mobilenet-v1': lambda net, x: list(mobilenet_v1_by_hand(net, x))[-4:],
+    'mobilenet-v2': mobilenet_v2_by_hand,
+}
+
+
+def make(name, **kwargs):
+    build, paths = NETWORKS[name]
+    torch.manual_seed(0)
+    net = build(**kwargs)
+    net.train()  # returns nothing in some toolkits
+    return net, paths
+
+
+def taps_of(net, paths):
+    traced = trace(net, SIZE)
+    return [Tap(PreReLU(path).resolve(traced)) for path in paths]
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', NETWORKS)
+def test_taps_read_what_a_forward_by_hand_computes(name, training):
+    net, paths = make(name)
+    taps = taps_of(net, paths)
+    net.train(training)
+    other = copy.deepcopy(net)
+    inputs = torch.randn(2, 3, *SIZE)
+    with torch.no_grad():
+        expected = list(BY_HAND[name](other, inputs))
+        with reading(net, taps):
+            net(inputs)
+            read = [tap.take() for tap in taps]
+    assert len(expected) == len(read)
+    for one, two in zip(read, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    assert any((one < 0).any() for one in read)
+
+
+def run(net, inputs, taps=None):
+    """Outputs, gradients and buffers after one step of a loss on all outputs."""
+    torch.manual_seed(1)
+    features = 0
+    if taps is None:
+        outputs = net(inputs)
+    else:
+        with reading(net, taps):
+            outputs = net(inputs)
+            features = sum(0 * tap.take().square().sum() for tap in taps)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    (sum(output.square().mean() for output in outputs) + features).backward()
+    return [*outputs, *(p.grad for p in net.parameters() if p.grad is not None), *net.buffers()]
+
+
+def out_of_place(net):
+    for module in net.modules():
+        if hasattr(module, 'inplace'):
+            module.inplace = False
+    return net
+
+
+VARIANTS = [(name, inplace, cp) for name in NETWORKS for inplace in (True, False) for cp in (False, True)]
+VARIANTS = [variant for variant in VARIANTS if variant[0] != 'vgg16' or not variant[2]]  # mmcv's VGG has no with_cp
+
+
+@pytest.mark.filterwarnings('ignore:.*use_reentrant')
+@pytest.mark.parametrize(('name', 'inplace', 'with_cp'), VARIANTS)
+def test_taps_with_weight_zero_leave_outputs_and_gradients_bit_identical(name, inplace, with_cp):
+    net, paths = make(name, **(dict(with_cp=True) if with_cp else {}))
+    net = net if inplace else out_of_place(net)
+    plain = copy.deepcopy(net)
+    taps = taps_of(net, paths)
+    inputs = torch.randn(2, 3, *SIZE)
+    expected, got = run(plain, inputs), run(net, inputs, taps)
+    assert len(expected) == len(got)
+    assert all(torch.equal(one, two) for one, two in zip(expected, got, strict=True))
+
+
+@pytest.mark.filterwarnings('ignore:.*use_reentrant')
+def test_the_replay_of_a_checkpointed_block_does_not_overwrite_what_was_read():
+    net, _ = make('resnet18', with_cp=True)
+    block_input = 'layer1.1.conv2'  # inside a checkpointed block
+    traced = trace(net, SIZE)
+    tap = Tap(PreReLU(block_input).resolve(traced))
+    calls = []
+    net.layer1[1].conv2.register_forward_pre_hook(lambda *_: calls.append(tap.feature is None))
+    inputs = torch.randn(2, 3, *SIZE, requires_grad=True)
+    with reading(net, [tap]):
+        outputs = net(inputs)
+        read = tap.take()
+        kept = read.clone()
+        outputs[0].sum().backward()
+        assert len(calls) == 2  # forward and replay
+        assert tap.take() is read
+        assert torch.equal(read, kept)
+
+
+def test_taps_read_nothing_and_hold_nothing_outside_the_block():
+    net, paths = make('resnet18')
+    taps = taps_of(net, paths)
+    with reading(net, taps):
+        net(torch.randn(1, 3, *SIZE))
+    net(torch.randn(1, 3, *SIZE))
+    assert all(tap.feature is None for tap in taps)
+
+
+def test_a_tap_moves_along_when_its_module_is_replaced():
+    net, _ = make('resnet18')
+    (tap,) = taps_of(net, ['layer4'])
+    with reading(net, [tap]):
+        net(torch.randn(1, 3, *SIZE))
+    net.layer4[1].relu = nn.ReLU(inplace=True)
+    with reading(net, [tap]):
+        net(torch.randn(1, 3, *SIZE))
+        assert tap.take().shape == (1, 512, 2, 2)
+
+
+def test_a_forward_that_never_passes_a_tap_is_an_error():
+    net, _ = make('resnet18')
+    (tap,) = taps_of(net, ['layer4'])
+    with reading(net, [tap]), pytest.raises(RuntimeError, match='layer4'):
+        tap.take()

@@ -1,0 +1,138 @@
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmdet.models.backbones import ResNet
+from torch import nn
+
+from ovkd_mm.positions import ModuleOutput, PreReLU, trace
+
+
+def test_a_trace_leaves_weights_statistics_modes_and_generators_as_found():
+    net = ResNet(18, frozen_stages=1, norm_eval=True, with_cp=True)
+    net.train()
+    net.layer2[0].bn1.eval()
+    state = copy.deepcopy(net.state_dict())
+    modes = [module.training for module in net.modules()]
+    flags = [parameter.requires_grad for parameter in net.parameters()]
+    generators = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    trace(net, (64, 64))
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert modes == [module.training for module in net.modules()]
+    assert flags == [parameter.requires_grad for parameter in net.parameters()]
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(block.with_cp for block in net.layer1)
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert (np.random.get_state()[1] == generators[1]).all()
+    assert random.getstate() == generators[2]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+def test_a_net_that_draws_random_numbers_while_traced_leaves_the_generators_too():
+    class Noisy(nn.Sequential):
+        def forward(self, x):
+            np.random.rand()
+            return super().forward(x + torch.rand_like(x))
+
+    net = Noisy(nn.Conv2d(3, 4, 1), nn.ReLU())
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    trace(net, (8, 8))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@pytest.fixture(scope='module')
+def resnet():
+    return trace(ResNet(18), (64, 64))
+
+
+@pytest.mark.parametrize(
+    ('path', 'nearest'),
+    [('layer5', 'layer4'), ('layer2.1.rely', 'layer2.1.relu'), ('layer1.7', 'layer1.1'), ('xyz', '')],
+)
+def test_a_wrong_path_is_answered_with_the_nearest_real_ones(resnet, path, nearest):
+    with pytest.raises(ValueError, match=rf"place '{path}' does not exist.*{nearest}"):
+        PreReLU(path).resolve(resnet)
+
+
+def test_a_module_that_is_never_called_is_told_from_one_that_does_not_exist():
+    net = nn.ModuleDict(dict(used=nn.Conv2d(3, 4, 1), unused=nn.ReLU()))
+    net.forward = lambda x: net['used'](x)
+    with pytest.raises(ValueError, match="'unused' exists, but the forward never calls it"):
+        PreReLU('unused').resolve(trace(net, (8, 8)))
+
+
+def test_a_module_of_several_outputs_is_refused_with_modules_inside_it():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = ResNet(18)
+
+        def forward(self, x):
+            return self.backbone(x)
+
+    with pytest.raises(ValueError, match=r"'backbone' does not return one tensor.*backbone\.\w+"):
+        PreReLU('backbone').resolve(trace(Net(), (64, 64)))
+
+
+def test_a_forward_that_fails_half_way_keeps_what_came_before_and_its_error_is_told():
+    class TwoStage(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+            self.head = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            x = self.backbone(x)
+            raise TypeError('needs proposals')
+
+    traced = trace(TwoStage(), (8, 8))
+    assert PreReLU('backbone').resolve(traced).path == 'backbone.1'
+    with pytest.raises(ValueError, match='needs proposals'):
+        PreReLU('head').resolve(traced)
+
+
+def test_the_norm_is_the_main_branchs_whichever_side_of_the_sum_it_stands_on_and_whenever_it_was_called():
+    class Sum(nn.Module):
+        def __init__(self, order):
+            super().__init__()
+            self.order = order
+            self.main = nn.Sequential(
+                nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+            )
+            self.shortcut = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            out = {name: getattr(self, name)(x) for name in self.order}
+            return self.relu(out[self.order[0]] + out[self.order[1]])
+
+    for order in (('main', 'shortcut'), ('shortcut', 'main')):
+        assert PreReLU('relu').resolve(trace(Sum(order), (8, 8))).norm == 'main.4'
+
+
+def test_a_convolution_or_an_activation_between_hides_the_norm():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Dropout(), nn.Hardtanh())
+    traced = trace(net, (8, 8))
+    assert PreReLU('1').resolve(traced).norm is None
+    assert ModuleOutput('2').resolve(traced).norm is None
+    assert ModuleOutput('0').resolve(traced).norm == '0'
+
+
+def test_a_very_deep_network_is_traced_without_recursion():
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn = nn.BatchNorm2d(3)
+            self.other = nn.BatchNorm2d(3)
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            y = self.other(x)
+            for _ in range(3000):
+                x = x + 1
+            return self.relu(self.bn(x) + y)
+
+    assert PreReLU('relu').resolve(trace(Deep(), (2, 2))).norm == 'bn'

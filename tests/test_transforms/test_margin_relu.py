@@ -1,0 +1,48 @@
+import torch
+from torch import nn
+
+from ovkd_mm.functional import batch_norm_margin
+from ovkd_mm.transforms import MarginReLU
+
+
+def test_closed_form_margins_come_from_the_norm_and_are_not_saved():
+    norm = nn.BatchNorm2d(4)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    transform = MarginReLU(4, norm)
+    torch.testing.assert_close(transform.margin, batch_norm_margin(norm.weight, norm.bias))
+    assert not transform.state_dict()
+
+
+def test_margins_of_a_norm_without_scale_are_those_of_a_standard_normal():
+    transform = MarginReLU(2, nn.BatchNorm2d(2, affine=False))
+    torch.testing.assert_close(transform.margin, torch.full((2,), -0.7978846))
+
+
+def test_running_margins_are_the_mean_of_all_negative_responses_seen():
+    transform = MarginReLU(3)
+    features = [torch.randn(2, 3, 4, 4) - 0.5, torch.randn(5, 3, 2, 2), torch.randn(1, 3, 8, 8) + 1]
+    for feature in features:
+        transform(feature)
+    seen = torch.cat([feature.transpose(0, 1).flatten(1) for feature in features], 1)
+    expected = torch.stack([channel[channel < 0].mean() for channel in seen])
+    torch.testing.assert_close(transform.margin, expected)
+
+
+def test_running_margins_stay_in_evaluation_and_without_negatives():
+    transform = MarginReLU(2)
+    transform(torch.rand(1, 2, 3, 3))
+    assert torch.equal(transform.margin, torch.zeros(2))
+    transform(torch.randn(1, 2, 9, 9))
+    before = transform.margin.clone()
+    transform.eval()(torch.randn(1, 2, 9, 9) - 3)
+    assert torch.equal(transform.margin, before)
+
+
+def test_running_margins_survive_saving_and_loading():
+    trained, fresh = MarginReLU(2), MarginReLU(2)
+    trained(torch.randn(1, 2, 9, 9))
+    fresh.load_state_dict(trained.state_dict())
+    feature = torch.randn(1, 2, 9, 9)
+    assert torch.equal(fresh(feature), trained(feature))
+    assert torch.equal(fresh.margin, trained.margin)

@@ -1,0 +1,95 @@
+"""Small models with mmengine's interface, fast enough to train in a test."""
+
+import torch
+from mmengine.model import BaseModel, ImgDataPreprocessor
+from mmengine.registry import MODELS
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+
+class Block(nn.Module):
+    """A residual block in mmdet's manner: one shared ReLU, ``out += identity``."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, inplace: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=inplace)
+        self.downsample = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x):
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += self.downsample(x)
+        return self.relu(out)
+
+
+class Backbone(nn.Module):
+    """A stem and two stages."""
+
+    def __init__(self, width: int, inplace: bool, dropout: float) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, 2, 1)
+        self.layer1 = nn.Sequential(Block(width, width, 1, inplace), Block(width, width, 1, inplace))
+        self.layer2 = nn.Sequential(Block(width, 2 * width, 2, inplace))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.dropout(self.layer2(self.layer1(self.stem(x))))
+
+
+@MODELS.register_module()
+class ToyClassifier(BaseModel):
+    """Backbone, pooling, linear head."""
+
+    def __init__(
+        self, width=4, inplace=True, dropout=0.0, mean=(0, 0, 0), std=(1, 1, 1), bgr_to_rgb=False, init_cfg=None
+    ):
+        super().__init__(
+            data_preprocessor=ImgDataPreprocessor(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb), init_cfg=init_cfg
+        )
+        self.backbone = Backbone(width, inplace, dropout)
+        self.fc = nn.Linear(2 * width, 3)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        logits = self.fc(self.backbone(inputs).mean((2, 3)))
+        if mode == 'loss':
+            return dict(loss=F.cross_entropy(logits, data_samples))
+        return logits.argmax(1) if mode == 'predict' else logits
+
+
+def batch(size: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of 16x16 and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size, 3, 16, 16, generator=generator), torch.randint(3, (size,), generator=generator)
+
+
+METHOD = dict(
+    position=dict(type='ovkd_mm.PreReLU'),
+    teacher_transform=dict(type='ovkd_mm.MarginReLU'),
+    student_transform=dict(type='ovkd_mm.Conv1x1'),
+    loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-3),
+)
+PAIRS = [
+    dict(student='backbone.layer1', teacher='backbone.layer1', weight=0.5),
+    dict(student='backbone.layer2', teacher='backbone.layer2'),
+]
+
+
+def distiller_config(**changes) -> dict:
+    """A ToyClassifier of width 4 that learns from one of width 6."""
+    return (
+        dict(
+            type='ovkd_mm.FeatureDistiller',
+            student=dict(type='ToyClassifier'),
+            teacher=dict(model=dict(type='ToyClassifier', width=6, dropout=0.5), allow_random=True),
+            method=METHOD,
+            pairs=PAIRS,
+            input_shape=(16, 16),
+        )
+        | changes
+    )

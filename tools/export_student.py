@@ -1,0 +1,72 @@
+"""Take the student out of a distillation checkpoint: its weights and a plain config that loads them."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.plain_config import is_distillation, plain_config
+from ovkd_mm.state_dict import load_strictly
+
+
+def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Path:
+    """Write the student's weights to ``out_path`` and its plain config beside it.
+
+    The weights keep the checkpoint's ``meta`` (classes, palette), by which the toolkits' inferencers name things.
+
+    Args:
+        config_path: The distillation config.
+        checkpoint_path: A checkpoint trained with it.
+        out_path: Where the weights go; must end with ``.pth``.
+
+    Returns:
+        Path of the plain config.
+
+    Raises:
+        ValueError: If the config distils nothing, the checkpoint does not fit or a file is in the way.
+        FileNotFoundError: If config or checkpoint do not exist.
+    """
+    out = Path(out_path)
+    out_config = out.with_suffix('.py')
+    if out.suffix != '.pth':
+        raise ValueError(f'OUT must end with .pth, got {out_path!r}')
+    for path in (out, out_config):
+        if path.exists():
+            raise ValueError(f'{path} exists and is not overwritten; move it away or choose another OUT')
+    config = Config.fromfile(config_path)
+    if not is_distillation(config):
+        raise ValueError(f'{config_path}: model.type is {config.model.type!r}, not ovkd_mm.FeatureDistiller')
+    checkpoint = load_checkpoint_file(checkpoint_path)
+    state = checkpoint.get('state_dict', checkpoint)
+    state = {key: value for key, value in state.items() if not key.startswith('distiller.')}
+
+    config = plain_config(config)
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    model = dict(config.model)
+    if config.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    load_strictly(MODELS.build(model), state, str(checkpoint_path))
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(meta=checkpoint.get('meta', {}), state_dict=state), out)
+    config.dump(out_config)
+    return out_config
+
+
+def main() -> None:
+    """Export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', metavar='CONFIG', help='the distillation config')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='a checkpoint trained with it')
+    parser.add_argument('out', metavar='OUT.pth', help='file for the weights; the plain config goes to OUT.py')
+    args = parser.parse_args()
+    out_config = export_student(args.config, args.checkpoint, args.out)
+    print(f'wrote {args.out} and {out_config}; try\n  python tools/test.py {out_config} {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,65 @@
+"""Test a model of any toolkit; of a distilled one, the student, which needs no teacher."""
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.evaluator import DumpResults
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.plain_config import plain_config
+
+
+def parse_args() -> argparse.Namespace:
+    """Flags as mmdet's tools/test.py has them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path or URL of the checkpoint')
+    parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions for evaluation elsewhere')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='save painted predictions in this folder below work_dir/<timestamp>')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds between two shown pictures')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
+    add_config_arguments(parser)
+    return parser.parse_args()
+
+
+def draw_predictions(config: Config, args: argparse.Namespace) -> None:
+    """Switch on the toolkit's own visualization hook; each toolkit has its own names for the same."""
+    hook = config.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ValueError('--show and --show-dir need default_hooks.visualization in the config')
+    hook.update(show=args.show, wait_time=args.wait_time)
+    scope = config.get('default_scope')
+    hook['enable' if scope == 'mmpretrain' else 'draw'] = True
+    if args.show_dir and scope == 'mmseg':
+        config.visualizer.save_dir = args.show_dir
+    elif args.show_dir:
+        hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = args.show_dir
+
+
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out must end with .pkl or .pickle, got {args.out!r}')
+    config = plain_config(load_config(args))
+    config.load_from, config.resume = args.checkpoint, False
+    config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.CheckpointFitHook')]
+    if args.show or args.show_dir:
+        draw_predictions(config, args)
+    if args.tta:
+        if 'tta_model' not in config or 'tta_pipeline' not in config:
+            raise ValueError('--tta needs tta_model and tta_pipeline in the config')
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        config.model = dict(**config.tta_model, module=config.model)
+    runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()
