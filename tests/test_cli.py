@@ -1,0 +1,43 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from ovkd_mm.cli import add_config_arguments, load_config
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Config(dict(model=dict(depth=1), pairs=[dict(weight=1)])).dump('net.py')
+    Config(dict(work_dir='mine')).dump('with_work_dir.py')
+
+    def parse(*flags, config='net.py'):
+        parser = argparse.ArgumentParser()
+        parser.add_argument('config')
+        add_config_arguments(parser)
+        return load_config(parser.parse_args([config, *flags]))
+
+    return parse
+
+
+def test_options_override_the_config(load):
+    config = load('--cfg-options', 'model.depth=50', 'pairs.0.weight=0.5')
+    assert (config.model.depth, config.pairs[0].weight) == (50, 0.5)
+
+
+def test_the_work_dir_is_the_flags_then_the_configs_then_the_configs_name(load):
+    assert load('--work-dir', 'here').work_dir == 'here'
+    assert load(config='with_work_dir.py').work_dir == 'mine'
+    assert load().work_dir == 'work_dirs/net'
+
+
+def test_a_work_dir_that_cannot_be_written_is_named(load, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match=r"work_dir='file/below' cannot be written.*--work-dir"):
+        load('--work-dir', 'file/below')
+
+
+def test_a_missing_config_is_named(load):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.py'):
+        load(config='nowhere.py')

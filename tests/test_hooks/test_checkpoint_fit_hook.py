@@ -1,0 +1,45 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from toy import distiller_config
+
+from ovkd_mm.hooks import CheckpointFitHook
+
+
+def after_load(model, state):
+    checkpoint = dict(state_dict=state)
+    CheckpointFitHook().after_load_checkpoint(SimpleNamespace(model=model), checkpoint)
+    return checkpoint['state_dict']
+
+
+def plain(**changes):
+    return MODELS.build(dict(type='ToyClassifier') | changes)
+
+
+def test_the_plain_student_leaves_the_training_only_parts_aside():
+    distilled = MODELS.build(distiller_config())
+    left = after_load(plain(), distilled.state_dict())
+    assert list(left) == list(plain().state_dict())
+
+
+def test_a_distiller_keeps_them():
+    distilled = MODELS.build(distiller_config())
+    assert list(after_load(distilled, distilled.state_dict())) == list(distilled.state_dict())
+
+
+def test_another_models_checkpoint_is_an_error():
+    with pytest.raises(ValueError, match='of another shape'):
+        after_load(plain(), plain(width=5).state_dict())
+    with pytest.raises(ValueError, match=r'missing: .*pairs'):
+        after_load(MODELS.build(distiller_config()), plain().state_dict())
+
+
+def test_a_wrapped_model_is_compared_without_its_wrapper():
+    from mmengine.model import MMDistributedDataParallel
+
+    wrapped = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+    torch.nn.Module.__init__(wrapped)
+    wrapped.module = plain()
+    after_load(wrapped, plain().state_dict())

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch import nn
+
+from ovkd_mm.state_dict import load_strictly
+
+
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+
+def test_fitting_weights_are_loaded():
+    one, two = net(), net()
+    load_strictly(one, two.state_dict(), 'here')
+    assert torch.equal(one[0].weight, two[0].weight)
+
+
+def test_missing_unexpected_and_reshaped_keys_are_counted_and_named():
+    state = net().state_dict()
+    del state['1.bias']
+    state['2.weight'] = torch.zeros(1)
+    state['0.weight'] = torch.zeros(5, 3, 1, 1)
+    with pytest.raises(
+        ValueError, match=r'here .*5 of 7 .*1 missing: 1\.bias; 1 unexpected: 2\.weight; 1 of another shape'
+    ):
+        load_strictly(net(), state, 'here')
+
+
+def test_batch_counters_that_old_checkpoints_lack_are_no_misfit():
+    state = net().state_dict()
+    del state['1.num_batches_tracked']
+    load_strictly(net(), state, 'here')
+
+
+def test_keys_that_a_module_renames_while_loading_are_no_misfit():
+    class Renamed(nn.Linear):
+        def _load_from_state_dict(self, state_dict, prefix, *args):
+            if prefix + 'old' in state_dict:
+                state_dict[prefix + 'weight'] = state_dict.pop(prefix + 'old')
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
+    load_strictly(Renamed(2, 2), dict(old=torch.ones(2, 2), bias=torch.ones(2)), 'here')

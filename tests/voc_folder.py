@@ -1,0 +1,28 @@
+"""A tiny folder in VOC's layout, written by hand so that the tests know every box in it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+OBJECT = (
+    '<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>'
+    '<ymax>{}</ymax></bndbox></object>'
+)
+
+
+def write_voc(
+    root: Path, images: dict[str, list[tuple]], split: str = 'train', size: tuple[int, int] = (60, 80)
+) -> Path:
+    """Write ``{image id: [(class, xmin, ymin, xmax, ymax), ...]}`` with boxes from 1 and noise for images."""
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    height, width = size
+    for image_id, objects in images.items():
+        pixels = np.random.randint(0, 255, (height, width, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / 'JPEGImages' / f'{image_id}.jpg'), pixels)
+        xml = f'<annotation><size><width>{width}</width><height>{height}</height><depth>3</depth></size>'
+        xml += ''.join(OBJECT.format(*entry) for entry in objects) + '</annotation>'
+        (root / 'Annotations' / f'{image_id}.xml').write_text(xml)
+    (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(images) + '\n')
+    return root
