@@ -7,7 +7,9 @@ __all__ = ['auto_pairs']
 
 def _last_of_each_size(trace: Trace) -> dict[tuple[int, ...], str]:
     """Path of the last activation of each spatial size, in the backbone if the model has one."""
-    calls = trace.activation_calls
+    # A path stands for the module's last call: a ReLU that a strided block shares counts for the size it ends with.
+    last_calls = {call.path: call for call in trace.activation_calls}
+    calls = sorted(last_calls.values(), key=lambda call: call.start)
     backbone = [call for call in calls if call.path.startswith('backbone.')]
     places = {}
     for call in backbone or calls:

@@ -101,34 +101,24 @@ class Trace:
         called = [call for call in calls if call.end is not None]
         if called and called[-1].output:
             return called[-1]
-        if called:
-            inside = [
-                c.path for c in self.calls if c.path.startswith(f'{path}.') and c.output and c.output.tensor.dim() == 4
-            ]
-            raise ValueError(
-                f'place {path!r} does not return one tensor, but {type(called[-1].module).__name__} returns several; '
-                f'name a module inside it, such as {self._nearest(path, inside)}'
-            )
         why = f' (the forward stopped early: {self.error!r})' if self.error else ''
-        usable = [call.path for call in self.calls if call.output and call.path]
-        if path in self._names:
-            raise ValueError(
-                f'place {path!r} exists, but the forward never calls it{why}; '
-                f'called nearby: {self._nearest(path, usable)}'
-            ) from self.error
-        raise ValueError(
-            f'place {path!r} does not exist{why}; the nearest real ones: {self._nearest(path, usable)}'
-        ) from self.error
+        if called:
+            problem = f'does not return one tensor, but {type(called[-1].module).__name__} returns several; inside it'
+        elif path in self._names:
+            problem = f'exists, but the forward never calls it{why}; called nearby'
+        else:
+            problem = f'does not exist{why}; the nearest real ones'
+        raise ValueError(f'place {path!r} {problem}: {", ".join(self._nearest(path))}') from self.error
 
-    @staticmethod
-    def _nearest(path: str, names: list[str]) -> str:
-        # Cutting the path from the right offers the children of the part that is real.
-        names = list(dict.fromkeys(names))
-        near = difflib.get_close_matches(path, names, n=5, cutoff=0.5)
-        while not near and path:
+    def _nearest(self, path: str, count: int = 5) -> list[str]:
+        """Usable places that are written like ``path``, else the last ones below the part of it that is real."""
+        usable = list(dict.fromkeys(call.path for call in self.calls if call.path and call.output))
+        near = [] if path in self._names else difflib.get_close_matches(path, usable, count, cutoff=0.5)
+        while not near and usable:
+            below = [name for name in usable if not path or name.startswith(f'{path}.')]
+            near = [name for name in below if name.count('.') == min(name.count('.') for name in below)][-count:]
             path = path.rpartition('.')[0]
-            near = [n for n in names if n.startswith(path) and n.count('.') <= path.count('.') + 1][:8]
-        return ', '.join(near) or 'none'
+        return near
 
     def activation_after(self, group: Call) -> Call | None:
         """The activation that ends ``group``, or the next one of the same spatial size that its output feeds."""
