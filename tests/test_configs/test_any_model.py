@@ -99,10 +99,10 @@ def test_a_step_of_training_gives_finite_losses_and_a_gradient_at_every_connecto
     path.write_text(CONFIG.format(student=student, teacher=teacher, pairs=repr(pairs), method=method, size=SIZE))
     config = Config.fromfile(path)
     init_default_scope(config.default_scope)
+    if 'size' in config.model.student.get('data_preprocessor', {}):
+        config.model.student.data_preprocessor.size = SIZE  # mmseg pads to its crop
     if config.get('data_preprocessor'):
         config.model.data_preprocessor = config.data_preprocessor
-        if 'size' in config.data_preprocessor:
-            config.model.data_preprocessor.size = SIZE
     # As the runner does outside of distributed training; the taps move to the new modules.
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()
     batch = model.data_preprocessor(data(), True)
