@@ -1,0 +1,222 @@
+"""PASCAL VOC and folders laid out like it."""
+
+import os.path as osp
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import mmcv
+from mmdet.datasets import VOCDataset as MMDetVOCDataset
+from mmengine.fileio import get, join_path, list_from_file
+
+from ..registry import DATASETS
+
+__all__ = ['VOCDataset']
+
+HOW_TO_GET_VOC = (
+    'PASCAL VOC itself comes with `tools/misc/download_dataset.py --dataset-name voc2007 --save-dir data --unzip` '
+    '(and voc2012) of mmdetection, or from http://host.robots.ox.ac.uk/pascal/VOC/'
+)
+
+
+@DATASETS.register_module()
+class VOCDataset(MMDetVOCDataset):
+    """mmdet's ``VOCDataset`` that takes several splits and skips nothing without a word.
+
+    What is wrong with a folder stops the run with an error that names the file: split lists and annotations when the
+    data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on
+    degenerate boxes and fills up cut-off images with grey; use it (``type='VOCDataset'``) where that is wanted.
+
+    Args:
+        ann_file: A split list (one image id a line) or several, below ``data_root``. The images and annotations lie in
+            the folder that holds ``ImageSets``, ``VOC2012/`` for ``VOC2012/ImageSets/Main/train.txt``, unless
+            ``data_prefix=dict(sub_data_root=...)`` names another.
+        data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to.
+        data_prefix: See ``ann_file``.
+        **kwargs: As mmdet's, for example ``metainfo=dict(classes=...)``, ``filter_cfg``, ``img_subdir``.
+
+    Raises:
+        FileNotFoundError: If a split list or an annotation (or, on loading, an image) is missing.
+        ValueError: If a split is empty, nothing is left of it after ``filter_cfg``, an annotation is broken, holds a
+            class that is not among the classes or a box that cannot be one, or (on loading) an image is broken.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | Sequence[str],
+        data_root: str | None = '',
+        data_prefix: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        folder = (data_prefix or {}).get('sub_data_root')
+        splits = [
+            (split, _voc_folder(split) if folder is None else folder)
+            for split in ([ann_file] if isinstance(ann_file, str) else ann_file)
+        ]
+        if not splits:
+            raise ValueError('ann_file names no split list')
+        # mmdet joins the first with data_root itself.
+        self._splits = [tuple(join_path(data_root or '', path) for path in split) for split in splits]
+        super().__init__(
+            ann_file=splits[0][0],
+            data_root=data_root,
+            data_prefix={**(data_prefix or {}), 'sub_data_root': splits[0][1]},
+            **kwargs,
+        )
+        if tuple(self._metainfo['classes']) != self.METAINFO['classes']:
+            # VOCMetric names the classes of a VOC2007 or VOC2012 folder by VOC's own list.
+            self._metainfo['dataset_type'] = None
+
+    def load_data_list(self) -> list[dict]:
+        """Read all splits.
+
+        Returns:
+            One dict an image, in the order of the lists.
+        """
+        classes = self._metainfo['classes']
+        if isinstance(classes, str):
+            raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
+        self.cat2label = {name: label for label, name in enumerate(classes)}
+        first_folder = self.sub_data_root
+        data_list = []
+        for ann_file, folder in self._splits:
+            self.data_prefix['sub_data_root'] = folder
+            data_list += [
+                self.parse_data_info(
+                    dict(
+                        img_id=img_id,
+                        file_name=osp.join(self.img_subdir, f'{img_id}.jpg'),
+                        xml_path=osp.join(folder, self.ann_subdir, f'{img_id}.xml'),
+                    )
+                )
+                for img_id in self._read_split(ann_file)
+            ]
+        self.data_prefix['sub_data_root'] = first_folder
+        return data_list
+
+    def _read_split(self, ann_file: str) -> list[str]:
+        key = 'val_dataloader.dataset (or test_dataloader.dataset)' if self.test_mode else 'train_dataloader.dataset'
+        fix = f'Point data_root and ann_file of {key} to your VOC folder. {HOW_TO_GET_VOC}'
+        try:
+            lines = list_from_file(ann_file, backend_args=self.backend_args)
+        except FileNotFoundError:
+            reason = ''
+            if self.data_root and not osp.isdir(self.data_root):
+                reason = f': data_root={self.data_root!r} ({osp.abspath(self.data_root)}) is not a folder'
+            raise FileNotFoundError(f'the split list {ann_file!r} does not exist{reason}. {fix}') from None
+        img_ids = [line.strip() for line in lines if line.strip()]
+        if not img_ids:
+            raise ValueError(f'the split list {ann_file!r} is empty. {fix}')
+        return img_ids
+
+    def parse_data_info(self, img_info: dict) -> dict:
+        """Read one annotation as mmdet does, and check it.
+
+        Args:
+            img_info: ``img_id``, ``file_name`` and ``xml_path``.
+
+        Returns:
+            mmdet's dict of an image.
+        """
+        xml_path = img_info['xml_path']
+        try:
+            info = super().parse_data_info(img_info)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error.filename!r} does not exist, but its id {img_info["img_id"]!r} is in a split list of '
+                f'{[split for split, _ in self._splits]}'
+            ) from None
+        except ET.ParseError as error:
+            raise ValueError(f'{xml_path!r} is not well-formed XML: {error}') from error
+        except (AttributeError, TypeError, OverflowError, cv2.error) as error:
+            raise ValueError(
+                f'{xml_path!r} is not a VOC annotation. Each <object> needs <name> and <bndbox> with <xmin>, <ymin>, '
+                '<xmax> and <ymax> in pixels; without <size>, <width> and <height> the image must be readable'
+            ) from error
+        except ValueError as error:
+            raise ValueError(f'{xml_path!r}: {error}') from error
+        _check_boxes(info)
+        return info
+
+    def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
+        names = {obj.find('name').text for obj in raw_ann_info.findall('object')}
+        if unknown := sorted(map(str, names - set(self.cat2label))):
+            raise ValueError(
+                f'the class {", ".join(map(repr, unknown))} is not among the classes {list(self.cat2label)}. Name your '
+                "own with metainfo=dict(classes=...), or leave such objects out with mmdet's data set, "
+                "type='VOCDataset'"
+            )
+        return super()._parse_instance_info(raw_ann_info, minus_one)
+
+    def filter_data(self) -> list[dict]:
+        """Filter as mmdet does.
+
+        Returns:
+            What is left.
+        """
+        left = super().filter_data()
+        if not left:
+            raise ValueError(
+                f'filter_cfg={self.filter_cfg} leaves none of the {len(self.data_list)} images of '
+                f'{[split for split, _ in self._splits]}'
+            )
+        return left
+
+    def prepare_data(self, idx: int) -> Any:
+        """Send one image through the pipeline.
+
+        Args:
+            idx: Index of the image.
+
+        Returns:
+            What the pipeline returns.
+        """
+        info = self.get_data_info(idx)
+        path = info['img_path']
+        try:
+            content = get(path, backend_args=self.backend_args)
+        except FileNotFoundError:
+            raise FileNotFoundError(f'the image {path!r} does not exist') from None
+        if _is_cut_off(content):
+            raise ValueError(f'the image {path!r} is cut off: it has no end. Copy or download it again')
+        try:
+            return self.pipeline(info)
+        except Exception as error:
+            # The pipeline does not say whether the image or a transform is at fault.
+            if not _is_image(content):
+                raise ValueError(f'the image {path!r} cannot be decoded. Copy or download it again') from error
+            raise
+
+
+def _voc_folder(ann_file: str) -> str:
+    """What comes before ``ImageSets`` in a path, or nothing."""
+    return f'/{ann_file}'.rpartition('/ImageSets/')[0][1:]
+
+
+def _check_boxes(info: dict) -> None:
+    width, height = info['width'], info['height']
+    if width <= 0 or height <= 0:
+        raise ValueError(f'{info["xml_path"]!r}: <size> is {width}x{height}')
+    for instance in info['instances']:
+        x1, y1, x2, y2 = instance['bbox']
+        if x2 <= x1 or y2 <= y1:
+            raise ValueError(f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) has no area')
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise ValueError(
+                f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) lies outside the image of '
+                f'{width}x{height}'
+            )
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with grey."""
+    # Neither marker can occur in the coded data that follows the last start of scan.
+    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+
+
+def _is_image(content: bytes) -> bool:
+    try:
+        return mmcv.imfrombytes(content) is not None
+    except cv2.error:
+        return False

@@ -1,0 +1,283 @@
+import re
+
+import pytest
+import torch
+from mmdet.datasets import VOCDataset as MMDetVOCDataset
+from mmdet.evaluation import VOCMetric
+from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+from voc_folder import write_voc
+
+from ovkd_mm.datasets import VOCDataset
+
+CAT, DOG = ('cat', 11, 21, 50, 51), ('dog', 2, 3, 40, 44)
+TRAIN = 'VOC2012/ImageSets/Main/train.txt'
+LOAD = [dict(type='LoadImageFromFile')]
+
+
+@pytest.fixture(autouse=True)
+def _mmdet():
+    init_default_scope('mmdet')
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    write_voc(tmp_path / 'VOC2012', {'a': [CAT, DOG], 'b': [DOG], 'c': []})
+    return tmp_path
+
+
+def read(devkit, **options):
+    # Not serialised, since that collects all garbage of the process each time.
+    return VOCDataset(**{'data_root': str(devkit), 'ann_file': TRAIN, 'serialize_data': False, **options})
+
+
+def annotate(devkit, text: str, image_id: str = 'b'):
+    path = devkit / 'VOC2012' / 'Annotations' / f'{image_id}.xml'
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(filter_cfg=dict(filter_empty_gt=True, min_size=32, bbox_min_size=41)),
+        dict(filter_cfg=dict(filter_empty_gt=True), test_mode=True),
+        dict(metainfo=dict(classes=['dog', 'cat'])),
+        dict(indices=2, serialize_data=False),
+    ],
+)
+def test_a_good_folder_reads_exactly_as_with_mmdets_class(devkit, options):
+    options = dict(data_root=str(devkit), ann_file=TRAIN, data_prefix=dict(sub_data_root='VOC2012/'), **options)
+    ours, theirs = VOCDataset(**options), MMDetVOCDataset(**options)
+    assert len(ours) == len(theirs) > 0
+    assert [ours.get_data_info(i) for i in range(len(ours))] == [theirs.get_data_info(i) for i in range(len(theirs))]
+    assert ours.ann_file == theirs.ann_file
+    assert ours.metainfo['classes'] == theirs.metainfo['classes']
+
+
+def test_boxes_count_from_zero(devkit):
+    info = read(devkit).get_data_info(0)
+    assert [instance['bbox'] for instance in info['instances']] == [[10, 20, 49, 50], [1, 2, 39, 43]]
+
+
+def test_the_folder_of_a_split_is_the_one_that_holds_image_sets(devkit, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(devkit.parent)
+    for data_root, ann_file in (
+        (str(devkit), TRAIN),
+        (str(devkit / 'VOC2012'), 'ImageSets/Main/train.txt'),
+        ('', str(devkit / TRAIN)),
+        (devkit.name, TRAIN),
+    ):
+        dataset = read(devkit, data_root=data_root, ann_file=ann_file, pipeline=LOAD)
+        assert dataset[0]['img'].shape == (60, 80, 3)
+        assert dataset.metainfo['dataset_type'] == ('VOC2012' if 'VOC2012' in dataset.sub_data_root else None)
+
+
+def test_a_named_folder_goes_before_the_one_of_the_split(devkit):
+    (devkit / 'lists').mkdir()
+    (devkit / 'lists' / 'mine.txt').write_text('b')
+    dataset = VOCDataset(
+        data_root=str(devkit), ann_file='lists/mine.txt', data_prefix=dict(sub_data_root='VOC2012'), pipeline=LOAD
+    )
+    assert dataset[0]['img_path'] == str(devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg')
+
+
+def test_several_splits_follow_one_another_each_from_its_own_folder(devkit):
+    write_voc(devkit / 'VOC2007', {'z': [CAT], 'y': [DOG]}, split='trainval')
+    dataset = VOCDataset(data_root=str(devkit), ann_file=['VOC2007/ImageSets/Main/trainval.txt', TRAIN], pipeline=LOAD)
+    assert [dataset[i]['img_id'] for i in range(5)] == ['z', 'y', 'a', 'b', 'c']
+    assert [dataset[i]['img_path'].split('/')[-3] for i in range(5)] == ['VOC2007'] * 2 + ['VOC2012'] * 3
+    assert dataset.metainfo['dataset_type'] == 'VOC2007'
+
+
+def test_blank_lines_in_a_split_are_no_images(devkit):
+    (devkit / TRAIN).write_text('\na\n\n  b \n\n')
+    assert len(read(devkit)) == 2
+
+
+def perfect_map(dataset) -> float:
+    """The mAP of a detector that returns the ground truth."""
+    metric = VOCMetric()
+    metric.dataset_meta = dataset.metainfo
+    for index in range(len(dataset)):
+        instances = dataset.get_data_info(index)['instances']
+        boxes = torch.tensor([instance['bbox'] for instance in instances]).float().reshape(-1, 4)
+        labels = torch.tensor([instance['bbox_label'] for instance in instances]).long()
+        none = dict(bboxes=boxes[:0], labels=labels[:0])
+        found = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(labels)))
+        metric.process(
+            {}, [dict(gt_instances=dict(bboxes=boxes, labels=labels), ignored_instances=none, pred_instances=found)]
+        )
+    return metric.evaluate(len(dataset))['pascal_voc/mAP']
+
+
+def test_the_toolkits_metric_takes_a_folder_of_any_name(tmp_path):
+    write_voc(tmp_path / 'my photos', {'a': [CAT, DOG]})
+    dataset = VOCDataset(data_root=str(tmp_path), ann_file='my photos/ImageSets/Main/train.txt')
+    assert dataset.metainfo['dataset_type'] is None
+    assert perfect_map(dataset) == pytest.approx(1)
+
+
+def test_the_toolkits_metric_names_own_classes_even_in_a_voc2012_folder(tmp_path):
+    """With the type ``VOC2012`` it would run out of VOC's twenty names."""
+    classes = [f'kind {i}' for i in range(25)]
+    write_voc(tmp_path / 'VOC2012', {'a': [(name, 5, 5, 9 + i, 20) for i, name in enumerate(classes)]})
+    dataset = VOCDataset(data_root=str(tmp_path), ann_file=TRAIN, metainfo=dict(classes=classes))
+    assert perfect_map(dataset) == pytest.approx(1)
+
+
+def test_configs_find_it_by_name(devkit):
+    dataset = DATASETS.build(dict(type='ovkd_mm.VOCDataset', data_root=str(devkit), ann_file=TRAIN))
+    assert type(dataset) is VOCDataset
+
+
+def test_a_missing_data_root_names_itself_the_key_and_where_voc_comes_from(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        VOCDataset(data_root=str(tmp_path / 'nowhere'), ann_file=TRAIN)
+    for part in (str(tmp_path / 'nowhere'), 'data_root', 'train_dataloader', 'download_dataset.py', 'host.robots.ox'):
+        assert part in str(caught.value)
+
+
+def test_a_missing_split_names_itself_and_the_loader_it_is_for(devkit):
+    with pytest.raises(FileNotFoundError, match=r'Main/typo\.txt.*ann_file of val_dataloader') as caught:
+        VOCDataset(data_root=str(devkit), ann_file='VOC2012/ImageSets/Main/typo.txt', test_mode=True)
+    assert 'is not a folder' not in str(caught.value)
+
+
+def test_no_split_and_an_empty_split_are_errors(devkit):
+    with pytest.raises(ValueError, match='ann_file names no split'):
+        VOCDataset(data_root=str(devkit), ann_file=[])
+    (devkit / TRAIN).write_text('\n')
+    with pytest.raises(ValueError, match=r'Main/train\.txt.* is empty'):
+        read(devkit)
+
+
+def test_a_filter_that_leaves_nothing_is_named(devkit):
+    with pytest.raises(ValueError, match=r"filter_cfg=\{'min_size': 99\} leaves none of the 3 images.*train\.txt"):
+        read(devkit, filter_cfg=dict(min_size=99))
+
+
+def test_a_missing_annotation_is_named_with_the_split_that_wants_it(devkit):
+    path = annotate(devkit, '')
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path)) + r".*'b'.*train\.txt"):
+        read(devkit)
+
+
+BOX = '<size><width>80</width><height>60</height></size><object><name>cat</name><bndbox>{}</bndbox></object>'
+CORNERS = '<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>'
+
+
+@pytest.mark.parametrize(
+    ('xml', 'reason'),
+    [
+        ('', 'not well-formed'),
+        ('<annotation><size>', 'not well-formed'),
+        (f'<a>{BOX.format("<xmin>3</xmin>")}</a>', 'not a VOC annotation'),
+        ('<a><size><width>80</width></size></a>', 'not a VOC annotation'),
+        ('<a><size><width>80</width><height>60</height></size><object/></a>', 'not a VOC annotation'),
+        (f'<a>{BOX.format(CORNERS.format(1, 2, "nan", 4))}</a>', 'NaN'),
+        (f'<a>{BOX.format(CORNERS.format(1, 2, "inf", 4))}</a>', 'not a VOC annotation'),
+        (f'<a>{BOX.format(CORNERS.format(1, 2, "wide", 4))}</a>', 'wide'),
+        (f'<a>{BOX.format(CORNERS.format(30, 2, 20, 40))}</a>', 'no area'),
+        (f'<a>{BOX.format(CORNERS.format(3, 20, 20, 20))}</a>', 'no area'),
+        (f'<a>{BOX.format(CORNERS.format(90, 2, 120, 40))}</a>', 'outside the image of 80x60'),
+        (f'<a>{BOX.format(CORNERS.format(-30, 2, -20, 40))}</a>', 'outside the image of 80x60'),
+        ('<a><size><width>0</width><height>0</height></size></a>', 'is 0x0'),
+    ],
+)
+def test_a_broken_annotation_is_named_with_what_is_wrong(devkit, xml, reason):
+    path = annotate(devkit, xml)
+    with pytest.raises(ValueError, match=re.escape(str(path)) + f'.*{reason}'):
+        read(devkit)
+
+
+def test_a_box_that_sticks_out_of_the_image_is_kept_as_mmdet_keeps_it(devkit):
+    annotate(devkit, f'<a>{BOX.format(CORNERS.format(-3, 2, 90, 61))}</a>')
+    instance = read(devkit).get_data_info(1)['instances'][0]
+    assert instance['bbox'] == [-4, 1, 89, 60]
+
+
+def test_without_a_size_the_image_tells_it_and_must_be_readable(devkit):
+    path = annotate(devkit, '<a></a>')
+    info = read(devkit).get_data_info(1)
+    assert (info['height'], info['width']) == (60, 80)
+    (devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg').write_bytes(b'')
+    with pytest.raises(ValueError, match=re.escape(str(path)) + '.*image must be readable'):
+        read(devkit)
+    (devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r'JPEGImages/b\.jpg'):
+        read(devkit)
+
+
+def test_an_unknown_class_is_named_with_its_file_and_both_ways_out(devkit):
+    with pytest.raises(ValueError, match=r"a\.xml.*'cat' is not among.*\['dog'\].*metainfo.*type='VOCDataset'"):
+        read(devkit, metainfo=dict(classes=['dog']))
+
+
+def test_classes_given_as_one_string_are_refused(devkit):
+    with pytest.raises(ValueError, match=r"metainfo\.classes must be a list.*'cat'"):
+        read(devkit, metainfo=dict(classes='cat'))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BREAK = {
+    'does not exist': lambda path: path.unlink(),
+    'is cut off': cut,
+    'cannot be decoded': lambda path: path.write_bytes(b'<html>404</html>'),
+    'cannot be decoded. Copy': lambda path: path.write_bytes(b''),
+    'cannot be decoded. Copy or': lambda path: path.write_bytes(path.read_bytes()[:30]),
+}
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+@pytest.mark.parametrize('reason', BREAK)
+def test_a_broken_image_is_named_when_it_is_loaded(devkit, reason, test_mode):
+    path = devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg'
+    BREAK[reason](path)
+    dataset = read(devkit, pipeline=LOAD, test_mode=test_mode)
+    assert dataset[0]['img'].shape == (60, 80, 3)
+    with pytest.raises((FileNotFoundError, ValueError), match=re.escape(f"'{path}' {reason}")):
+        dataset[1]
+
+
+def test_an_image_that_only_carries_bytes_after_its_end_or_a_thumbnail_is_whole(devkit):
+    path = devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg'
+    content = path.read_bytes()
+    # An Exif segment may hold a whole JPEG with an end of its own.
+    with_thumbnail = content[:2] + b'\xff\xe1' + (len(content) + 2).to_bytes(2, 'big') + content + content[2:]
+    for good in (content + b'\0' * 64, with_thumbnail):
+        path.write_bytes(good)
+        dataset = read(devkit, pipeline=LOAD)
+        assert dataset[1]['img'].shape == (60, 80, 3)
+    path.write_bytes(with_thumbnail[:-200])
+    with pytest.raises(ValueError, match='is cut off'):
+        dataset[1]
+
+
+def test_the_error_comes_out_of_a_loaders_worker_with_the_file_in_it(devkit):
+    path = devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg'
+    cut(path)
+    dataset = read(devkit, pipeline=LOAD)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        list(DataLoader(dataset, batch_size=1, num_workers=1, collate_fn=list))
+
+
+def test_a_fault_of_a_transform_is_not_blamed_on_the_image(devkit):
+    def broken(results):
+        raise RuntimeError('my own fault')
+
+    dataset = read(devkit, pipeline=[*LOAD, broken])
+    with pytest.raises(RuntimeError, match='my own fault'):
+        dataset[0]
+
+
+def test_real_images_pass(voc_animals):
+    dataset = VOCDataset(data_root=str(voc_animals), ann_file='VOC2012/ImageSets/Main/mini_val.txt', pipeline=LOAD)
+    assert len(dataset) == 80
+    assert all(dataset[i]['img'].ndim == 3 for i in range(80))
