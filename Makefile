@@ -1,0 +1,40 @@
+# VENV is the environment to use: made here if it is missing, filled with what it lacks, nothing in it replaced.
+# PYTHON makes a new one.
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
+PY := $(VENV)/bin/python
+
+.PHONY: help install demo test lint
+
+help:
+	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
+	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
+	@echo 'make lint     check style and format only'
+	@echo 'make install  make the environment only'
+	@echo
+	@echo 'VENV=/path/to/env      use that environment; what it lacks is added, what it has is kept (default: .venv)'
+	@echo 'PYTHON=/path/to/python make a new environment with that Python, 3.10 to 3.12'
+
+install: $(PY)
+	@$(PY) requirements/install.py
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo 'No Python found. Install Python 3.11, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "A new environment needs Python 3.10 to 3.12; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv"; exit 1; }
+	@echo 'Making the environment $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+
+demo: install
+	$(PY) tools/demo.py $(ARGS)
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# One thread a process: on few cores more of them only wait for one another.
+test: export OMP_NUM_THREADS ?= 1
+test: lint
+	$(PY) -m pytest $(ARGS)

@@ -1,0 +1,88 @@
+"""Install what an environment lacks and replace nothing that it has: ``PYTHON requirements/install.py``.
+
+A requirement is met when its import name is found, whichever distribution brings it: a compiled mmcv answers for
+mmcv-lite, onedl-mmengine for mmengine, opencv-python for opencv-python-headless.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Names the requirements of an installation that has begun; one that was cut short leaves modules that import half.
+JOURNAL = Path(sys.prefix) / 'ovkd_mm-unfinished.txt'
+
+
+def read_requirements(path: Path) -> dict[str, str]:
+    """Map each requirement of a file to its import name."""
+    names = {}
+    for line in path.read_text().splitlines():
+        requirement, _, comment = (part.strip() for part in line.partition('#'))
+        if requirement:
+            name = re.match(r'import (\w+)', comment) or re.match(r'([\w-]+)', requirement)
+            names[requirement] = name[1].replace('-', '_')
+    return names
+
+
+def lacking(path: Path) -> list[str]:
+    """List the requirements of a file that are absent or were being installed when an installation was cut short."""
+    unfinished = JOURNAL.read_text().splitlines() if JOURNAL.exists() else []
+    requirements = read_requirements(path)
+    return [r for r, name in requirements.items() if r in unfinished or not is_importable(name)]
+
+
+def is_importable(name: str) -> bool:
+    """Tell whether a module is there, without importing it; a folder without code (a namespace) does not count."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
+def imports_this_checkout() -> bool:
+    """Tell whether ``import ovkd_mm`` finds the package beside this script."""
+    spec = find_spec('ovkd_mm')
+    return spec is not None and Path(spec.origin or '').resolve().parent == HERE.parent / 'ovkd_mm'
+
+
+def keep_installed() -> str:
+    """Write pip constraints that hold every installed distribution at its version.
+
+    Setuptools alone may move, below its limit: new torch asks for a newer one than a new environment has.
+    """
+    installed = {d.metadata['Name']: d.version for d in distributions()}
+    installed.pop('setuptools', None)
+    limit = next(r for r in read_requirements(HERE / 'runtime.txt') if r.startswith('setuptools'))
+    return '\n'.join([f'{name}=={version}' for name, version in installed.items()] + [limit])
+
+
+def main() -> None:
+    """Install in two calls of pip: the toolkits and this checkout without dependencies, then everything else."""
+    toolkits = lacking(HERE / 'toolkits.txt')
+    others = lacking(HERE / 'runtime.txt') + lacking(HERE / 'dev.txt')
+    checkout = [] if imports_this_checkout() else ['--editable', str(HERE.parent)]
+    if not toolkits + others + checkout:
+        print(f'{sys.prefix}: nothing to install')
+        return
+    print(f'{sys.prefix}: installing', ' '.join(toolkits + others + checkout), flush=True)
+    if not is_importable('pip'):
+        subprocess.run([sys.executable, '-m', 'ensurepip'], check=True)
+    JOURNAL.write_text('\n'.join(toolkits + others))
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / 'installed.txt'
+        constraints.write_text(keep_installed())
+        # Nothing that was there can break, so pip's warnings would only be about the stand-ins.
+        pip = [sys.executable, '-m', 'pip', 'install', '--only-binary', ':all:', '--no-warn-conflicts']
+        for options, wanted in (['--no-deps'], toolkits + checkout), (['--constraint', str(constraints)], others):
+            if wanted and subprocess.run(pip + options + wanted).returncode != 0:
+                sys.exit(
+                    f'Could not add what {sys.prefix} lacks to what is there (see the error above). With a network, '
+                    'a new environment works: make VENV=/path/to/a/new/folder'
+                )
+    JOURNAL.unlink()
+
+
+if __name__ == '__main__':
+    main()
