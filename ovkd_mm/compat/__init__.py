@@ -1,8 +1,26 @@
-"""What lets the toolkits run on today's torch; the one place that knows versions."""
+"""What lets the toolkits run on today's torch; the one place that knows versions.
+
+Importing this package imports neither torch nor a toolkit: each mend waits for the module that it concerns.
+"""
+
+from types import ModuleType
+
+from . import config_names, mmcv_ops, ssd_head
+from .import_hook import when_imported
 
 
 def install() -> None:
-    """Put the fallbacks in place; calling it again changes nothing."""
+    """Put the mends in place; calling it again changes nothing."""
+    mmcv_ops.install()
+    when_imported('mmengine.config.utils', config_names.mend)
+    when_imported('mmengine.runner.checkpoint', _load_safely)
+    when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
+
+
+def _load_safely(mmengine_checkpoint: ModuleType) -> None:
+    from . import checkpoint  # imports torch, so not before mmengine has
+
+    checkpoint.register_loaders(mmengine_checkpoint)
 
 
 __all__ = ['install']

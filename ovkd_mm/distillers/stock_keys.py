@@ -18,8 +18,8 @@ def from_stock(name: str) -> str:
 def rename_keys(state_dict: dict, prefix: str, rename: Callable[[str], str]) -> None:
     """Rename what follows ``prefix`` in the keys of a state dict, in place and in their order.
 
-    Its metadata (module path -> version) is renamed with it: by it deformable convolutions, for one, tell old checkpoints
-    from new ones.
+    Its metadata (module path -> version) is renamed with it: by the version modules such as deformable convolutions
+    tell old checkpoints from new ones.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         state_dict[prefix + rename(key.removeprefix(prefix))] = state_dict.pop(key)

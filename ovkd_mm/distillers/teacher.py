@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
@@ -29,7 +28,8 @@ def _model_config(model: str | dict) -> dict:
     if not isinstance(model, str):
         return Config(dict(model=model)).model
     try:
-        config = get_config(model) if '::' in model else Config.fromfile(model)
+        # As a base, since mmengine.hub.get_config would pip-install a toolkit that is absent.
+        config = Config.fromstring(f'_base_ = {model!r}', '.py') if '::' in model else Config.fromfile(model)
     except FileNotFoundError as exc:
         raise ValueError(f'teacher.model={model!r}: no such config; give a path, mmdet::<config> or a dict') from exc
     if 'model' not in config:
@@ -75,7 +75,7 @@ class Teacher(nn.Module):
         input_shape: ``(H, W)`` of the inputs, to trace the model.
         norm_mode: ``'batch'`` normalises by the batch, which the paper found better (section 3.4);
             ``'running'`` by the running statistics.
-        allow_random: Accept a teacher without a checkpoint. It stays as its constructor made it: its ``init_cfg``, which
+        allow_random: Accept a teacher without a checkpoint. It stays as its constructor made it; ``init_cfg``, which
             may ask for a download, is not carried out.
 
     Raises:
