@@ -1,0 +1,110 @@
+"""Loads checkpoints, for our tools and for mmengine, without running code that hides in them."""
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+
+from .safe_globals import safe_globals
+
+
+def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
+    """Load a checkpoint: tensors, plain Python values and mmengine's log histories, nothing that could run code.
+
+    Args:
+        path: The file, as ``torch.save`` wrote it. A leading ``~`` is the home directory.
+        map_location: Where to put the tensors, as in ``torch.load``.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, is no checkpoint, or names a class or function that is not known to be safe.
+    """
+    checkpoint = _load_file(path, map_location)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'{str(path)!r} holds a {type(checkpoint).__name__}, not a checkpoint; expected a dict of weights, or one '
+            "with the weights under 'state_dict'"
+        )
+    return checkpoint
+
+
+def register_loaders(mmengine_checkpoint: ModuleType) -> None:
+    """Let mmengine load files and URLs as safely.
+
+    Args:
+        mmengine_checkpoint: ``mmengine.runner.checkpoint``.
+    """
+    mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    mmengine_checkpoint.load_url = _load_url  # what all schemes call that download over HTTP
+
+
+def load_from_local(filename: str, map_location: Any) -> Any:
+    """Load a file for mmengine, which takes the name of the backend that it logs from this function's."""
+    return _load_file(filename, map_location)
+
+
+def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
+    """Download a checkpoint to where ``torch.hub`` keeps them, unless it is there, and load it."""
+    path = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints')) / PurePosixPath(urlparse(url).path).name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=progress)
+    return _load_file(path, map_location)
+
+
+def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
+    path = Path(path).expanduser()
+    if not path.is_file():
+        what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'
+        raise FileNotFoundError(f'checkpoint {str(path)!r} {what}; check the path')
+    try:
+        return _load(path, map_location)
+    except (PermissionError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(_explain(path, error)) from error
+
+
+def _load(path: Path, map_location: Any) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
+                raise ValueError('it is a TorchScript program')  # torch.load would run it
+    if torch.__version__ >= (2, 6):
+        with torch.serialization.safe_globals([(value, name) for name, value in safe_globals().items()]):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    from . import restricted_pickle
+
+    return torch.load(path, map_location=map_location, pickle_module=restricted_pickle, weights_only=False)
+
+
+def _explain(path: Path, error: Exception) -> str:
+    refused = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if refused:
+        code = (
+            f"import torch; c = torch.load({str(path)!r}, weights_only=False, map_location='cpu'); "
+            "torch.save({'state_dict': c.get('state_dict', c)}, 'weights.pth')"
+        )
+        return (
+            f'checkpoint {str(path)!r} was refused, and nothing in it was run: it asks for {refused[1]!r}, which is '
+            'not known to be safe, and such a file could run any code on this computer. If you trust where it comes '
+            f'from, save its weights alone with `python -c "{code}"` and use weights.pth'
+        )
+    # torch puts its own advice before and after the reason
+    reason = re.split(r'\n|\. ', str(error).rpartition('WeightsUnpickler error:')[2].strip())[0]
+    return (
+        f'{str(path)!r} cannot be read as a checkpoint ({type(error).__name__}: {reason}). It is cut short, damaged or '
+        'not a file that torch.save wrote: copy or download it again (a cached download must be deleted first)'
+    )
+
+
+__all__ = ['load_checkpoint_file']

@@ -1,0 +1,64 @@
+"""Answers for ``mmcv._ext``, the compiled part of mmcv that mmcv-lite lacks."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
+from typing import Any, NoReturn
+
+_NAME = 'mmcv._ext'
+
+
+def install() -> None:
+    """Stand behind all finders, so that a compiled ``mmcv._ext`` is found first; calling it again changes nothing."""
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.append(_FINDER)
+
+
+class _ExtFinder(MetaPathFinder, Loader):
+    """Finds ``mmcv._ext``, nothing else, and fills it with the operators that need no compiler."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return spec_from_loader(fullname, self, origin=__name__) if fullname == _NAME else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        from . import nms  # imports torch, which mmcv has done by now
+
+        module.__doc__ = 'Stands in for the compiled operators of mmcv.'
+        module.nms = nms.nms
+        module.softnms = nms.softnms
+        module.get_compiler_version = module.get_compiling_cuda_version = _not_compiled
+        module.__getattr__ = _missing_op
+
+
+def _not_compiled() -> str:
+    return 'n/a'
+
+
+def _missing_op(name: str) -> Callable[..., NoReturn]:
+    """Let ``mmcv.ops`` be imported, which asks for every operator; only a call of one fails."""
+    if name.startswith('_'):
+        raise AttributeError(f'module {_NAME!r} has no attribute {name!r}')
+
+    def op(*args: Any, **kwargs: Any) -> NoReturn:
+        import mmcv
+
+        want = f'mmcv=={mmcv.__version__}'
+        raise NotImplementedError(
+            f"mmcv's operator '{name}' is compiled code, which the installed mmcv-lite does not have. Install the "
+            f'compiled mmcv in its place: `pip uninstall mmcv-lite`, then `mim install {want}` if there is a wheel for '
+            f'your torch and CUDA, else `MMCV_WITH_OPS=1 pip install {want} --no-binary mmcv --no-build-isolation`, '
+            'which needs a compiler'
+        )
+
+    op.__name__ = op.__qualname__ = name
+    return op
+
+
+_FINDER = _ExtFinder()
+
+__all__ = ['install']

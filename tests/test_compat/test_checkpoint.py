@@ -1,0 +1,220 @@
+import functools
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from mmengine.hooks import Hook
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from torch.utils.data import DataLoader
+
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
+
+ZIP_OR_LEGACY = pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
+
+
+def save(content, path: Path, is_zip: bool = True) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    return path
+
+
+class Touch:
+    """Pickles as a call that makes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class Reach:
+    """Pickles as a ``getattr`` that gets at what is imported in a module of mmengine."""
+
+    def __reduce__(self):
+        from mmengine.logging import HistoryBuffer
+
+        return getattr, (HistoryBuffer, 'register_statistics')
+
+
+@ZIP_OR_LEGACY
+def test_weights_and_plain_values_come_back(tmp_path, is_zip):
+    state = torch.nn.BatchNorm2d(3).state_dict()
+    content = dict(
+        state_dict=state, meta=dict(epoch=3, names=('a', 'b'), seen={1, 2}), half=torch.ones(2, dtype=torch.bfloat16)
+    )
+    loaded = load_checkpoint_file(save(content, tmp_path / 'a.pth', is_zip))
+    assert loaded['meta'] == content['meta']
+    assert loaded['half'].dtype == torch.bfloat16
+    assert list(loaded['state_dict']) == list(state)
+    assert all(torch.equal(loaded['state_dict'][key], state[key]) for key in state)
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(dict(a=1), tmp_path / 'a.pth')
+    assert load_checkpoint_file('~/a.pth') == dict(a=1)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.pth.*does not exist'):
+        load_checkpoint_file(tmp_path / 'none.pth')
+    with pytest.raises(FileNotFoundError, match=f'{tmp_path}.*is a folder'):
+        load_checkpoint_file(tmp_path)
+
+
+@ZIP_OR_LEGACY
+def test_code_in_a_file_is_refused_by_name_and_not_run(tmp_path, is_zip):
+    path = save(dict(state_dict=Touch(tmp_path / 'made')), tmp_path / 'bomb.pth', is_zip)
+    with pytest.raises(ValueError, match=r"bomb\.pth' was refused.*'(posix|nt)\.mkdir'.*could run any code.*trust"):
+        load_checkpoint_file(path)
+    assert not (tmp_path / 'made').exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / 'made').exists()  # so it would have been run
+
+
+@ZIP_OR_LEGACY
+def test_getattr_reaches_nothing_but_what_mmengine_saves(tmp_path, is_zip):
+    path = save(dict(state_dict=Reach()), tmp_path / 'reach.pth', is_zip)
+    with pytest.raises(ValueError, match=r"'builtins\.getattr'"):
+        load_checkpoint_file(path)
+
+
+@pytest.mark.parametrize('size', [0, 1, 100, 0.5, -1], ids=str)
+@ZIP_OR_LEGACY
+def test_a_file_that_is_cut_short_is_named(tmp_path, is_zip, size):
+    path = save(dict(state_dict=torch.nn.Linear(50, 50).state_dict()), tmp_path / 'cut.pth', is_zip)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(size * len(data)) if isinstance(size, float) else size])
+    with pytest.raises(ValueError, match=r"cut\.pth' cannot be read as a checkpoint \(\w+: .*download it again"):
+        load_checkpoint_file(path)
+
+
+@pytest.mark.parametrize('data', [b'no checkpoint at all', b'\x80\x04}.', b'PK\x03\x04' * 50, b'\x89PNG\r\n\x1a\n'])
+def test_a_file_of_another_kind_is_named(tmp_path, data):
+    path = tmp_path / 'other.pth'
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"other\.pth' cannot be read as a checkpoint"):
+        load_checkpoint_file(path)
+
+
+def test_a_program_is_not_run(tmp_path):
+    module = torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1, 1))
+    module.save(str(tmp_path / 'program.pth'))
+    with pytest.raises(ValueError, match='TorchScript'):
+        load_checkpoint_file(tmp_path / 'program.pth')
+
+
+def test_what_is_no_dict_is_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match=r"list\.pth' holds a list"):
+        load_checkpoint_file(save([torch.ones(1)], tmp_path / 'list.pth'))
+    # but mmengine also loads other things, such as a tensor of embeddings
+    assert len(CheckpointLoader.load_checkpoint(str(tmp_path / 'list.pth'))) == 1
+
+
+def test_loading_leaves_the_safe_globals_as_they_were(tmp_path):
+    if not hasattr(torch.serialization, 'get_safe_globals'):
+        pytest.skip('this torch has none')
+    before = set(torch.serialization.get_safe_globals())
+    load_checkpoint_file(save(dict(a=1), tmp_path / 'a.pth'))
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_mmengine_refuses_code_too(tmp_path):
+    path = save(dict(state_dict=Touch(tmp_path / 'made')), tmp_path / 'bomb.pth')
+    with pytest.raises(ValueError, match=r'bomb\.pth.*was refused'):
+        load_checkpoint(torch.nn.Linear(1, 1), str(path))
+    assert not (tmp_path / 'made').exists()
+
+
+def test_mmengine_still_names_its_backend(capsys, tmp_path):
+    CheckpointLoader.load_checkpoint(str(save(dict(a=1), tmp_path / 'a.pth')), logger=None)
+    assert 'Loads checkpoint by local backend' in capsys.readouterr().out
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder and the address where it is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_kept_and_loaded_as_safely(served, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    folder, address = served
+    save(dict(state_dict=dict(a=torch.ones(2))), folder / 'good.pth')
+    save(dict(state_dict=Touch(tmp_path / 'made')), folder / 'bomb.pth')
+    for _ in range(2):
+        loaded = CheckpointLoader.load_checkpoint(f'{address}/good.pth?version=1', logger=None)
+        assert torch.equal(loaded['state_dict']['a'], torch.ones(2))
+        (folder / 'good.pth').unlink(missing_ok=True)  # the second time it comes from the cache
+    with pytest.raises(ValueError, match=r'checkpoints/bomb\.pth.*was refused'):
+        CheckpointLoader.load_checkpoint(f'{address}/bomb.pth', logger=None)
+    assert not (tmp_path / 'made').exists()
+
+
+class InterruptedTrainingError(Exception):
+    pass
+
+
+class InterruptHook(Hook):
+    priority = 'LOWEST'  # after the checkpoint is saved
+
+    def after_train_epoch(self, runner):
+        if runner.epoch == 1:
+            raise InterruptedTrainingError
+
+
+def runner(work_dir: Path, resume: bool = False) -> Runner:
+    torch.manual_seed(0)
+    data = [dict(inputs=image, data_samples=label) for image, label in zip(*toy.batch(8), strict=True)]
+    return Runner(
+        model=toy.ToyClassifier(),
+        work_dir=str(work_dir),
+        train_dataloader=DataLoader(data, batch_size=4),
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
+        # The first saves a function, the second a Counter.
+        param_scheduler=[
+            dict(type='OneCycleLR', eta_max=0.1, total_steps=8, by_epoch=False),
+            dict(type='MultiStepLR', milestones=[2], by_epoch=True),
+        ],
+        default_hooks=dict(logger=None),
+        resume=resume,
+        log_level='ERROR',
+        experiment_name=f'{work_dir.name}-{resume}',
+    )
+
+
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path):
+    whole = runner(tmp_path / 'whole')
+    whole.train()
+    first = runner(tmp_path / 'parts')
+    first.register_hook(InterruptHook())
+    with pytest.raises(InterruptedTrainingError):
+        first.train()
+    rest = runner(tmp_path / 'parts', resume=True)
+    rest.train()
+
+    assert rest.iter == 8
+    for name in ('train/loss', 'train/lr'):
+        expected, found = (run.message_hub.get_scalar(name) for run in (whole, rest))
+        assert found.data[0].tolist() == expected.data[0].tolist()
+        assert len(set(found.data[0].tolist())) == 8
+    expected, found = (run.model.state_dict() for run in (whole, rest))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

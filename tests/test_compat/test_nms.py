@@ -1,0 +1,168 @@
+import importlib.machinery
+
+import pytest
+import torch
+
+from ovkd_mm.compat.nms import nms, softnms
+
+THRESHOLDS = (0.0, 0.3, 0.5, 1.0)
+CUDA = pytest.param('cuda', marks=pytest.mark.cuda)
+
+
+def boxes_and_scores(kind: str, seed: int = 0, size: int = 60):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(size, 2, generator=generator) * 60
+    boxes = torch.cat([corner, corner + torch.rand(size, 2, generator=generator) * 40], 1)
+    scores = torch.rand(size, generator=generator)
+    if kind == 'whole pixels, equal scores':
+        boxes, scores = boxes.round(), (scores * 5).round() / 5
+    elif kind == 'the same boxes again':
+        boxes = boxes[torch.randint(0, size // 4, (size,), generator=generator)]
+    elif kind == 'no area':
+        boxes[::3, 2:] = boxes[::3, :2]
+    return boxes, scores
+
+
+KINDS = ('any', 'whole pixels, equal scores', 'the same boxes again', 'no area')
+
+
+def iou(a, b, offset):
+    """In float32, so that it is the same number as the operators'."""
+    width = (min(a[2], b[2]) - max(a[0], b[0]) + offset).clamp(min=0)
+    height = (min(a[3], b[3]) - max(a[1], b[1]) + offset).clamp(min=0)
+    areas = [(box[2] - box[0] + offset) * (box[3] - box[1] + offset) for box in (a, b)]
+    return width * height / (areas[0] + areas[1] - width * height)
+
+
+def naive_nms(boxes, order, threshold, offset):
+    kept = []
+    for i in order:
+        if not any(iou(boxes[i], boxes[j], offset) > torch.tensor(threshold) for j in kept):
+            kept.append(i)
+    return kept
+
+
+def naive_soft_nms(boxes, scores, threshold, sigma, min_score, method, offset):
+    """Sets of (index, score); the order among equal scores is not part of the method."""
+    left = {i: score for i, score in enumerate(scores.tolist())}
+    result = []
+    while left:
+        best = max(left, key=left.get)
+        result.append((best, left.pop(best)))
+        for i in list(left):
+            overlap = iou(boxes[best], boxes[i], offset).item()
+            if method == 2:
+                left[i] *= torch.tensor(-(overlap**2) / sigma).exp().item()
+            elif overlap >= threshold:
+                left[i] *= 1 - overlap if method == 1 else 0
+            if left[i] < min_score:
+                del left[i]
+    return result
+
+
+@pytest.mark.parametrize('device', ['cpu', CUDA])
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('kind', KINDS)
+def test_nms_keeps_the_same_boxes_as_a_naive_greedy_loop(kind, offset, device):
+    boxes, scores = boxes_and_scores(kind)
+    order = scores.to(device).sort(descending=True).indices.tolist()  # torch's choice among equal scores
+    lengths = set()
+    for threshold in THRESHOLDS:
+        expected = naive_nms(boxes, order, threshold, offset)
+        kept = nms(boxes.to(device), scores.to(device), iou_threshold=threshold, offset=offset)
+        assert kept.dtype == torch.int64
+        assert kept.device.type == device
+        assert kept.tolist() == expected
+        lengths.add(len(expected))
+    assert len(lengths) > 1  # the thresholds make a difference
+
+
+def test_the_offset_counts_the_last_pixel():
+    boxes = torch.tensor([[0.0, 0, 3, 0], [1, 0, 4, 0]])  # lines: no area without the offset, 3 of 5 pixels with it
+    scores = torch.tensor([0.9, 0.8])
+    assert nms(boxes, scores, iou_threshold=0.5, offset=0).tolist() == [0, 1]
+    assert nms(boxes, scores, iou_threshold=0.5, offset=1).tolist() == [0]
+    assert nms(boxes, scores, iou_threshold=0.7, offset=1).tolist() == [0, 1]
+
+
+def test_an_iou_of_just_the_threshold_is_kept_though_float32_rounds_it_up():
+    boxes = torch.tensor([[0.0, 0, 10, 1], [0, 0, 3, 1]])  # IoU 3 / 10, which float32 rounds up
+    assert nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.3, offset=0).tolist() == [0, 1]
+    assert nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.2999, offset=0).tolist() == [0]
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_nms_takes_every_float_type(dtype):
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], dtype=dtype)
+    scores = torch.tensor([0.5, 0.75, 0.25], dtype=dtype)
+    assert nms(boxes, scores, iou_threshold=0.5, offset=0).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_no_boxes_give_no_indices(offset):
+    boxes, scores = torch.zeros(0, 4), torch.zeros(0)
+    for kept in (
+        nms(boxes, scores, iou_threshold=0.5, offset=offset),
+        softnms(boxes, scores, torch.empty(0, 5), 0.5, 0.5, 1e-3, 1, offset),
+    ):
+        assert kept.shape == (0,)
+        assert kept.dtype == torch.int64
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('method', [0, 1, 2])
+def test_soft_nms_lowers_scores_as_a_naive_loop_does(method, offset):
+    boxes, scores = boxes_and_scores('any')
+    given = boxes.clone(), scores.clone()
+    for threshold, min_score in ((0.3, 1e-3), (0.5, 0.2)):
+        dets = torch.full((len(boxes), 5), torch.nan)
+        inds = softnms(boxes, scores, dets, threshold, 0.5, min_score, method, offset)
+        expected = naive_soft_nms(boxes, scores, threshold, 0.5, min_score, method, offset)
+        assert inds.tolist() == [index for index, _ in expected]
+        torch.testing.assert_close(dets[: len(inds), 4], torch.tensor([score for _, score in expected]))
+        assert torch.equal(dets[: len(inds), :4], boxes[inds])
+        assert len(inds) < len(boxes)
+    assert torch.equal(boxes, given[0])
+    assert torch.equal(scores, given[1])
+
+
+def test_soft_nms_fills_the_place_of_a_dropped_box_with_the_last_one():
+    apart = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
+    scores = torch.tensor([0.9, 0.8, 0.5, 0.5])
+    inds = softnms(apart, scores, torch.empty(4, 5), 0.5, 0.5, 1e-3, 0, 0)
+    assert inds.tolist() == [0, 3, 2]  # box 3 took the place of box 1, so it comes before its equal
+
+
+def test_two_boxes_without_area_do_not_keep_soft_nms_from_the_others():
+    boxes = torch.tensor([[5.0, 5, 5, 5], [5, 5, 5, 5], [20, 20, 30, 30]])
+    dets = torch.empty(3, 5)
+    inds = softnms(boxes, torch.tensor([0.9, 0.8, 0.7]), dets, 0.5, 0.5, 1e-3, 2, 0)
+    # 0 / 0 makes the second score NaN. It already stands where the next best is looked for, so it is taken.
+    assert inds.tolist() == [0, 1, 2]
+    assert dets[1, 4].isnan()
+    assert dets[2, 4] == 0.7
+
+
+def compiled_ext():
+    """mmcv's own ``_ext``, if this mmcv has one."""
+    mmcv = pytest.importorskip('mmcv')
+    if importlib.machinery.PathFinder.find_spec('mmcv._ext', mmcv.__path__) is None:
+        pytest.skip('mmcv-lite has no compiled operators to compare with')
+    return importlib.import_module('mmcv._ext')
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('kind', KINDS)
+def test_results_equal_those_of_the_compiled_operators(kind, offset):
+    ext = compiled_ext()
+    for seed in range(5):
+        boxes, scores = boxes_and_scores(kind, seed, 300)
+        for threshold in THRESHOLDS:
+            expected = ext.nms(boxes, scores, iou_threshold=threshold, offset=offset)
+            assert torch.equal(nms(boxes, scores, iou_threshold=threshold, offset=offset), expected)
+            for method in (0, 1, 2):
+                settings = dict(iou_threshold=threshold, sigma=0.5, min_score=0.05, method=method, offset=offset)
+                theirs, ours = torch.zeros(2, len(boxes), 5)
+                expected = ext.softnms(boxes, scores, theirs, **settings)
+                assert torch.equal(softnms(boxes, scores, ours, **settings), expected)
+                torch.testing.assert_close(ours, theirs, equal_nan=True)
