@@ -126,11 +126,17 @@ def test_soft_nms_lowers_scores_as_a_naive_loop_does(method, offset):
     assert torch.equal(scores, given[1])
 
 
-def test_soft_nms_fills_the_place_of_a_dropped_box_with_the_last_one():
-    apart = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
-    scores = torch.tensor([0.9, 0.8, 0.5, 0.5])
-    inds = softnms(apart, scores, torch.empty(4, 5), 0.5, 0.5, 1e-3, 0, 0)
-    assert inds.tolist() == [0, 3, 2]  # box 3 took the place of box 1, so it comes before its equal
+def test_soft_nms_fills_the_places_of_dropped_boxes_from_the_end():
+    squares = torch.tensor([[0.0, 0], [0, 0], [0, 0], [20, 20], [40, 40]])
+    boxes = torch.cat([squares, squares + 10], 1)
+    scores = torch.tensor([0.9, 0.8, 0.8, 0.5, 0.5])
+    inds = softnms(boxes, scores, torch.empty(5, 5), 0.5, 0.5, 1e-3, 0, 0)
+    assert inds.tolist() == [0, 4, 3]  # box 4 took the place of box 1, so it comes before its equal
+
+
+def test_soft_nms_keeps_the_best_box_whatever_its_score():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+    assert softnms(boxes, torch.tensor([0.1, 0.2]), torch.empty(2, 5), 0.5, 0.5, 0.3, 0, 0).tolist() == [1]
 
 
 def test_two_boxes_without_area_do_not_keep_soft_nms_from_the_others():
