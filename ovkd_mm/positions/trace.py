@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..rng import preserve_rng_state
+from .graph import ancestors, depth
 from .place import Place
 
 __all__ = ['Call', 'Trace', 'trace']
@@ -35,7 +37,7 @@ class Value:
     """A tensor as it was when the trace saw it: later operations may write into it and give it another node."""
 
     tensor: Tensor
-    node: torch.autograd.graph.Node | None
+    node: Node | None
     version: int
 
     @property
@@ -83,7 +85,7 @@ class Trace:
             for call in reversed(calls)
             if call.output and call.output.node and not any(call.module.children())
         }
-        self._depths: dict[torch.autograd.graph.Node, int] = {}
+        self._depths: dict[Node, int] = {}
 
     @property
     def activation_calls(self) -> list[Call]:
@@ -152,7 +154,7 @@ class Trace:
         )
 
     def _feeds(self, source: Value, target: Value) -> bool:
-        return source.node is not None and any(node is source.node for node in _ancestors(target.node))
+        return source.node is not None and any(node is source.node for node in ancestors(target.node))
 
     def _norm_before(self, value: Value) -> str | None:
         """Path of the batch norm whose output reaches ``value`` through arithmetic alone.
@@ -161,35 +163,10 @@ class Trace:
         """
         norms = [
             node
-            for node in _ancestors(value.node, stop=self._leaves)
+            for node in ancestors(value.node, stop=self._leaves)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
-        return self._leaves[max(norms, key=self._depth)].path if norms else None
-
-    def _depth(self, node: torch.autograd.graph.Node) -> int:
-        """Longest path from ``node`` back to the input; without recursion, since networks are deep."""
-        stack = [node]
-        while stack:
-            sources = [source for source, _ in stack[-1].next_functions if source is not None]
-            waiting = [source for source in sources if source not in self._depths]
-            if waiting:
-                stack += waiting
-            else:
-                self._depths[stack.pop()] = 1 + max((self._depths[source] for source in sources), default=0)
-        return self._depths[node]
-
-
-def _ancestors(node: torch.autograd.graph.Node | None, stop=()) -> Iterator[torch.autograd.graph.Node]:
-    """``node`` and what it was computed from; the walk goes no further back than the nodes in ``stop``."""
-    seen, stack = set(), [node]
-    while stack:
-        current = stack.pop()
-        if current is None or current in seen:
-            continue
-        seen.add(current)
-        yield current
-        if current not in stop:
-            stack += [source for source, _ in current.next_functions]
+        return self._leaves[max(norms, key=lambda node: depth(node, self._depths))].path if norms else None
 
 
 @contextmanager
