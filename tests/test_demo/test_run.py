@@ -1,0 +1,141 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import ROOT
+from mmengine.config import Config
+from voc_folder import write_voc
+
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.demo import Plan, run_demo
+from ovkd_mm.demo import run as demo_run
+from ovkd_mm.demo import train as demo_train
+from ovkd_mm.report import Run, read_history
+
+CONFIGS = ROOT / 'configs'
+PLAN = Plan(size=64, batch_size=2, teacher_iters=3, student_iters=3, train_images=6, val_images=3)
+RUNS = ('teacher', 'alone', 'distilled')
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in folder.rglob('*') if file.is_file()}
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('work') / 'demo'
+    assert run_demo(CONFIGS, folder, seed=5, plan=PLAN) == folder / 'report.html'
+    return folder
+
+
+def test_the_report_compares_the_three_runs_and_shows_their_detections(work_dir):
+    page = (work_dir / 'report.html').read_text()
+    for name in RUNS:
+        assert f'</i>{name}<small>' in page
+    assert page.count('data:image/jpeg;base64,') == 3 * (1 + len(RUNS))
+    assert '18.2 M' in page
+    assert '6.1 M' in page
+    assert 'one seed (5)' in page
+
+
+def test_both_students_start_from_the_same_weights_and_see_the_same_images(work_dir):
+    alone, distilled = (Run(name, read_history(work_dir / name)).losses for name in RUNS[1:])
+    assert alone[0] == distilled[0] == [1, 2, 3]
+    # Before the first update equal weights on equal images give an equal task loss.
+    assert distilled[1][0] == pytest.approx(alone[1][0], rel=1e-5)
+    assert distilled[1][2] != pytest.approx(alone[1][2], rel=1e-5)
+    assert distilled[2][0] > 0
+    assert alone[2] == [0, 0, 0]
+
+
+def test_the_teacher_of_the_distilled_one_is_the_one_trained_before(work_dir):
+    config = Config.fromfile(next((work_dir / 'distilled').glob('*.py')))
+    assert config.model.teacher.checkpoint == str(work_dir / 'teacher/iter_3.pth')
+
+
+def test_each_run_ends_with_a_validation_and_one_checkpoint(work_dir):
+    for name in RUNS:
+        assert read_history(work_dir / name)[-1].keys() >= {'pascal_voc/mAP'}
+        assert [file.name for file in (work_dir / name).glob('*.pth')] == ['iter_3.pth']
+
+
+def test_a_second_call_trains_nothing_and_writes_the_same_figures(work_dir):
+    trained = {name: times(work_dir / name) for name in RUNS}
+    table = re.compile(r'<tbody>.*</tbody>', re.DOTALL)
+    before = table.search((work_dir / 'report.html').read_text())[0]
+    run_demo(CONFIGS, work_dir, seed=5, plan=PLAN)
+    assert {name: times(work_dir / name) for name in RUNS} == trained
+    assert table.search((work_dir / 'report.html').read_text())[0] == before
+
+
+def test_another_demos_work_dir_is_refused_and_left_alone(work_dir):
+    before = times(work_dir)
+    with pytest.raises(ValueError, match=r"holds a demo of .*'seed': 5.*--work-dir"):
+        run_demo(CONFIGS, work_dir, seed=6, plan=PLAN)
+    assert times(work_dir) == before
+
+
+def test_a_work_dir_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / 'thesis.tex').touch()
+    with pytest.raises(ValueError, match='holds something else'):
+        run_demo(CONFIGS, tmp_path, plan=PLAN)
+    assert [file.name for file in tmp_path.iterdir()] == ['thesis.tex']
+
+
+def test_bad_data_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere is not a folder'):
+        run_demo(CONFIGS, tmp_path / 'work', data=tmp_path / 'nowhere', plan=PLAN)
+    assert not (tmp_path / 'work').exists()
+
+
+def test_data_of_ones_own_is_interrupted_resumed_and_reported(tmp_path, monkeypatch):
+    images = {f'{i:06d}': [('cat', 5, 5, 60, 50), ('dog', 30 + i, 20, 78, 58)] for i in range(6)}
+    write_voc(tmp_path / 'data', images, split='trainval')
+    write_voc(tmp_path / 'data', images, split='test')
+    work_dir = tmp_path / 'work'
+
+    def run() -> Path:
+        return run_demo(CONFIGS, work_dir, data=tmp_path / 'data', plan=PLAN)
+
+    update = demo_train._ProgressHook.after_train_iter
+
+    def stop_the_student(self, runner, batch_idx, *args, **kwargs):
+        if self.name == 'alone' and runner.iter == 1:
+            raise KeyboardInterrupt
+        update(self, runner, batch_idx, *args, **kwargs)
+
+    monkeypatch.setattr(demo_train._ProgressHook, 'after_train_iter', stop_the_student)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not (work_dir / 'report.html').exists()
+    assert (work_dir / 'alone/last_checkpoint').read_text().endswith('iter_2.pth')
+    teacher = times(work_dir / 'teacher')
+
+    monkeypatch.undo()
+    monkeypatch.setattr(demo_run, 'draw_detections', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not (work_dir / 'report.html').exists()
+    assert times(work_dir / 'teacher') == teacher
+    assert Run('alone', read_history(work_dir / 'alone')).curve('loss')[0] == [1, 2, 3]
+    # The third iteration was the only one of the second go.
+    logs = sorted((work_dir / 'alone').glob('*/vis_data/scalars.json'))
+    steps = [json.loads(line)['step'] for line in logs[-1].read_text().splitlines() if '"loss"' in line]
+    assert len(logs) == 2
+    assert steps == [3]
+
+    monkeypatch.undo()
+    page = run().read_text()
+    assert 'trainval.txt' in page
+    assert 'test.txt' in page
+
+
+def test_the_distilled_checkpoint_is_the_students(work_dir):
+    states = {name: load_checkpoint_file(work_dir / name / 'iter_3.pth')['state_dict'] for name in RUNS[1:]}
+    plain = {key: value for key, value in states['distilled'].items() if not key.startswith('distiller.')}
+    assert plain.keys() == states['alone'].keys()
+    assert any(not torch.equal(plain[key], states['alone'][key]) for key in plain)
+    assert np.isfinite([value.float().sum() for value in plain.values()]).all()

@@ -1,0 +1,164 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ovkd_mm.report import Gallery, Run, read_history, write_report
+
+HISTORY = [
+    dict(step=10, loss=8.0, loss_cls=5.0, loss_distill_0=2.0, loss_distill_1=1.0, time=0.5),
+    {'step': 10, 'pascal_voc/mAP': 0.125, 'time': 7.0},
+    dict(step=20, loss=4.0, loss_cls=3.0, loss_distill_0=0.5, loss_distill_1=0.25, time=0.25),
+    {'step': 20, 'pascal_voc/mAP': 0.5, 'time': 7.0},
+]
+
+
+def log(work_dir: Path, timestamp: str, entries: list[dict], end: str = '\n') -> None:
+    folder = work_dir / timestamp / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('\n'.join(json.dumps(entry) for entry in entries) + end)
+
+
+class Page(HTMLParser):
+    """Collects tags, texts and attributes, and checks that tags are closed in order."""
+
+    VOID = {'meta', 'img', 'link', 'br'}
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(path.read_text(encoding='utf-8'))
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def picture(value: int) -> np.ndarray:
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[..., 0] = value  # red
+    return image
+
+
+@pytest.fixture
+def page(tmp_path) -> Page:
+    runs = [
+        Run('teacher', [{k: v for k, v in e.items() if 'distill' not in k} for e in HISTORY], 'big', 26_300_000),
+        Run('<b>&"distilled"', HISTORY, 'a $small$ <one>', 6_500_000),
+    ]
+    pictures = Gallery('Seen & <found>', ('truth', '<i>'), [[picture(250), picture(60)], [picture(0), picture(120)]])
+    write_report(tmp_path / 'report.html', 'A <title>', ['First & second.'], runs, 'pascal_voc/mAP', pictures)
+    assert [file.name for file in tmp_path.iterdir()] == ['report.html']
+    return Page(tmp_path / 'report.html')
+
+
+def test_every_run_has_a_row_with_its_last_metric_parameters_and_seconds(page):
+    text = ' '.join(filter(None, page.texts))
+    assert 'teacher big 0.500 26.3 M 8 s' in text
+    assert '<b>&"distilled" a $small$ <one> 0.500 6.5 M 8 s' in text
+
+
+def test_what_users_name_is_text_and_never_markup(page):
+    assert not page.all('b')
+    assert not page.all('one')
+    assert {'A <title>', 'First & second.', 'Seen & <found>', '<i>'} <= set(page.texts)
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    assert not page.all('script')
+    assert not page.all('link')
+    for tag, attributes in page.tags:
+        assert attributes.get('src', 'data:').startswith('data:'), tag
+        assert not attributes.get('href', '').startswith('http'), tag
+    style = next(text for text in page.texts if ':root' in text)
+    assert 'url(' not in style
+    assert 'prefers-color-scheme: dark' in style
+
+
+def test_pictures_are_embedded_in_order(page):
+    reds = []
+    for attributes in page.all('img'):
+        data = base64.b64decode(attributes['src'].removeprefix('data:image/jpeg;base64,'))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (20, 30, 3)
+        reds.append(image[..., 2].mean())
+    assert reds == pytest.approx([250, 60, 0, 120], abs=4)
+
+
+def test_charts_take_their_colours_from_the_page(page):
+    assert len(page.all('svg')) == 3
+    styles = ' '.join(attributes.get('style', '') for attributes in page.all('path'))
+    # The teacher has a task loss and a metric, the distilled student a distillation loss, too.
+    assert len(re.findall(r'stroke: var\(--run-0\)', styles)) >= 2
+    assert len(re.findall(r'stroke: var\(--run-1\)', styles)) >= 3
+    assert 'currentColor' in styles
+    assert '#0a0b' not in styles
+    assert '#010203' not in styles
+
+
+def test_a_run_without_a_metric_or_parameters_shows_a_dash(tmp_path):
+    write_report(tmp_path / 'report.html', 'T', [], [Run('bare', HISTORY[:1])], 'pascal_voc/mAP')
+    texts = list(filter(None, Page(tmp_path / 'report.html').texts))
+    assert texts[texts.index('bare') + 1 :][:3] == ['-', '-', '5 s']
+
+
+def test_a_report_that_fails_leaves_the_former_one(tmp_path):
+    path = tmp_path / 'report.html'
+    write_report(path, 'former', [], [Run('a', HISTORY)], 'pascal_voc/mAP')
+    former = path.read_bytes()
+    with pytest.raises(cv2.error):
+        gallery = Gallery('', ('a',), [[np.zeros((0, 0, 3), np.uint8)]])
+        write_report(path, 'later', [], [Run('a', HISTORY)], 'pascal_voc/mAP', gallery)
+    assert path.read_bytes() == former
+
+
+def test_the_distillation_losses_are_taken_out_of_the_task_loss():
+    assert Run('a', HISTORY).losses == ([10, 20], [5.0, 3.25], [3.0, 0.75])
+
+
+def test_seconds_are_those_of_training_iterations():
+    assert Run('a', HISTORY).seconds == 10 * 0.5 + 10 * 0.25
+
+
+def test_a_resumed_run_counts_what_was_logged_last(tmp_path):
+    log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0), {'m': 0.1, 'step': 10}, dict(step=20, loss=7.0)])
+    log(tmp_path, '20250102_000000', [dict(step=20, loss=5.0), {'m': 0.2, 'step': 20}, dict(step=30, loss=4.0)])
+    run = Run('a', read_history(tmp_path))
+    assert run.curve('loss') == ([10, 20, 30], [9.0, 5.0, 4.0])
+    assert run.curve('m') == ([10, 20], [0.1, 0.2])
+
+
+@pytest.mark.parametrize('numbers', [(0, 0), (1, 2)])
+def test_validations_stand_at_their_iteration_even_where_mmengine_numbers_them_by_epoch(tmp_path, numbers):
+    first, second = numbers
+    entries = [dict(step=50, loss=2.0), dict(step=100, loss=1.0), {'m': 0.1, 'step': first}]
+    log(tmp_path, '20250101_000000', [*entries, dict(step=150, loss=0.5), {'m': 0.2, 'step': second}])
+    assert Run('a', read_history(tmp_path)).curve('m') == ([100, 150], [0.1, 0.2])
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
+    log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0)], end='\n{"loss": 3.')
+    assert read_history(tmp_path) == [dict(step=10, loss=9.0)]
+
+
+def test_a_work_dir_without_a_log_has_no_history(tmp_path):
+    assert read_history(tmp_path / 'nowhere') == []
