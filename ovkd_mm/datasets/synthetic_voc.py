@@ -1,4 +1,4 @@
-"""A small seeded detection data set in Pascal VOC format: six shapes, many textures, clutter and occlusion."""
+"""A small seeded detection data set in Pascal VOC format: six classes of shapes, with clutter and occlusion."""
 
 import json
 import math
@@ -30,7 +30,7 @@ MIN_CONTRAST = 40  # grey levels, between an object's mean colour and what it co
 OVERSAMPLING = 4  # shapes are drawn this much larger, then averaged down
 
 
-def make_synthetic_voc(root: str | Path, train: int = 800, val: int = 200, seed: int = 0) -> Path:
+def make_synthetic_voc(root: str | Path, train: int = 1600, val: int = 200, seed: int = 0) -> Path:
     """Write the data set, or find it already there.
 
     The folder has VOC's layout: ``JPEGImages``, ``Annotations`` and ``ImageSets/Main/{train,val,trainval}.txt``. It
