@@ -14,6 +14,7 @@ import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 __all__ = ['Gallery', 'Run', 'read_history', 'write_report']
 
@@ -93,8 +94,8 @@ def read_history(work_dir: str | Path) -> list[dict]:
         line the metrics; ``step`` is the iteration in both (mmengine numbers some validation lines by epoch).
     """
     entries = {}
+    step = 0
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):  # the folders are named by time
-        step = 0
         for line in file.read_text().splitlines():
             try:
                 entry = json.loads(line)
@@ -175,7 +176,8 @@ def _chart(title: str, curves: Sequence[tuple[list[int], list[float]]], log: boo
         axes.grid(alpha=0.15)
         if log:
             axes.yaxis.set_major_formatter('{x:g}')
-            axes.yaxis.set_minor_formatter('{x:g}')
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         for index, (steps, values) in enumerate(curves):
             marker = 'o' if len(steps) <= 20 else None
             axes.plot(steps, values, color=f'{SERIES}{index % COLOURS:02x}', marker=marker, markersize=4, linewidth=1.8)

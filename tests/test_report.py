@@ -155,6 +155,12 @@ def test_validations_stand_at_their_iteration_even_where_mmengine_numbers_them_b
     assert Run('a', read_history(tmp_path)).curve('m') == ([100, 150], [0.1, 0.2])
 
 
+def test_a_validation_that_is_all_a_resumed_run_had_left_to_do_stands_at_the_end(tmp_path):
+    log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0), {'m': 0.1, 'step': 10}, dict(step=20, loss=7.0)])
+    log(tmp_path, '20250102_000000', [{'m': 0.2, 'step': 0}])
+    assert Run('a', read_history(tmp_path)).curve('m') == ([10, 20], [0.1, 0.2])
+
+
 def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
     log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0)], end='\n{"loss": 3.')
     assert read_history(tmp_path) == [dict(step=10, loss=9.0)]

@@ -58,6 +58,8 @@ def run_demo(
         folder = read_voc_folder(
             make_synthetic_voc(work_dir / 'data' / 'VOCshapes', plan.train_images, plan.val_images, seed)
         )
+    explanation = _explain(folder, plan, seed, generated=data is None)
+    console.print(*explanation, sep='\n', highlight=False)
     init_default_scope('mmdet')
     register_all_modules(init_default_scope=False)
 
@@ -91,7 +93,7 @@ def run_demo(
     write_report(
         report,
         'A student alone and the same student distilled',
-        _explain(folder, plan, seed, generated=data is None),
+        explanation,
         runs,
         METRIC,
         Gallery(

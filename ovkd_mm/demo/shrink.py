@@ -51,7 +51,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
         config.model.input_shape = (plan.size, plan.size)
         config.model.method.loss.loss_weight = plan.loss_weight
     for loader, split in ((config.train_dataloader, data.train), (config.val_dataloader, data.val)):
-        loader.update(batch_size=plan.batch_size, num_workers=2, persistent_workers=True)
+        loader.update(batch_size=plan.batch_size, num_workers=2, persistent_workers=False)
         loader.dataset.update(
             data_root=str(data.root),
             ann_file=f'ImageSets/Main/{split}.txt',
@@ -73,7 +73,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=warm_up, end=iters),
     ]
-    config.default_hooks.logger.interval = config.log_processor.window_size = max(val_interval // 8, 1)
+    config.default_hooks.logger.interval = config.log_processor.window_size = max(val_interval // 10, 1)
     config.default_hooks.checkpoint = dict(
         type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=1
     )

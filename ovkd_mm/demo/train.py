@@ -48,6 +48,8 @@ def train(config: Config, work_dir: Path, console: Console) -> Path:
         runner.register_hook(_ProgressHook(progress, work_dir.name), priority='VERY_LOW')
         runner.model.to(memory_format=torch.channels_last)  # depthwise convolutions are twice as fast with it on a CPU
         runner.train()
+    # Left to the garbage collector, each loading process would be waited for in vain for five seconds.
+    runner.train_loop.dataloader_iterator = None
     if METRIC not in read_history(work_dir)[-1]:
         runner.val_loop.run()
     return checkpoint

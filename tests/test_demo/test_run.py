@@ -11,8 +11,8 @@ from voc_folder import write_voc
 
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.demo import Plan, run_demo
-from ovkd_mm.demo import run as demo_run
 from ovkd_mm.demo import train as demo_train
+from ovkd_mm.demo.train import METRIC
 from ovkd_mm.report import Run, read_history
 
 CONFIGS = ROOT / 'configs'
@@ -102,20 +102,22 @@ def test_data_of_ones_own_is_interrupted_resumed_and_reported(tmp_path, monkeypa
 
     update = demo_train._ProgressHook.after_train_iter
 
-    def stop_the_student(self, runner, batch_idx, *args, **kwargs):
-        if self.name == 'alone' and runner.iter == 1:
-            raise KeyboardInterrupt
-        update(self, runner, batch_idx, *args, **kwargs)
+    def stop(name, iteration):
+        def after_train_iter(self, runner, *args, **kwargs):
+            if self.name == name and runner.iter + 1 == iteration:
+                raise KeyboardInterrupt
+            update(self, runner, *args, **kwargs)
 
-    monkeypatch.setattr(demo_train._ProgressHook, 'after_train_iter', stop_the_student)
+        monkeypatch.setattr(demo_train._ProgressHook, 'after_train_iter', after_train_iter)
+
+    stop('alone', 2)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not (work_dir / 'report.html').exists()
     assert (work_dir / 'alone/last_checkpoint').read_text().endswith('iter_2.pth')
     teacher = times(work_dir / 'teacher')
 
-    monkeypatch.undo()
-    monkeypatch.setattr(demo_run, 'draw_detections', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    stop('distilled', 3)  # trained to the end, but not validated there
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not (work_dir / 'report.html').exists()
@@ -127,8 +129,11 @@ def test_data_of_ones_own_is_interrupted_resumed_and_reported(tmp_path, monkeypa
     assert len(logs) == 2
     assert steps == [3]
 
+    assert METRIC not in read_history(work_dir / 'distilled')[-1]
+
     monkeypatch.undo()
     page = run().read_text()
+    assert METRIC in read_history(work_dir / 'distilled')[-1]
     assert 'trainval.txt' in page
     assert 'test.txt' in page
 
