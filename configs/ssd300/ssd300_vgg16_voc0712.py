@@ -34,5 +34,6 @@ param_scheduler = [
 auto_scale_lr = dict(base_batch_size=32)
 
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),  # else metrics are logged at step 0
     checkpoint=dict(by_epoch=False, interval=10000, save_best='pascal_voc/mAP', rule='greater'))
 log_processor = dict(by_epoch=False)
