@@ -1,10 +1,16 @@
-"""Loading weights so that a misfit is an error, not a warning."""
+"""Taking weights out of checkpoints, and loading them so that a misfit is an error, not a warning."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-__all__ = ['load_strictly']
+__all__ = ['load_strictly', 'model_weights']
+
+
+def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
+    """The weights of a checkpoint; of a distillation's, those of the student without the training-only parts."""
+    state = checkpoint.get('state_dict', checkpoint)
+    return {key: value for key, value in state.items() if not key.startswith('distiller.')}
 
 
 def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ovkd_mm.state_dict import load_strictly
+from ovkd_mm.state_dict import load_strictly, model_weights
 
 
 def net():
@@ -40,3 +40,9 @@ def test_keys_that_a_module_renames_while_loading_are_no_misfit():
             super()._load_from_state_dict(state_dict, prefix, *args)
 
     load_strictly(Renamed(2, 2), dict(old=torch.ones(2, 2), bias=torch.ones(2)), 'here')
+
+
+def test_weights_are_taken_with_and_without_an_envelope_and_without_what_only_served_training():
+    weights = {'a.weight': torch.ones(1), 'distiller.pairs.0.margin': torch.ones(1)}
+    for checkpoint in (weights, dict(state_dict=weights, meta={})):
+        assert list(model_weights(checkpoint)) == ['a.weight']

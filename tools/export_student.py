@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.plain_config import is_distillation, plain_config
-from ovkd_mm.state_dict import load_strictly
+from ovkd_mm.state_dict import load_strictly, model_weights
 
 
 def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Path:
@@ -41,8 +41,7 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Pat
     if not is_distillation(config):
         raise ValueError(f'{config_path}: model.type is {config.model.type!r}, not ovkd_mm.FeatureDistiller')
     checkpoint = load_checkpoint_file(checkpoint_path)
-    state = checkpoint.get('state_dict', checkpoint)
-    state = {key: value for key, value in state.items() if not key.startswith('distiller.')}
+    state = model_weights(checkpoint)
 
     config = plain_config(config)
     init_default_scope(config.get('default_scope', 'mmengine'))

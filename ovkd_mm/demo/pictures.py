@@ -17,7 +17,7 @@ from torch import nn
 
 from ..compat.checkpoint import load_checkpoint_file
 from ..registry import DATASETS, MODELS
-from ..state_dict import load_strictly
+from ..state_dict import load_strictly, model_weights
 
 __all__ = ['MIN_SCORE', 'draw_detections', 'load_detector']
 
@@ -28,9 +28,7 @@ LONG_SIDE = 640  # pixels; names are drawn in one size, for which small images h
 def load_detector(config: Config, checkpoint: Path) -> nn.Module:
     """The detector of a plain config with the weights of a checkpoint, which may be a distillation's."""
     model = MODELS.build(config.model)
-    state = load_checkpoint_file(checkpoint)['state_dict']
-    state = {key: value for key, value in state.items() if not key.startswith('distiller.')}
-    load_strictly(model, state, str(checkpoint))
+    load_strictly(model, model_weights(load_checkpoint_file(checkpoint)), str(checkpoint))
     return model.eval()
 
 

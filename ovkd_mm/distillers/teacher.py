@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..positions import Place, Tap, Trace, reading, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
-from ..state_dict import load_strictly
+from ..state_dict import load_strictly, model_weights
 from .renormalize import Renormalize
 
 __all__ = ['Teacher']
@@ -47,9 +47,8 @@ def _load(model: nn.Module, checkpoint: str) -> None:
         loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     except (FileNotFoundError, ValueError) as exc:
         raise type(exc)(f'teacher.checkpoint: {exc}') from exc
-    state = loaded.get('state_dict', loaded)
     # A distilled student can teach in its turn; what served its own training is left aside.
-    state = {key.removeprefix('module.'): v for key, v in state.items() if not key.startswith('distiller.')}
+    state = {key.removeprefix('module.'): value for key, value in model_weights(loaded).items()}
     load_strictly(model, state, f'teacher.checkpoint={checkpoint!r}')
 
 
