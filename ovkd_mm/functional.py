@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ['batch_norm_margin', 'margin_relu', 'partial_l2']
+__all__ = ['batch_norm_margin', 'margin_relu', 'partial_l2', 'skipped_by_partial_l2']
 
 
 def batch_norm_margin(weight: Tensor, bias: Tensor) -> Tensor:
@@ -76,6 +76,18 @@ def partial_l2(student: Tensor, teacher: Tensor, margin: Tensor | None = None, r
     target = teacher.detach()
     if margin is not None:
         target = margin_relu(target, margin)
-    counted = (student > target) | (target > 0)
-    distance = F.mse_loss(student, target, reduction='none') * counted
+    distance = F.mse_loss(student, target, reduction='none') * ~skipped_by_partial_l2(student, target)
     return {'sum': distance.sum, 'mean': distance.mean, 'none': lambda: distance}[reduction]()
+
+
+def skipped_by_partial_l2(student: Tensor, target: Tensor) -> Tensor:
+    """The positions where the partial L2 distance is 0 whatever the difference: ``student <= target <= 0``.
+
+    Args:
+        student: Student feature in the teacher's shape, ``(N, C, ...)``.
+        target: Margin-ReLU'd teacher feature of the same shape.
+
+    Returns:
+        Boolean tensor of the same shape.
+    """
+    return (student <= target) & (target <= 0)

@@ -1,10 +1,15 @@
 """Small models with mmengine's interface, fast enough to train in a test."""
 
+import uuid
+
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel, ImgDataPreprocessor
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import Dataset
 
 
 class Block(nn.Module):
@@ -93,3 +98,50 @@ def distiller_config(**changes) -> dict:
         )
         | changes
     )
+
+
+class ToyImages(Dataset):
+    """Images of 16x16 and their labels, the same ones for the same index."""
+
+    def __init__(self, size: int = 8) -> None:
+        self.images, self.labels = batch(size)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return dict(inputs=self.images[index], data_samples=self.labels[index])
+
+
+def toy_runner(work_dir, model: dict | None = None, iters: int | None = None, epochs: int = 2, **changes) -> Runner:
+    """A runner on ToyImages in batches of 4: ``epochs`` of two iterations, or ``iters`` iterations."""
+    torch.manual_seed(0)
+    settings = dict(
+        model=model or distiller_config(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=ToyImages(),
+            batch_size=4,
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler' if iters is None else 'InfiniteSampler', shuffle=True),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs) if iters is None else dict(by_epoch=False, max_iters=iters),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-3)),
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=1), checkpoint=None),
+        experiment_name=f'toy_{uuid.uuid4().hex}',
+        randomness=dict(seed=0),
+    )
+    return Runner(**(settings | changes))
+
+
+class Record(Hook):
+    """Keeps what ``look(runner)`` returns after every iteration."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, look) -> None:
+        self.look = look
+        self.seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append(self.look(runner))

@@ -2,6 +2,7 @@
 
 from .feature_distiller import FeatureDistiller
 from .feature_pair import FeaturePair
+from .stock_keys import from_stock, rename_keys, to_stock
 from .teacher import Teacher
 
-__all__ = ['FeatureDistiller', 'FeaturePair', 'Teacher']
+__all__ = ['FeatureDistiller', 'FeaturePair', 'Teacher', 'from_stock', 'rename_keys', 'to_stock']

@@ -17,6 +17,9 @@ from .teacher import Teacher
 
 __all__ = ['FeatureDistiller']
 
+# FSDP, right around the model, looks for its parameters by the names that they have in the model; see FSDPKeysHook.
+FSDP_PREFIX = '_fsdp_wrapped_module.'
+
 PARTS = ('position', 'teacher_transform', 'student_transform', 'loss')
 
 
@@ -39,6 +42,9 @@ class FeatureDistiller(BaseModel):
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
         data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
 
+    Attributes:
+        distill_weight: Weight of all pairs together, 1 unless a hook changes it. At 0 the teacher does not run.
+
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
     """
@@ -53,6 +59,7 @@ class FeatureDistiller(BaseModel):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__()
+        self.distill_weight = 1.0
         # The student has its own; found through __getattr__ like everything else of the student.
         del self.data_preprocessor
         student = copy.deepcopy(student)
@@ -104,8 +111,13 @@ class FeatureDistiller(BaseModel):
             resize=cfg.get('resize', False),
         )
 
+    # What it calls is compiled: the student and the pairs.
+    @torch.compiler.disable(recursive=False)
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
+
+        For the log it adds ``distill_share``, the distillation losses as a multiple of the task's, and for each pair
+        whose loss skips positions the part that it skips, ``distill_skipped_<i>``.
 
         Args:
             inputs: Preprocessed batch, shape ``(N, 3, H, W)``.
@@ -120,19 +132,26 @@ class FeatureDistiller(BaseModel):
         """
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
-        with reading(self.student, self._taps):
+        if self.distill_weight == 0:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
-            student_features = [tap.take() for tap in self._taps]
-        teacher_features = self.teacher(inputs)
-        distillation = {
-            f'loss_distill_{index}': pair(student, teacher)
-            for index, (pair, student, teacher) in enumerate(
-                zip(self.pairs, student_features, teacher_features, strict=True)
-            )
-        }
-        if not torch.isfinite(sum(distillation.values()).detach()):
-            self._check_finite(teacher_features)
-        return losses | distillation
+            distillation = [_no_loss(pair, inputs) for pair in self.pairs]
+        else:
+            with reading(self.student, self._taps):
+                losses = dict(self.student(inputs, data_samples, mode='loss'))
+                student_features = [tap.take() for tap in self._taps]
+            teacher_features = self.teacher(inputs)
+            distillation = [
+                self.distill_weight * pair(student, teacher)
+                for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
+            ]
+            if not torch.isfinite(sum(distillation).detach()):
+                self._check_finite(teacher_features)
+        losses['distill_share'] = sum(distillation).detach() / self.student.parse_losses(losses)[0].detach()
+        for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
+            losses[f'loss_distill_{index}'] = loss
+            if (skipped := getattr(pair.loss, 'skipped', None)) is not None:
+                losses[f'distill_skipped_{index}'] = skipped if self.distill_weight else torch.ones_like(skipped)
+        return losses
 
     def _check_finite(self, teacher_features: list[Tensor]) -> None:
         """Tell a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
@@ -169,7 +188,8 @@ class FeatureDistiller(BaseModel):
         return self
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        rename_keys(state_dict, prefix, from_stock)
+        if not prefix.endswith(FSDP_PREFIX):
+            rename_keys(state_dict, prefix, from_stock)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -182,5 +202,11 @@ def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Plac
         raise ValueError(f'{key}: {exc}') from exc
 
 
+def _no_loss(pair: FeaturePair, inputs: Tensor) -> Tensor:
+    """A zero that every parameter of the pair has part in, since DDP waits for the gradient of each."""
+    return sum((parameter.flatten()[:0].sum() for parameter in pair.parameters()), start=inputs.new_zeros(()))
+
+
 def _name_keys_as_the_student_does(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
-    rename_keys(state_dict, prefix, to_stock)
+    if not prefix.endswith(FSDP_PREFIX):
+        rename_keys(state_dict, prefix, to_stock)

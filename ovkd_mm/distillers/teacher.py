@@ -119,6 +119,7 @@ class Teacher(nn.Module):
         if all(tap.feature is not None for tap in self._taps):
             raise _Enough
 
+    @torch.compiler.disable  # ends in the middle of a forward by an exception, which a compiled graph cannot
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Read the teacher's features.
@@ -132,6 +133,9 @@ class Teacher(nn.Module):
         Raises:
             RuntimeError: If the forward ends without passing every tap.
         """
+        # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
+        if self.renormalize.scale.device != inputs.device:
+            self.to(inputs.device)
         with reading(self.model, self._taps):
             with contextlib.suppress(_Enough):
                 self.model(self.renormalize(inputs))

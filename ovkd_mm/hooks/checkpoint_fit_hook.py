@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..registry import HOOKS
 from ..state_dict import load_strictly
@@ -14,7 +15,8 @@ __all__ = ['CheckpointFitHook']
 class CheckpointFitHook(Hook):
     """Makes a checkpoint that does not fit the model an error; upstream only warns and goes on.
 
-    The training-only parts of a distillation checkpoint are left aside where the model is the plain student.
+    The training-only parts of a distillation checkpoint are left aside where the model is the plain student. A model
+    that FSDP has cut into shards is left to FSDP's own, strict loading.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -23,6 +25,8 @@ class CheckpointFitHook(Hook):
         Raises:
             ValueError: If keys are missing, unexpected or of another shape.
         """
+        if isinstance(runner.model, FullyShardedDataParallel):
+            return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint.get('state_dict', checkpoint)
         own = model.state_dict()

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..functional import partial_l2
+from ..functional import partial_l2, skipped_by_partial_l2
 from ..registry import MODELS
 
 __all__ = ['PartialL2Loss']
@@ -15,11 +15,15 @@ class PartialL2Loss(nn.Module):
     Args:
         loss_weight: Weight of the loss. Since it is a sum over C, H and W it belongs to one input size; the paper's
             weights are 1e-3 for 32x32 inputs, 1e-4 for 224x224, 1e-5 for detection and segmentation (section 4).
+
+    Attributes:
+        skipped: Part of the positions that the last call skipped, from 0 to 1; a scalar tensor.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
+        self.skipped: Tensor | None = None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Distance of the transformed features.
@@ -31,4 +35,9 @@ class PartialL2Loss(nn.Module):
         Returns:
             A scalar.
         """
+        self.skipped = skipped_by_partial_l2(student.detach(), teacher).count_nonzero() / student.numel()
         return self.loss_weight * partial_l2(student, teacher) / len(student)
+
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """What each position adds to the sum, in the shape of the features."""
+        return partial_l2(student, teacher, reduction='none')

@@ -106,6 +106,22 @@ def test_losses_equal_the_formula_on_a_hand_written_forward():
         torch.testing.assert_close(losses[f'loss_distill_{i}'], expected, rtol=1e-5, atol=0)
 
 
+def test_the_log_shows_the_share_of_the_task_and_the_part_that_each_pair_skips():
+    distilled = build().train()
+    compared = []
+    for pair in distilled.pairs:
+        pair.loss.register_forward_pre_hook(lambda module, args: compared.append(args))
+    losses = distilled(*batch(), mode='loss')
+    total, log = distilled.parse_losses(losses)
+    distillation = losses['loss_distill_0'] + losses['loss_distill_1']
+    torch.testing.assert_close(total, losses['loss'] + distillation)  # what is for the log alone is not learned from
+    assert log['distill_share'] == pytest.approx((distillation / losses['loss']).item(), rel=1e-6)
+    for index, (student, teacher) in enumerate(compared):
+        skipped = ((student <= teacher) & (teacher <= 0)).float().mean().item()
+        assert 0 < skipped < 1
+        assert log[f'distill_skipped_{index}'] == pytest.approx(skipped, rel=1e-6)
+
+
 def test_the_gradient_reaches_student_and_connectors_and_nothing_else():
     distilled = build().train()
     losses = distilled(*batch(), mode='loss')

@@ -75,3 +75,23 @@ def test_the_sum_over_half_precision_features_is_taken_in_float32():
     with torch.autocast('cpu', torch.bfloat16):
         loss = one(student, torch.full((2, 5, 4, 4), 400.0, dtype=torch.half))
     assert loss.item() == 5 * 4 * 4 * 400.0**2  # far above the largest half, 65504
+
+
+@pytest.mark.parametrize('channels', [(256, 129), (2048, 33)])
+def test_at_513_pixels_nothing_overflows_in_half_precision(channels):
+    """The largest maps of DeepLabV3+ with features as large as 50, under the loss scale that AMP begins with."""
+    width, size = channels
+    one = pair(student=(16, (size, size)), teacher=(width, (size, size)))
+    student = torch.randn(2, 16, size, size, requires_grad=True)
+    teacher = 50 * torch.randn(2, width, size, size)
+    gradients = []
+    for dtype in (None, torch.float16):
+        with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
+            features = (student, teacher) if dtype is None else (student.to(dtype), teacher.to(dtype))
+            loss = 1e-5 * one(*features)
+        (gradient,) = torch.autograd.grad(65536 * loss, one.student_transform.conv.weight)
+        gradients.append(gradient.float())
+        assert loss.dtype == torch.float32 and torch.isfinite(loss)
+    assert torch.isfinite(gradients[1]).all()
+    error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert error < 0.02

@@ -9,3 +9,19 @@ def test_loss_is_summed_over_the_map_averaged_over_the_batch_and_weighted():
     student, teacher = torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2)
     expected = sum(partial_l2(s[None], t[None]).item() for s, t in zip(student, teacher, strict=True)) / 4
     assert PartialL2Loss(loss_weight=0.5)(student, teacher).item() == pytest.approx(0.5 * expected, rel=1e-5)
+
+
+def test_the_skipped_part_is_that_of_the_positions_below_a_blocked_teacher():
+    #                        skipped | above it | teacher positive | skipped (equal) | at zero: skipped
+    student = torch.tensor([[-2.0, -0.5, -1.0, -0.3, -0.1]])
+    teacher = torch.tensor([[-1.0, -0.8, 0.5, -0.3, 0.0]])
+    loss = PartialL2Loss()
+    loss(student, teacher)
+    assert loss.skipped.item() == pytest.approx(3 / 5)
+    assert loss.distance(student, teacher).tolist() == [pytest.approx([0, 0.09, 2.25, 0, 0])]
+
+
+def test_the_skipped_part_holds_no_graph():
+    loss = PartialL2Loss()
+    loss(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 3, 4, 4))
+    assert not loss.skipped.requires_grad

@@ -1,0 +1,91 @@
+"""Letting the connectors learn before the student does."""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..distillers import FeatureDistiller
+from ..registry import HOOKS
+
+__all__ = ['ConnectorWarmupHook']
+
+
+@HOOKS.register_module()
+class ConnectorWarmupHook(Hook):
+    """For the first epochs or iterations only the connectors learn; then training goes on in the same run.
+
+    The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
+    statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are worked
+    out and dropped: an iteration costs as much as any other, and DDP gets the gradient of every weight that it waits
+    for. Learning rate schedules run on.
+
+    Args:
+        epochs: Length in epochs; in an iteration-based loop one is a pass over the training set.
+        iters: Length in iterations, instead of ``epochs``.
+
+    Raises:
+        ValueError: If not exactly one of the two is given, or it is negative.
+    """
+
+    def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
+        if (epochs is None) == (iters is None) or (epochs or iters or 0) < 0:
+            raise ValueError(
+                f'ConnectorWarmupHook needs either epochs or iters, from 0 up; got epochs={epochs}, iters={iters}'
+            )
+        self.epochs = epochs
+        self.iters = iters
+        self._undo: list | None = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Begin the warm-up, or end it.
+
+        Raises:
+            TypeError: If the model is no ``FeatureDistiller``.
+            ValueError: If the optimizer does not hold the student's own weights (FSDP with ``use_orig_params=False``).
+        """
+        length = self.iters if self.epochs is None else self.epochs * len(runner.train_dataloader)
+        if runner.iter < length and self._undo is None:
+            self._begin(runner)
+            print_log(f'only the connectors learn until iteration {length}', logger='current')
+        elif runner.iter >= length and self._undo is not None:
+            self._end()
+            print_log('the student learns from here on', logger='current')
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave a model that can be trained on, if training ended during the warm-up."""
+        if self._undo is not None:
+            self._end()
+
+    def _begin(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(model, FeatureDistiller):
+            raise TypeError(f'ConnectorWarmupHook needs a FeatureDistiller, got {type(model).__name__}')
+        optimizer = runner.optim_wrapper.optimizer
+        optimized = {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
+        weights = [parameter for parameter in model.student.parameters() if parameter.requires_grad]
+        if not optimized.issuperset(map(id, weights)):
+            raise ValueError(
+                "ConnectorWarmupHook: the optimizer does not hold the student's weights one by one, so they cannot be "
+                'left out of a step; under FSDP set model_wrapper.use_orig_params=True'
+            )
+
+        def drop_gradients(*_) -> None:
+            # What has no gradient is passed over by the optimizer: no momentum, no weight decay.
+            for weight in weights:
+                weight.grad = None
+
+        # Zeros already in backward: gradient clipping and AMP's search for overflows come before the step.
+        self._undo = [weight.register_hook(torch.zeros_like).remove for weight in weights]
+        self._undo.append(optimizer.register_step_pre_hook(drop_gradients).remove)
+        for norm in model.student.modules():
+            if isinstance(norm, _NormBase) and norm.track_running_stats:
+                norm.track_running_stats = False
+                self._undo.append(lambda norm=norm: setattr(norm, 'track_running_stats', True))
+
+    def _end(self) -> None:
+        for undo in self._undo:
+            undo()
+        self._undo = None

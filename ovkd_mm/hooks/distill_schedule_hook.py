@@ -1,0 +1,90 @@
+"""The weight of distillation over time."""
+
+import math
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..distillers import FeatureDistiller
+from ..registry import HOOKS
+
+__all__ = ['DistillScheduleHook']
+
+# From 1 down to 0 while t goes from 0 to 1.
+SHAPES = dict(
+    constant=lambda t: 1.0,
+    linear=lambda t: 1 - t,
+    cosine=lambda t: (1 + math.cos(math.pi * t)) / 2,
+)
+
+
+@HOOKS.register_module()
+class DistillScheduleHook(Hook):
+    """Changes the weight of all distillation losses together; the log shows it as ``distill_weight``.
+
+    While the weight is 0 the teacher does not run, and an iteration costs what the plain student's does.
+
+    Args:
+        schedule: ``'constant'`` stays at ``start``; ``'linear'`` and ``'cosine'`` go from ``start`` to ``end``.
+        start: Weight at the beginning.
+        end: Weight at the end.
+        length: How long it takes from ``start`` to ``end``; by default until ``stop_at`` or the end of training.
+        stop_at: From here on the weight is 0.
+        by_epoch: Whether ``length`` and ``stop_at`` count epochs or iterations. The weight changes every iteration.
+
+    Raises:
+        ValueError: If the schedule is unknown, a weight negative or a time not positive.
+    """
+
+    def __init__(
+        self,
+        schedule: str = 'constant',
+        start: float = 1.0,
+        end: float = 0.0,
+        length: int | None = None,
+        stop_at: int | None = None,
+        by_epoch: bool = True,
+    ) -> None:
+        if schedule not in SHAPES:
+            raise ValueError(f'DistillScheduleHook.schedule must be one of {", ".join(SHAPES)}; got {schedule!r}')
+        for name, value in dict(start=start, end=end).items():
+            if value < 0:
+                raise ValueError(f'DistillScheduleHook.{name} must not be negative, got {value}')
+        for name, value in dict(length=length, stop_at=stop_at).items():
+            if value is not None and value <= 0:
+                raise ValueError(f'DistillScheduleHook.{name} must be above 0, got {value}')
+        self.shape = SHAPES[schedule]
+        self.start = start
+        self.end = end
+        self.length = length
+        self.stop_at = stop_at
+        self.by_epoch = by_epoch
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the model.
+
+        Raises:
+            TypeError: If it is no ``FeatureDistiller``.
+        """
+        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(self._model, FeatureDistiller):
+            raise TypeError(f'DistillScheduleHook needs a FeatureDistiller, got {type(self._model).__name__}')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Set the weight of this iteration."""
+        unit = len(runner.train_dataloader) if self.by_epoch else 1
+        self._model.distill_weight = self.weight(runner.iter / unit, runner.max_iters / unit)
+        runner.message_hub.update_scalar('train/distill_weight', self._model.distill_weight)
+
+    def weight(self, time: float, total: float) -> float:
+        """Weight at a time.
+
+        Args:
+            time: What has passed of the training, in epochs or iterations.
+            total: Length of the training, in the same unit.
+        """
+        if self.stop_at is not None and time >= self.stop_at:
+            return 0.0
+        progress = min(time / (self.length or self.stop_at or total), 1.0)
+        return self.end + (self.start - self.end) * self.shape(progress)

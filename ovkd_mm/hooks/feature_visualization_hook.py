@@ -1,0 +1,108 @@
+"""Pictures of what is learned from."""
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from ..distillers import FeatureDistiller
+from ..registry import HOOKS
+
+__all__ = ['FeatureVisualizationHook']
+
+
+@HOOKS.register_module()
+class FeatureVisualizationHook(Hook):
+    """Shows, for the first image of a batch, what each pair's loss compares: teacher, student and their distance.
+
+    The features are those that reach the loss, after both transforms, averaged over channels. Teacher and student share
+    one colour scale; the distance has its own and is that of the loss (the partial L2's is 0 where it skips). The
+    pictures go to the Visualizer's back-ends as ``distill_<i>``. Losses whose inputs are not maps are left out.
+
+    Args:
+        interval: Iterations between two pictures.
+
+    Raises:
+        ValueError: If the interval is not positive.
+    """
+
+    def __init__(self, interval: int = 500) -> None:
+        if interval <= 0:
+            raise ValueError(f'FeatureVisualizationHook.interval must be above 0, got {interval}')
+        self.interval = interval
+        self._inputs: Tensor | None = None
+        self._features: dict[int, tuple[Tensor, Tensor]] = {}
+        self._handles: list = []
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Listen, if this iteration is to be drawn.
+
+        Raises:
+            TypeError: If the model is no ``FeatureDistiller``.
+        """
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(model, FeatureDistiller):
+            raise TypeError(f'FeatureVisualizationHook needs a FeatureDistiller, got {type(model).__name__}')
+
+        def keep_inputs(module: FeatureDistiller, args: tuple, kwargs: dict) -> None:
+            self._inputs = (args[0] if args else kwargs['inputs'])[0].detach()
+
+        self._handles.append(model.register_forward_pre_hook(keep_inputs, with_kwargs=True))
+        for index, pair in enumerate(model.pairs):
+
+            def keep_features(module, args: tuple, index: int = index) -> None:
+                self._features[index] = tuple(feature[:1].detach() for feature in args)
+
+            self._handles.append(pair.loss.register_forward_pre_hook(keep_features))
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Draw what was heard."""
+        if not self._handles:
+            return
+        for handle in self._handles:
+            handle.remove()
+        if is_main_process():
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            for index, (student, teacher) in self._features.items():
+                if student.dim() == 4 and student.shape == teacher.shape:
+                    distance = getattr(model.pairs[index].loss, 'distance', _squared_difference)(student, teacher)
+                    picture = _draw(runner.visualizer, self._inputs, teacher, student, distance)
+                    runner.visualizer.add_image(f'distill_{index}', picture, runner.iter + 1)
+        self._inputs, self._features, self._handles = None, {}, []
+
+
+def _squared_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square()
+
+
+def _draw(visualizer: Visualizer, inputs: Tensor, teacher: Tensor, student: Tensor, distance: Tensor) -> np.ndarray:
+    """The three maps, each laid over the grey input ``(3, H, W)``, side by side: ``(H, 3 * W, 3)``, uint8."""
+    size = inputs.shape[1:]
+    teacher, student, distance = (
+        F.interpolate(feature.float().mean(1, keepdim=True), size, mode='bilinear', align_corners=False)[0].cpu()
+        for feature in (teacher, student, distance)
+    )
+    grey = inputs.float().mean(0).cpu().numpy()
+    grey = cv2.normalize(grey, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    pictures = [
+        visualizer.draw_featmap(torch.cat([teacher, student], dim=2), np.hstack([grey, grey])),
+        visualizer.draw_featmap(distance, grey),
+    ]
+    visualizer.set_image(np.hstack(pictures))
+    corners = np.array([[panel * size[1] + 2, 2] for panel in range(3)])
+    visualizer.draw_texts(['teacher', 'student', 'distance'], corners, colors='w', bboxes=dict(facecolor='k', pad=1))
+    return visualizer.get_image()

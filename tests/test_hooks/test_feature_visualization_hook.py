@@ -1,0 +1,80 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from toy import toy_runner
+
+from ovkd_mm.hooks import FeatureVisualizationHook
+
+
+def pictures(work_dir):
+    return {path.name: cv2.imread(str(path)) for path in work_dir.glob('*/vis_data/vis_image/*.png')}
+
+
+def run(work_dir, interval, **settings):
+    runner = toy_runner(
+        work_dir, custom_hooks=[dict(type='ovkd_mm.FeatureVisualizationHook', interval=interval)], **settings
+    )
+    runner.train()
+    return runner
+
+
+def test_every_interval_a_picture_of_three_panels_is_written_for_each_pair(tmp_path):
+    run(tmp_path, 2, epochs=2)
+    found = pictures(tmp_path)
+    assert set(found) == {f'distill_{pair}_{iteration}.png' for pair in (0, 1) for iteration in (2, 4)}
+    assert all(picture.shape == (16, 48, 3) for picture in found.values())
+    assert len({picture.tobytes() for picture in found.values()}) == 4
+
+
+def test_the_maps_are_those_that_the_loss_compares(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        'ovkd_mm.hooks.feature_visualization_hook._draw',
+        lambda visualizer, inputs, *maps: drawn.append((inputs, *maps)) or np.zeros((2, 6, 3), np.uint8),
+    )
+    runner = toy_runner(tmp_path, custom_hooks=[FeatureVisualizationHook(1)], iters=1)
+    compared = []
+    for pair in runner.model.pairs:
+        pair.loss.register_forward_hook(lambda module, args, output: compared.append(args))
+    runner.train()
+    assert len(drawn) == len(compared) == 2
+    for (inputs, teacher, student, distance), (all_student, all_teacher) in zip(drawn, compared, strict=True):
+        assert inputs.shape == (3, 16, 16)
+        assert torch.equal(teacher, all_teacher[:1]) and torch.equal(student, all_student[:1])
+        skipped = (student <= teacher) & (teacher <= 0)
+        assert skipped.any() and (distance[skipped] == 0).all()
+        torch.testing.assert_close(distance[~skipped], ((student - teacher) ** 2)[~skipped])
+
+
+def test_between_the_pictures_nothing_listens(tmp_path):
+    runner = run(tmp_path, 2, iters=3)
+    assert not runner.model._forward_pre_hooks
+    assert not any(pair.loss._forward_pre_hooks for pair in runner.model.pairs)
+
+
+def test_training_is_the_same_with_and_without_pictures(tmp_path):
+    plain = toy_runner(tmp_path / 'plain', epochs=2)
+    plain.train()
+    state = run(tmp_path / 'drawn', 1, epochs=2).model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in plain.model.state_dict().items())
+
+
+def test_teacher_and_student_share_a_scale(tmp_path):
+    from ovkd_mm.hooks.feature_visualization_hook import _draw
+
+    visualizer = toy_runner(tmp_path).visualizer
+    inputs = torch.zeros(3, 64, 64)
+    half = torch.arange(2.0).repeat_interleave(32).expand(1, 1, 64, 64)
+    picture = _draw(visualizer, inputs, 2 * half, half, half).astype(int)
+    teacher, student = picture[50, 60], picture[50, 124]
+    assert picture.shape == (64, 192, 3)
+    assert np.abs(teacher - student).max() > 50  # 2 against 1 on one scale
+    assert np.abs(teacher - picture[50, 188]).max() <= 2  # the highest of its own scale
+
+
+def test_wrong_intervals_and_models_are_errors(tmp_path):
+    with pytest.raises(ValueError, match='interval must be above 0, got 0'):
+        FeatureVisualizationHook(0)
+    with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
+        run(tmp_path, 1, model=dict(type='ToyClassifier'))

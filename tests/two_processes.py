@@ -1,0 +1,125 @@
+"""Work for two gloo processes; a module of its own, since a spawned process has to import it."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.model.wrappers import MMFullyShardedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS
+from torch import distributed, multiprocessing
+from torch.distributed.fsdp import FullStateDictConfig, StateDictType
+from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
+from torch.nn.modules.batchnorm import _BatchNorm
+from toy import PAIRS, batch, distiller_config
+
+from ovkd_mm.hooks import FSDPKeysHook
+
+STEM = dict(type='ovkd_mm.ModuleOutput', path='backbone.stem')  # no batch norm feeds it: a running margin
+
+
+def run(work: Callable, folder: Path) -> list[dict]:
+    """What each of two processes returned from ``work()``, which is ``with_ddp`` or ``with_fsdp``."""
+    multiprocessing.spawn(_process, (work, str(folder)), nprocs=2)
+    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in (0, 1)]
+
+
+def _process(rank: int, work: Callable, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+    torch.save(work(), Path(folder, f'{rank}.pth'))
+    distributed.destroy_process_group()
+
+
+def build_distiller(**changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    teacher = dict(model=dict(type='ToyClassifier', width=6), allow_random=True, norm_mode='running')
+    pairs = [*PAIRS, dict(student=STEM, teacher=STEM)]
+    model = MODELS.build(distiller_config(teacher=teacher, pairs=pairs) | changes).train()
+    model.init_weights()
+    return model
+
+
+def gradients(model: torch.nn.Module, part: slice) -> dict:
+    """Gradients and running margins on part of a batch; every batch norm uses its running statistics."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    inputs, labels = batch(8)
+    core = getattr(model, 'module', model)
+    core.parse_losses(model(inputs[part], labels[part], mode='loss'))[0].backward()
+    found = {name: weight.grad for name, weight in core.named_parameters()}
+    return found | {name: buffer for name, buffer in core.named_buffers() if 'margin' in name or 'negatives' in name}
+
+
+def with_ddp() -> dict:
+    return dict(gradients=gradients_of_half_a_batch(), trained=three_steps_with_teachers_of_their_own())
+
+
+def with_fsdp() -> dict:
+    return dict(ddp=three_steps_with_ddp(), fsdp=three_steps_with_fsdp())
+
+
+def gradients_of_half_a_batch() -> dict:
+    rank = distributed.get_rank()
+    model = MMDistributedDataParallel(build_distiller(), broadcast_buffers=False)
+    return gradients(model, slice(4 * rank, 4 * rank + 4))
+
+
+def three_steps(model: torch.nn.Module) -> None:
+    """Train; in the second step distillation is off."""
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9))
+    for step in range(3):
+        model.module.distill_weight = float(step != 1)
+        inputs, labels = batch(4, seed=10 * step + distributed.get_rank())
+        model.train_step(dict(inputs=list(inputs), data_samples=labels), wrapper)
+
+
+def three_steps_with_teachers_of_their_own() -> dict:
+    """Each process has another teacher."""
+    model = build_distiller()
+    with torch.no_grad():
+        for weight in model.teacher.parameters():
+            weight += distributed.get_rank()
+    before = {key: value.clone() for key, value in model.teacher.state_dict().items()}
+    model = MMDistributedDataParallel(model, broadcast_buffers=True)
+    three_steps(model)
+    after = model.module.teacher.state_dict()
+    return dict(
+        teacher_is_untouched=all(torch.equal(before[key], after[key]) for key in before),
+        teacher=after['model.fc.weight'],
+        weights={name: weight.detach() for name, weight in model.module.named_parameters()},
+        bytes_in_buckets=model._get_ddp_logging_data()['total_parameter_size_bytes'],
+    )
+
+
+def three_steps_with_ddp() -> dict:
+    model = MMDistributedDataParallel(build_distiller(), broadcast_buffers=False)
+    three_steps(model)
+    return model.module.state_dict()
+
+
+def three_steps_with_fsdp() -> dict:
+    """The checkpoint that mmengine's FSDP strategy writes, and what is there after loading it once more."""
+    model = build_distiller()
+    model = MMFullyShardedDataParallel(
+        model,
+        device_id=torch.device('cpu'),
+        use_orig_params=True,
+        auto_wrap_policy=partial(size_based_auto_wrap_policy, min_num_params=300),
+    )
+    three_steps(model)
+    model.set_state_dict_type(model, StateDictType.FULL_STATE_DICT, FullStateDictConfig(offload_to_cpu=True))
+    runner, hook = SimpleNamespace(model=model), FSDPKeysHook()
+    hook.before_save_checkpoint(runner, checkpoint := dict(state_dict=model.state_dict()))
+    saved = {key: value.clone() for key, value in checkpoint['state_dict'].items()}
+    loaded = dict(state_dict={key: value + 1 for key, value in saved.items()})
+    hook.after_load_checkpoint(runner, loaded)
+    model.load_state_dict(loaded['state_dict'])
+    hook.before_save_checkpoint(runner, again := dict(state_dict=model.state_dict()))
+    return dict(saved=saved, again=again['state_dict'])
