@@ -4,6 +4,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -15,5 +16,6 @@ MODELS = Registry(
 TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope='ovkd_mm', locations=['ovkd_mm.positions'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='ovkd_mm', locations=['ovkd_mm.hooks'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='ovkd_mm', locations=['ovkd_mm.datasets'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='ovkd_mm', locations=['ovkd_mm.datasets'])
 
-__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'TASK_UTILS']
+__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'TASK_UTILS', 'TRANSFORMS']

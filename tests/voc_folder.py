@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 OBJECT = (
     '<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>'
@@ -25,4 +26,20 @@ def write_voc(
         xml += ''.join(OBJECT.format(*entry) for entry in objects) + '</annotation>'
         (root / 'Annotations' / f'{image_id}.xml').write_text(xml)
     (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(images) + '\n')
+    return root
+
+
+def write_voc_masks(
+    root: Path, masks: dict[str, np.ndarray], split: str = 'train', folder: str = 'SegmentationClass'
+) -> Path:
+    """Write ``{image id: [H, W] of class indices}`` as palette PNG, with noise of the same size for images."""
+    for name in ('JPEGImages', folder, 'ImageSets/Segmentation'):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for image_id, mask in masks.items():
+        pixels = np.random.randint(0, 255, (*mask.shape, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / 'JPEGImages' / f'{image_id}.jpg'), pixels)
+        picture = Image.fromarray(mask)
+        picture.putpalette(np.random.permutation(768).astype(np.uint8).tobytes())  # colours that are no indices
+        picture.save(root / folder / f'{image_id}.png')
+    (root / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text('\n'.join(masks) + '\n')
     return root

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import cv2
-import mmcv
 from mmdet.datasets import VOCDataset as MMDetVOCDataset
-from mmengine.fileio import get, join_path, list_from_file
+from mmengine.fileio import join_path
 
 from ..registry import DATASETS
+from .split_list import HOW_TO_GET_VOC, config_key, read_split
+from .whole_image import run_pipeline
 
 __all__ = ['VOCDataset']
-
-HOW_TO_GET_VOC = (
-    'PASCAL VOC itself comes with `tools/misc/download_dataset.py --dataset-name voc2007 --save-dir data --unzip` '
-    '(and voc2012) of mmdetection, or from http://host.robots.ox.ac.uk/pascal/VOC/'
-)
 
 
 @DATASETS.register_module()
@@ -96,19 +92,8 @@ class VOCDataset(MMDetVOCDataset):
         return data_list
 
     def _read_split(self, ann_file: str) -> list[str]:
-        key = 'val_dataloader.dataset (or test_dataloader.dataset)' if self.test_mode else 'train_dataloader.dataset'
-        fix = f'Point data_root and ann_file of {key} to your VOC folder. {HOW_TO_GET_VOC}'
-        try:
-            lines = list_from_file(ann_file, backend_args=self.backend_args)
-        except FileNotFoundError:
-            reason = ''
-            if self.data_root and not osp.isdir(self.data_root):
-                reason = f': data_root={self.data_root!r} ({osp.abspath(self.data_root)}) is not a folder'
-            raise FileNotFoundError(f'the split list {ann_file!r} does not exist{reason}. {fix}') from None
-        img_ids = [line.strip() for line in lines if line.strip()]
-        if not img_ids:
-            raise ValueError(f'the split list {ann_file!r} is empty. {fix}')
-        return img_ids
+        fix = f'Point data_root and ann_file of {config_key(self.test_mode)} to your VOC folder. {HOW_TO_GET_VOC}'
+        return read_split(ann_file, self.data_root, fix, self.backend_args)
 
     def parse_data_info(self, img_info: dict) -> dict:
         """Read one annotation as mmdet does, and check it.
@@ -172,21 +157,7 @@ class VOCDataset(MMDetVOCDataset):
         Returns:
             What the pipeline returns.
         """
-        info = self.get_data_info(idx)
-        path = info['img_path']
-        try:
-            content = get(path, backend_args=self.backend_args)
-        except FileNotFoundError:
-            raise FileNotFoundError(f'the image {path!r} does not exist') from None
-        if _is_cut_off(content):
-            raise ValueError(f'the image {path!r} is cut off: it has no end. Copy or download it again')
-        try:
-            return self.pipeline(info)
-        except Exception as error:
-            # The pipeline does not say whether the image or a transform is at fault.
-            if not _is_image(content):
-                raise ValueError(f'the image {path!r} cannot be decoded. Copy or download it again') from error
-            raise
+        return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)
 
 
 def _voc_folder(ann_file: str) -> str:
@@ -207,16 +178,3 @@ def _check_boxes(info: dict) -> None:
                 f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) lies outside the image of '
                 f'{width}x{height}'
             )
-
-
-def _is_cut_off(content: bytes) -> bool:
-    """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with grey."""
-    # Neither marker can occur in the coded data that follows the last start of scan.
-    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
-
-
-def _is_image(content: bytes) -> bool:
-    try:
-        return mmcv.imfrombytes(content) is not None
-    except cv2.error:
-        return False

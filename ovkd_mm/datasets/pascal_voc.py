@@ -1,0 +1,192 @@
+"""PASCAL VOC's segmentation and folders laid out like it."""
+
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.fileio import exists, isdir, join_path
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
+
+from ..registry import DATASETS
+from .split_list import HOW_TO_GET_VOC, config_key, read_split
+from .whole_image import run_pipeline
+
+__all__ = ['PascalVOCDataset']
+
+HOW_TO_GET_SBD = (
+    "SBD's masks (SegmentationClassAug) and list (ImageSets/Segmentation/aug.txt) are made from its benchmark.tgz "
+    '(https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz) by '
+    '`python tools/dataset_converters/voc_aug.py data/VOCdevkit <unpacked>/benchmark_RELEASE --nproc 8` of '
+    'mmsegmentation (pip puts its tools into mmseg/.mim). To train on the masks of VOC2012 alone, set '
+    'ann_file=ImageSets/Segmentation/train.txt and data_prefix.seg_map_path=SegmentationClass'
+)
+
+
+@DATASETS.register_module()
+class PascalVOCDataset(MMSegPascalVOCDataset):
+    """mmseg's ``PascalVOCDataset`` that joins several splits and takes classes of one's own.
+
+    What is wrong with a folder stops the run with an error that names the file: missing lists, images and masks when
+    the data set is built, broken images when they are loaded, broken masks when ``ovkd_mm.LoadMask`` loads them.
+
+    Classes that are all VOC's select these from VOC's masks and void the others, as mmseg does. Otherwise they are
+    one's own, and the masks hold their indices: 0 for the first, 255 for void.
+
+    Args:
+        ann_file: A split list (one image id a line) or several, below ``data_root``. VOC2012's ``train.txt`` and SBD's
+            ``aug.txt`` make one data set.
+        data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to.
+        data_prefix: The folders ``img_path`` and ``seg_map_path``; of the latter one for all lists or one each. Without
+            it the images have no masks.
+        reduce_zero_label: Whether the masks' 0 is void and 1 the first class; not for VOC, whose 0 is a class.
+        **kwargs: As mmseg's, for example ``metainfo=dict(classes=..., palette=...)``, ``img_suffix``.
+
+    Raises:
+        FileNotFoundError: If a split list, a folder, an image or a mask is missing.
+        ValueError: If a split is empty, an image is in two of them, the folders of masks are neither one nor one for
+            each list, ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | Sequence[str],
+        data_root: str | None = None,
+        data_prefix: dict | None = None,
+        reduce_zero_label: bool = False,
+        img_suffix: str = '.jpg',
+        seg_map_suffix: str = '.png',
+        **kwargs: Any,
+    ) -> None:
+        self._key = config_key(kwargs.get('test_mode', False))  # for errors
+        prefix = dict(data_prefix or {})
+        lists, folders = _as_list(ann_file), _as_list(prefix.pop('seg_map_path', None))
+        if not lists:
+            raise ValueError(f'ann_file of {self._key} names no split list')
+        if len(folders) not in (1, len(lists)):
+            raise ValueError(
+                f'ann_file of {self._key} names {len(lists)} split lists, {lists}, but data_prefix.seg_map_path '
+                f'{len(folders)} folders of masks, {folders}. Name one for all lists or one for each'
+            )
+        self._splits = [
+            tuple(None if path is None else join_path(data_root or '', path) for path in split)
+            for split in zip(lists, folders * (len(lists) // len(folders)), strict=True)
+        ]
+        # Not mmseg's class for VOC, whose constructor does no more than to assert that one list exists.
+        BaseSegDataset.__init__(
+            self,
+            ann_file=lists[0],
+            data_root=data_root,
+            data_prefix={'img_path': '', **prefix, **({} if folders[0] is None else {'seg_map_path': folders[0]})},
+            reduce_zero_label=reduce_zero_label,
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            **kwargs,
+        )
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        loaded = super()._load_metainfo(metainfo)
+        classes = loaded['classes']
+        if isinstance(classes, str):
+            raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
+        if not cls._are_vocs(classes) and 'palette' not in metainfo:
+            loaded['palette'] = []  # mmseg then draws one
+        return loaded
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str]) -> dict[int, int] | None:
+        """Tell which class each value of a mask becomes.
+
+        Args:
+            new_classes: The classes to tell apart.
+
+        Returns:
+            mmseg's map for classes that are all VOC's, where it is needed; none for classes of one's own.
+        """
+        return super().get_label_map(new_classes) if cls._are_vocs(new_classes) else None
+
+    @classmethod
+    def _are_vocs(cls, classes: Sequence[str]) -> bool:
+        return set(classes) <= set(cls.METAINFO['classes'])
+
+    def load_data_list(self) -> list[dict]:
+        """Read all splits.
+
+        Returns:
+            mmseg's dict of each image, in the order of the lists, with ``num_classes`` for ``LoadMask``.
+        """
+        classes = self._metainfo['classes']
+        if self.reduce_zero_label and (self._are_vocs(classes) or classes[0] == 'background'):
+            raise ValueError(
+                f'reduce_zero_label=True of {self._key} would make the value 0 void and lower all others by one, but '
+                "here 0 is a class of its own, 'background'. Set reduce_zero_label=False"
+            )
+        data_list, split_of = [], {}
+        for ann_file, folder in self._splits:
+            img_ids = read_split(ann_file, self.data_root, self._fix_for_list(ann_file), self.backend_args)
+            self._check_disjoint(img_ids, ann_file, split_of)
+            infos = [self._data_info(img_id, folder) for img_id in img_ids]
+            self._check_files('img_path', self.data_prefix['img_path'], infos, ann_file)
+            if folder is not None:
+                self._check_files('seg_map_path', folder, infos, ann_file)
+            data_list += infos
+        return data_list
+
+    def _data_info(self, img_id: str, folder: str | None) -> dict:
+        info = dict(
+            img_path=osp.join(self.data_prefix['img_path'], img_id + self.img_suffix),
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+            num_classes=len(self._metainfo['classes']),
+        )
+        if folder is not None:
+            info['seg_map_path'] = osp.join(folder, img_id + self.seg_map_suffix)
+        return info
+
+    def _fix_for_list(self, ann_file: str) -> str:
+        fix = f'Point data_root and ann_file of {self._key} to your VOC folder, say data/VOCdevkit/VOC2012'
+        return f'{fix}. {HOW_TO_GET_SBD if self._is_sbds(ann_file) else HOW_TO_GET_VOC}'
+
+    def _is_sbds(self, path: str) -> bool:
+        """Whether VOC's folder is there and what it lacks is SBD's part."""
+        return 'aug' in osp.basename(osp.normpath(path)).lower() and (not self.data_root or osp.isdir(self.data_root))
+
+    def _check_disjoint(self, img_ids: list[str], ann_file: str, split_of: dict[str, str]) -> None:
+        twice = [img_id for img_id in img_ids if img_id in split_of]
+        if twice:
+            raise ValueError(
+                f'{len(twice)} of the {len(img_ids)} images of {ann_file!r} are in {split_of[twice[0]]!r} too, the '
+                f"first is {twice[0]!r}. Take disjoint lists: SBD's aug.txt holds none of VOC's train.txt, "
+                'trainaug.txt all of it'
+            )
+        split_of.update(dict.fromkeys(img_ids, ann_file))
+
+    def _check_files(self, key: str, folder: str, infos: list[dict], ann_file: str) -> None:
+        fix = f'Set data_prefix.{key} (or {key.removesuffix("_path")}_suffix) of {self._key} to what your folder has'
+        if self._is_sbds(folder):
+            fix = f'{fix}. {HOW_TO_GET_SBD}'
+        if not isdir(folder, backend_args=self.backend_args):
+            raise FileNotFoundError(f'the folder {folder!r} does not exist. {fix}')
+        missing = [info[key] for info in infos if not exists(info[key], backend_args=self.backend_args)]
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} of the {len(infos)} files that {ann_file!r} asks for in {folder!r} do not exist; the '
+                f'first is {missing[0]!r}. A list holds one image id a line, without folder and suffix. {fix}'
+            )
+
+    def prepare_data(self, idx: int) -> Any:
+        """Send one image through the pipeline.
+
+        Args:
+            idx: Index of the image.
+
+        Returns:
+            What the pipeline returns.
+        """
+        return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)
+
+
+def _as_list(value: str | Sequence[str] | None) -> list:
+    return [value] if value is None or isinstance(value, str) else list(value)

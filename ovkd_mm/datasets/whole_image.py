@@ -1,0 +1,54 @@
+"""Naming the image file that a pipeline fails on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import mmcv
+from mmengine.fileio import get
+
+__all__ = ['run_pipeline']
+
+
+def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict | None = None) -> Any:
+    """Send one image through a pipeline.
+
+    Args:
+        pipeline: Takes ``info``.
+        info: A data set's dict of one image, with ``img_path``.
+        backend_args: Of mmengine's file backend.
+
+    Returns:
+        What the pipeline returns.
+
+    Raises:
+        FileNotFoundError: If the image does not exist.
+        ValueError: If it is cut off (OpenCV would fill it up with grey) or cannot be decoded.
+    """
+    path = info['img_path']
+    try:
+        content = get(path, backend_args=backend_args)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'the image {path!r} does not exist') from None
+    if _is_cut_off(content):
+        raise ValueError(f'the image {path!r} is cut off: it has no end. Copy or download it again')
+    try:
+        return pipeline(info)
+    except Exception as error:
+        # The pipeline does not say whether the image or a transform is at fault.
+        if not _is_image(content):
+            raise ValueError(f'the image {path!r} cannot be decoded. Copy or download it again') from error
+        raise
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with grey."""
+    # Neither marker can occur in the coded data that follows the last start of scan.
+    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+
+
+def _is_image(content: bytes) -> bool:
+    try:
+        return mmcv.imfrombytes(content) is not None
+    except cv2.error:
+        return False

@@ -1,0 +1,244 @@
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
+from voc_folder import write_voc_masks
+
+from ovkd_mm.datasets import PascalVOCDataset
+
+LISTS = 'ImageSets/Segmentation'
+TRAIN, AUG = f'{LISTS}/train.txt', f'{LISTS}/aug.txt'
+MASKS, SBD = 'SegmentationClass', 'SegmentationClassAug'
+PREFIX = dict(img_path='JPEGImages', seg_map_path=MASKS)
+LOAD = [dict(type='LoadImageFromFile'), dict(type='ovkd_mm.LoadMask')]
+JOINED = dict(ann_file=[TRAIN, AUG], data_prefix=dict(img_path='JPEGImages', seg_map_path=[MASKS, SBD]))
+
+
+@pytest.fixture(autouse=True)
+def _mmseg():
+    init_default_scope('mmseg')
+
+
+def stripes(*values: int, size: tuple[int, int] = (20, 30)) -> np.ndarray:
+    """A mask whose columns take the values in turn."""
+    return np.resize(np.array(values, np.uint8), size)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder in VOC2012's layout: images a and b with VOC's masks, c with SBD's."""
+    write_voc_masks(tmp_path, {'a': stripes(0, 8, 255), 'b': stripes(0, 20)})
+    return write_voc_masks(tmp_path, {'c': stripes(12, 0)}, split='aug', folder=SBD)
+
+
+def read(root, **options):
+    # Not serialised, since that collects all garbage of the process each time.
+    options = {'ann_file': TRAIN, 'data_prefix': PREFIX, 'serialize_data': False, **options}
+    return PascalVOCDataset(data_root=str(root), **options)
+
+
+def names(dataset) -> list[str]:
+    return ['/'.join(info['seg_map_path'].split('/')[-2:]) for info in map(dataset.get_data_info, range(len(dataset)))]
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(metainfo=dict(classes=['cat', 'background'])),
+        dict(metainfo=dict(classes=('background', 'cat'), palette=[[1, 1, 1], [2, 2, 2]])),
+        dict(indices=1, test_mode=True),
+        dict(data_prefix=dict(img_path='JPEGImages')),
+    ],
+)
+def test_a_good_folder_reads_exactly_as_with_mmsegs_class(root, options):
+    options = dict(data_root=str(root), ann_file=TRAIN, serialize_data=False, **{'data_prefix': PREFIX, **options})
+    ours, theirs = PascalVOCDataset(**options), MMSegPascalVOCDataset(**options)
+    assert len(ours) == len(theirs) > 0
+    for index in range(len(ours)):
+        info = ours.get_data_info(index)
+        assert info.pop('num_classes') == len(theirs.metainfo['classes'])
+        assert info == theirs.get_data_info(index)
+    assert ours.metainfo == theirs.metainfo
+    assert (ours.ann_file, ours.data_prefix) == (theirs.ann_file, theirs.data_prefix)
+
+
+def test_lists_join_each_with_its_own_folder_of_masks(root):
+    dataset = read(root, **JOINED, pipeline=LOAD)
+    assert names(dataset) == [f'{MASKS}/a.png', f'{MASKS}/b.png', f'{SBD}/c.png']
+    assert [dataset[i]['gt_seg_map'][0, 0] for i in range(3)] == [0, 0, 12]
+
+
+def test_one_folder_of_masks_serves_all_lists(root):
+    shutil.copytree(root / MASKS, root / SBD, dirs_exist_ok=True)
+    dataset = read(root, ann_file=[TRAIN, AUG], data_prefix=dict(img_path='JPEGImages', seg_map_path=SBD))
+    assert names(dataset) == [f'{SBD}/a.png', f'{SBD}/b.png', f'{SBD}/c.png']
+
+
+def test_overrides_turn_lists_into_single_ones(root):
+    options = dict(data_root=str(root), serialize_data=False, **JOINED)
+    config = Config(dict(dataset=dict(type='ovkd_mm.PascalVOCDataset', **options)))
+    assert len(DATASETS.build(config.dataset)) == 3
+    config.merge_from_dict({'dataset.ann_file': AUG, 'dataset.data_prefix.seg_map_path': SBD})
+    assert names(DATASETS.build(config.dataset)) == [f'{SBD}/c.png']
+
+
+def test_more_folders_than_lists_are_an_error_that_names_both(root):
+    with pytest.raises(ValueError, match=rf'ann_file.*1 split lists, \[{TRAIN!r}\].*seg_map_path 2 folders.*{SBD}'):
+        read(root, **{**JOINED, 'ann_file': TRAIN})
+    with pytest.raises(ValueError, match=r'ann_file of train_dataloader\.dataset names no split list'):
+        read(root, ann_file=[])
+
+
+def test_an_image_in_two_lists_is_an_error_that_names_it_and_both(root):
+    write_voc_masks(root, {'c': stripes(0), 'b': stripes(0)}, split='aug', folder=SBD)
+    with pytest.raises(ValueError, match=r"1 of the 2 images of '.*aug\.txt' are in '.*/train\.txt' too.* 'b'"):
+        read(root, **JOINED)
+
+
+def test_blank_lines_in_a_list_are_no_images(root):
+    (root / TRAIN).write_text('\na\n\n  b \n\n')
+    assert names(read(root)) == [f'{MASKS}/a.png', f'{MASKS}/b.png']
+
+
+def test_nothing_is_looked_for_before_a_lazy_data_set_is_asked_for_data(tmp_path):
+    dataset = read(tmp_path / 'nowhere', lazy_init=True)
+    assert dataset.metainfo['classes'] == MMSegPascalVOCDataset.METAINFO['classes']
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        dataset.full_init()
+
+
+def test_a_missing_data_root_names_itself_the_key_and_where_voc_comes_from(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        read(tmp_path / 'nowhere', **JOINED)
+    for part in (str(tmp_path / 'nowhere'), 'is not a folder', 'data_root', 'train_dataloader', 'host.robots.ox'):
+        assert part in str(caught.value)
+    with pytest.raises(FileNotFoundError, match='is not a folder') as caught:
+        read(tmp_path / 'nowhere', ann_file=AUG)
+    assert 'voc_aug.py' not in str(caught.value)
+
+
+def test_a_missing_or_empty_list_is_named_with_its_key(root):
+    for path in ('typo.txt', f'{LISTS}'):
+        with pytest.raises(FileNotFoundError, match=rf'{path}.*does not exist\. .*ann_file of train_dataloader'):
+            read(root, ann_file=path)
+    (root / TRAIN).write_text('\n')
+    with pytest.raises(ValueError, match=r'train\.txt.* is empty.*ann_file'):
+        read(root)
+
+
+@pytest.mark.parametrize('gone', [AUG, SBD, f'{SBD}/c.png'])
+def test_without_sbds_part_the_error_says_how_to_make_it_and_how_to_do_without(root, gone):
+    path = root / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        read(root, ann_file=[TRAIN, AUG], data_prefix=dict(img_path='JPEGImages', seg_map_path=[MASKS, f'{SBD}/']))
+    for part in (str(path), 'voc_aug.py', 'benchmark.tgz', f'ann_file={TRAIN}', f'seg_map_path={MASKS}'):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(('folder', 'key'), [('JPEGImages', 'img_path'), (MASKS, 'seg_map_path')])
+def test_missing_folders_and_files_are_named_with_their_key(root, folder, key):
+    file = next((root / folder).glob('b.*'))
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=rf'1 of the 2 files.*train\.txt.*{file}.*data_prefix\.{key} '):
+        read(root)
+    shutil.rmtree(root / folder)
+    with pytest.raises(
+        FileNotFoundError, match=rf"'{root / folder}' does not exist\..*data_prefix\.{key} .*of val_data"
+    ):
+        read(root, test_mode=True)
+
+
+def test_a_list_with_paths_in_it_is_told_from_one_with_ids(root):
+    (root / TRAIN).write_text('JPEGImages/a.jpg SegmentationClass/a.png\n')
+    with pytest.raises(FileNotFoundError, match=r'one image id a line, without folder and suffix'):
+        read(root)
+
+
+def test_vocs_background_cannot_be_reduced_away(root):
+    for classes in (None, ('cat', 'dog'), ('background', 'cup')):
+        with pytest.raises(ValueError, match=r'reduce_zero_label=True of train_dataloader.*background'):
+            read(root, reduce_zero_label=True, metainfo=classes and dict(classes=classes))
+
+
+def test_classes_given_as_one_string_are_refused(root):
+    with pytest.raises(ValueError, match=r"metainfo\.classes must be a list.*'cat'"):
+        read(root, metainfo=dict(classes='cat'))
+
+
+def test_classes_may_stand_in_a_file(root, tmp_path):
+    (tmp_path / 'classes.txt').write_text('background\ncat\n')
+    dataset = read(root, metainfo=dict(classes=str(tmp_path / 'classes.txt')))
+    assert dataset.metainfo['classes'] == ['background', 'cat']
+    assert dataset.metainfo['label_map'][8] == 1
+
+
+def test_vocs_classes_are_picked_out_of_vocs_masks(root):
+    dataset = read(root, metainfo=dict(classes=['background', 'cat']), pipeline=LOAD)
+    assert np.unique(dataset[0]['gt_seg_map']).tolist() == [0, 1, 255]
+    assert np.unique(dataset[1]['gt_seg_map']).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize('palette', [None, [[9, 9, 9], [8, 8, 8], [7, 7, 7]]])
+def test_own_classes_are_the_indices_in_the_masks(tmp_path, palette):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    metainfo = dict(classes=['background', 'cup', 'plate'], **({'palette': palette} if palette else {}))
+    dataset = read(tmp_path, metainfo=metainfo, pipeline=[*LOAD, dict(type='PackSegInputs')])
+    assert dataset.metainfo['label_map'] is None
+    assert len(dataset.metainfo['palette']) == 3
+    assert palette in (None, dataset.metainfo['palette'])
+    mask = dataset[0]['data_samples'].gt_sem_seg.data
+    assert torch.equal(mask[0], torch.from_numpy(stripes(0, 1, 2, 255)).long())
+    # A perfect segmenter gets all of it.
+    metric = IoUMetric()
+    metric.dataset_meta = dataset.metainfo
+    metric.process({}, [dict(pred_sem_seg=dict(data=mask), gt_sem_seg=dict(data=mask), img_path='a.jpg')])
+    assert metric.evaluate(1)['mIoU'] == 100
+
+
+def test_own_classes_may_count_from_one(tmp_path):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    dataset = read(tmp_path, metainfo=dict(classes=['cup', 'plate']), reduce_zero_label=True, pipeline=LOAD)
+    assert dataset[0]['gt_seg_map'][0, :4].tolist() == [255, 0, 1, 255]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_a_broken_image_is_named_when_it_is_loaded_even_by_a_loaders_worker(root, test_mode):
+    path = root / 'JPEGImages' / 'b.jpg'
+    dataset = read(root, pipeline=LOAD, test_mode=test_mode)
+    cut(path)
+    with pytest.raises(ValueError, match=re.escape(f"'{path}' is cut off")):
+        dataset[1]
+    path.write_bytes(b'<html>404</html>')
+    with pytest.raises(ValueError, match=re.escape(f"'{path}' cannot be decoded")):
+        list(DataLoader(dataset, batch_size=1, num_workers=int(test_mode), collate_fn=list))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(f"'{path}' does not exist")):
+        dataset[1]
+
+
+def test_a_broken_mask_is_not_blamed_on_the_image(root):
+    path = root / MASKS / 'b.png'
+    cut(path)
+    with pytest.raises(ValueError, match=re.escape(f"the mask '{path}' cannot be decoded")):
+        read(root, pipeline=LOAD)[1]
+
+
+def test_real_images_and_masks_pass(voc_animals):
+    prefix = dict(img_path='JPEGImages', seg_map_path=SBD)
+    dataset = read(voc_animals / 'VOC2012', ann_file=f'{LISTS}/mini_val.txt', data_prefix=prefix, pipeline=LOAD)
+    assert len(dataset) == 80
+    assert all(dataset[i]['gt_seg_map'].shape == dataset[i]['img'].shape[:2] for i in range(80))
