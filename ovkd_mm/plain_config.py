@@ -6,6 +6,9 @@ from mmengine.config import Config
 
 __all__ = ['is_distillation', 'plain_config']
 
+# Hooks that have nothing to do where nothing is distilled, and say so with an error.
+DISTILLATION_HOOKS = ('ConnectorWarmupHook', 'DistillScheduleHook', 'FeatureVisualizationHook')
+
 
 def is_distillation(config: Config) -> bool:
     """Whether the config's model is a :class:`FeatureDistiller`."""
@@ -24,4 +27,7 @@ def plain_config(config: Config) -> Config:
         if preprocessor is not None:
             config.model.setdefault('data_preprocessor', preprocessor)
         config.pop('method', None)
+        if config.get('custom_hooks'):
+            ours = [f'ovkd_mm.{name}' for name in DISTILLATION_HOOKS]
+            config.custom_hooks = [hook for hook in config.custom_hooks if hook.get('type') not in ours]
     return config

@@ -1,8 +1,9 @@
+import pytest
 from mmengine.config import Config
-from mmengine.registry import MODELS
-from toy import distiller_config
+from mmengine.registry import HOOKS, MODELS
+from toy import distiller_config, toy_runner
 
-from ovkd_mm.plain_config import is_distillation, plain_config
+from ovkd_mm.plain_config import DISTILLATION_HOOKS, is_distillation, plain_config
 
 
 def test_a_distillation_config_becomes_its_students():
@@ -13,6 +14,20 @@ def test_a_distillation_config_becomes_its_students():
     assert 'method' not in plain
     assert is_distillation(config)
     assert 'method' in config
+
+
+def test_hooks_that_want_a_distiller_are_left_out_and_others_kept():
+    hooks = [dict(type='ovkd_mm.ConnectorWarmupHook', epochs=1), dict(type='EMAHook'), dict(type='ovkd_mm.SeedHook')]
+    config = Config(dict(model=distiller_config(), custom_hooks=hooks))
+    assert [hook.type for hook in plain_config(config).custom_hooks] == ['EMAHook', 'ovkd_mm.SeedHook']
+
+
+def test_every_hook_that_is_left_out_exists_and_wants_a_distiller(tmp_path):
+    for name in DISTILLATION_HOOKS:
+        hook = HOOKS.build(dict(type=f'ovkd_mm.{name}', **(dict(iters=1) if 'Warmup' in name else {})))
+        hook.interval = 1
+        with pytest.raises(TypeError, match=f'{name} needs a FeatureDistiller'):
+            toy_runner(tmp_path, model=dict(type='ToyClassifier'), custom_hooks=[hook]).train()
 
 
 def test_a_plain_config_stays_as_it_is():

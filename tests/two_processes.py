@@ -11,28 +11,30 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.model.wrappers import MMFullyShardedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
+from mmengine.runner import FlexibleRunner
 from torch import distributed, multiprocessing
 from torch.distributed.fsdp import FullStateDictConfig, StateDictType
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.nn.modules.batchnorm import _BatchNorm
-from toy import PAIRS, batch, distiller_config
+from toy import PAIRS, ToyImages, batch, distiller_config
 
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.hooks import FSDPKeysHook
 
 STEM = dict(type='ovkd_mm.ModuleOutput', path='backbone.stem')  # no batch norm feeds it: a running margin
 
 
-def run(work: Callable, folder: Path) -> list[dict]:
-    """What each of two processes returned from ``work()``, which is ``with_ddp`` or ``with_fsdp``."""
-    multiprocessing.spawn(_process, (work, str(folder)), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in (0, 1)]
+def run(work: Callable, folder: Path, count: int = 2, backend: str = 'gloo') -> list[dict]:
+    """What each process returned from ``work(folder)``, one of the functions of this module."""
+    multiprocessing.spawn(_process, (work, folder, count, backend), nprocs=count)
+    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(count)]
 
 
-def _process(rank: int, work: Callable, folder: str) -> None:
+def _process(rank: int, work: Callable, folder: Path, count: int, backend: str) -> None:
     torch.set_num_threads(1)
     os.environ['LOCAL_RANK'] = str(rank)
-    distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
-    torch.save(work(), Path(folder, f'{rank}.pth'))
+    distributed.init_process_group(backend, init_method=f'file://{folder}/rendezvous', rank=rank, world_size=count)
+    torch.save(work(folder), folder / f'{rank}.pth')
     distributed.destroy_process_group()
 
 
@@ -57,12 +59,17 @@ def gradients(model: torch.nn.Module, part: slice) -> dict:
     return found | {name: buffer for name, buffer in core.named_buffers() if 'margin' in name or 'negatives' in name}
 
 
-def with_ddp() -> dict:
+def with_ddp(folder: Path) -> dict:
     return dict(gradients=gradients_of_half_a_batch(), trained=three_steps_with_teachers_of_their_own())
 
 
-def with_fsdp() -> dict:
-    return dict(ddp=three_steps_with_ddp(), fsdp=three_steps_with_fsdp())
+def with_fsdp_on_cpu(folder: Path) -> dict:
+    flexible = flexible_runner(folder, device_id='cpu')
+    return dict(ddp=three_steps_with_ddp(), fsdp=three_steps_with_fsdp(), flexible=flexible)
+
+
+def with_fsdp(folder: Path) -> dict:
+    return flexible_runner(folder)
 
 
 def gradients_of_half_a_batch() -> dict:
@@ -123,3 +130,37 @@ def three_steps_with_fsdp() -> dict:
     model.load_state_dict(loaded['state_dict'])
     hook.before_save_checkpoint(runner, again := dict(state_dict=model.state_dict()))
     return dict(saved=saved, again=again['state_dict'])
+
+
+def flexible_runner(folder: Path, **wrapper) -> dict:
+    """Checkpoints after two epochs, and after one and a resumed one; the connectors warm up for an iteration."""
+    checkpoints = {}
+    for name, start in dict(whole=None, resumed=folder / 'whole' / 'epoch_1.pth').items():
+        torch.manual_seed(0)
+        runner = FlexibleRunner(
+            model=distiller_config(),
+            work_dir=str(folder / name),
+            strategy=dict(
+                type='FSDPStrategy',
+                state_dict_cfg='full',
+                model_wrapper=dict(type='MMFullyShardedDataParallel', use_orig_params=True, **wrapper),
+            ),
+            train_dataloader=dict(
+                dataset=ToyImages(16),
+                batch_size=4,
+                collate_fn=dict(type='default_collate'),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+            randomness=dict(seed=0),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            custom_hooks=[dict(type='ovkd_mm.FSDPKeysHook'), dict(type='ovkd_mm.ConnectorWarmupHook', iters=1)],
+            load_from=start and str(start),
+            resume=start is not None,
+            experiment_name=name,
+        )
+        runner.train()
+        distributed.barrier()
+        checkpoints[name] = load_checkpoint_file(folder / name / 'epoch_2.pth')['state_dict']
+    return checkpoints

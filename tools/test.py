@@ -19,7 +19,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions for evaluation elsewhere')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--show-dir', help='save painted predictions in this folder below work_dir/<timestamp>')
+    parser.add_argument(
+        '--show-dir', help='folder for painted predictions (mmdet: below work_dir/<timestamp>)'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between two shown pictures')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
     add_config_arguments(parser)

@@ -20,7 +20,8 @@ class ConnectorWarmupHook(Hook):
     The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
     statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are worked
     out and dropped: an iteration costs as much as any other, and DDP gets the gradient of every weight that it waits
-    for. Learning rate schedules run on.
+    for. Learning rate schedules run on. Under FSDP no checkpoint can be saved meanwhile: FSDP wants the optimizer
+    state of every weight.
 
     Args:
         epochs: Length in epochs; in an iteration-based loop one is a pass over the training set.
