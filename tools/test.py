@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.plain_config import plain_config
 
 
@@ -19,9 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument('--out', metavar='FILE.pkl', help='dump the predictions for evaluation elsewhere')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument(
-        '--show-dir', help='folder for painted predictions (mmdet: below work_dir/<timestamp>)'
-    )
+    parser.add_argument('--show-dir', help='folder for painted predictions (mmdet: below work_dir/<timestamp>)')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between two shown pictures')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
     add_config_arguments(parser)
@@ -60,6 +59,7 @@ def main() -> None:
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.register_hook(ClassCountHook())
     runner.test()
 
 

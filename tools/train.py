@@ -2,11 +2,14 @@
 
 import argparse
 
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, SeedHook
+from ovkd_mm.resume import checkpoint_hook, prepare_resume
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from CHECKPOINT, or from the latest one in the work dir',
+        help='go on from CHECKPOINT, or from the newest one in the work dir that can be read',
     )
     add_config_arguments(parser)
     return parser.parse_args()
@@ -31,18 +34,27 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     if args.amp:
+        if get_device() not in ('cuda', 'musa', 'npu', 'mlu'):
+            raise ValueError('--amp needs a GPU, and torch finds none here; train without --amp')
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
         config.auto_scale_lr.enable = True
-    if args.resume:
-        config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
-    if config.get('resume'):
-        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.CheckpointFitHook')]
+    notes = []
+    if args.resume or config.get('resume'):
+        notes = prepare_resume(config, args.resume or config.get('load_from') or 'auto')
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    for hook in (SeedHook(), ClassCountHook(), FSDPKeysHook()):
+        runner.register_hook(hook)
+    if checkpoint_hook(config).get('max_keep_ckpts') == 1:
+        notes.append(
+            'default_hooks.checkpoint.max_keep_ckpts=1: the last checkpoint is deleted before the next is written; '
+            'a training that is killed in between has nothing to resume from, which 2 avoids'
+        )
+    for note in notes:
+        runner.logger.warning(note)
     runner.train()
 
 

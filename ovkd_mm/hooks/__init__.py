@@ -1,5 +1,19 @@
 """Hooks, one a file."""
 
 from .checkpoint_fit_hook import CheckpointFitHook
+from .class_count_hook import ClassCountHook
+from .connector_warmup_hook import ConnectorWarmupHook
+from .distill_schedule_hook import DistillScheduleHook
+from .feature_visualization_hook import FeatureVisualizationHook
+from .fsdp_keys_hook import FSDPKeysHook
+from .seed_hook import SeedHook
 
-__all__ = ['CheckpointFitHook']
+__all__ = [
+    'CheckpointFitHook',
+    'ClassCountHook',
+    'ConnectorWarmupHook',
+    'DistillScheduleHook',
+    'FSDPKeysHook',
+    'FeatureVisualizationHook',
+    'SeedHook',
+]

@@ -1,5 +1,7 @@
 """Noticing another model's checkpoint before it is trained or tested."""
 
+from collections.abc import Sequence
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -17,13 +19,19 @@ class CheckpointFitHook(Hook):
 
     The training-only parts of a distillation checkpoint are left aside where the model is the plain student. A model
     that FSDP has cut into shards is left to FSDP's own, strict loading.
+
+    Args:
+        needed: What the checkpoint must hold beside the weights, for a training that goes on from it.
     """
+
+    def __init__(self, needed: Sequence[str] = ()) -> None:
+        self.needed = needed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the checkpoint with the model.
 
         Raises:
-            ValueError: If keys are missing, unexpected or of another shape.
+            ValueError: If keys are missing, unexpected or of another shape, or if more than weights is needed.
         """
         if isinstance(runner.model, FullyShardedDataParallel):
             return
@@ -33,3 +41,9 @@ class CheckpointFitHook(Hook):
         for key in [key for key in state if key.startswith('distiller.') and key not in own]:
             del state[key]
         load_strictly(model, state, 'the checkpoint')
+        missing = [key for key in self.needed if key not in checkpoint]
+        if missing:
+            raise ValueError(
+                f'the checkpoint lacks {", ".join(missing)}, which a training needs to go on; to start another one from '
+                'its weights, leave --resume out and set load_from'
+            )

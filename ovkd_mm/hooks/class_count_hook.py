@@ -1,0 +1,53 @@
+"""Noticing that a head and its data set tell different numbers of classes apart."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ..registry import HOOKS
+
+__all__ = ['ClassCountHook']
+
+# What the classifiers of mmseg's and mmpretrain's heads are called. Detectors have mmdet's NumClassCheckHook.
+CLASSIFIERS = ('conv_seg', 'fc')
+
+
+@HOOKS.register_module()
+class ClassCountHook(Hook):
+    """Compares ``num_classes`` of mmseg's and mmpretrain's heads with the classes of the data set.
+
+    With too few the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later); with
+    too many it trains without a word.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare with the training set.
+
+        Raises:
+            ValueError: If a head has another number of classes.
+        """
+        self._check(runner, runner.train_dataloader)
+
+    def before_val(self, runner: Runner) -> None:
+        """Compare with the validation set."""
+        self._check(runner, runner.val_dataloader)
+
+    def before_test(self, runner: Runner) -> None:
+        """Compare with the test set."""
+        self._check(runner, runner.test_dataloader)
+
+    def _check(self, runner: Runner, loader: DataLoader) -> None:
+        classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+        if classes is None:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        # In a distiller's own names the student's begin with 'student.', as they do in the config.
+        for path, module in model.named_modules():
+            count = getattr(module, 'num_classes', len(classes))
+            if count != len(classes) and any(hasattr(module, name) for name in CLASSIFIERS):
+                raise ValueError(
+                    f'model.{path}.num_classes={count}, but {type(loader.dataset).__name__} has {len(classes)} classes '
+                    f'({", ".join(classes[:3])}, ...); set model.{path}.num_classes={len(classes)}, or other '
+                    'metainfo.classes of the data set'
+                )

@@ -1,0 +1,89 @@
+"""Random numbers that do not depend on what ran before."""
+
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+
+__all__ = ['SeedHook']
+
+
+@HOOKS.register_module()
+class SeedHook(Hook):
+    """Makes the random numbers of a training a function of its seed and of where it stands.
+
+    A checkpoint holds no states of random-number generators. With this hook none are needed: a resumed training draws
+    what an uninterrupted one does, in augmentations and in the model.
+
+    - An epoch-based loop is seeded with (seed, epoch) at the start of each epoch, and its loading processes with
+      (seed, epoch, rank, worker). They start anew each epoch, persistent or not. Upstream seeds them alike in every
+      epoch, so that each epoch repeats the augmentations of the first.
+    - An iteration-based loop is seeded with (seed, number of the batch) before each batch. Upstream resumes such a loop
+      by drawing all former batches once more, which brings its loading processes to where they were.
+
+    The seed is ``runner.seed``: processes of one training differ in it if ``randomness.diff_rank_seed`` is set.
+
+    What a checkpoint lacks besides is not made up for: gradients accumulated since the last optimizer step, what a
+    transform keeps from epoch to epoch in the main process, the rest of an epoch-based loop's epoch if the checkpoint
+    was saved within it, and the validation that follows a checkpoint, with what it does to ``ReduceOnPlateau``
+    schedulers and early stopping.
+    """
+
+    priority = 'HIGHEST'  # what other hooks draw comes after the seeding
+
+    def before_train(self, runner: Runner) -> None:
+        """Seed an iteration-based loop before each of its batches."""
+        loop = runner.train_loop
+        self._by_epoch = not hasattr(loop, 'dataloader_iterator')
+        if self._by_epoch:
+            self._init_worker = loop.dataloader.worker_init_fn
+        else:
+            loop.dataloader_iterator = _SeededBatches(loop.dataloader_iterator, runner.seed)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed an epoch of an epoch-based loop, and let its loading processes start anew."""
+        if self._by_epoch:
+            seeds = (runner.seed, runner.epoch)
+            _seed(*seeds)
+            loader = runner.train_dataloader
+            loader.worker_init_fn = partial(_init_worker, first=self._init_worker, seeds=(*seeds, get_rank()))
+            loader._iterator = None  # where persistent workers wait
+
+
+class _SeededBatches:
+    """An iterator that seeds the generators with (seed, number of the batch) before it draws a batch."""
+
+    def __init__(self, batches: Iterator, seed: int) -> None:
+        self._batches = batches
+        self._seed = seed
+        self._drawn = 0
+
+    def __iter__(self) -> '_SeededBatches':
+        return self
+
+    def __next__(self) -> Any:
+        _seed(self._seed, self._drawn)
+        self._drawn += 1
+        return next(self._batches)
+
+
+def _init_worker(worker: int, first: Callable[[int], None] | None, seeds: tuple[int, ...]) -> None:
+    if first is not None:
+        first(worker)
+    _seed(*seeds, worker + 1)  # numpy takes (seed, epoch, 0, 0) for (seed, epoch), the main process's seed
+
+
+def _seed(*numbers: int) -> None:
+    """Seed ``random``, numpy and torch (CPU and GPUs) with a mixture of the numbers."""
+    for_random, for_numpy, for_torch = np.random.SeedSequence(numbers).generate_state(3).tolist()
+    random.seed(for_random)
+    np.random.seed(for_numpy)
+    torch.manual_seed(for_torch)

@@ -1,0 +1,92 @@
+"""What ``tools/train.py`` says and refuses, in this process."""
+
+import runpy
+import sys
+
+import mmengine.device
+import pytest
+import toy
+from command_line import ROOT
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch.utils.data import TensorDataset
+
+
+@DATASETS.register_module()
+class EightToys(TensorDataset):
+    def __init__(self):
+        super().__init__(*toy.batch(8))
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return dict(inputs=image, data_samples=label)
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, capsys):
+    """Run the tool on a toy; returns what this run logged."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    config = Config(
+        dict(
+            model=toy.distiller_config(),
+            train_dataloader=dict(
+                dataset=dict(type='EightToys'),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                batch_size=4,
+                num_workers=0,
+                collate_fn=dict(type='default_collate'),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            work_dir=str(tmp_path / 'work'),
+        )
+    )
+    config.dump(tmp_path / 'config.py')
+    runs = iter(range(9))
+
+    def run(*flags: str, **options) -> str:
+        options['experiment_name'] = f'{tmp_path.name}-{next(runs)}'
+        changes = [f'{key.replace("__", ".")}={value}' for key, value in options.items()]
+        command = ['train.py', str(tmp_path / 'config.py'), *flags, '--cfg-options', *changes]
+        monkeypatch.setattr(sys, 'argv', command)
+        runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_mixed_precision_without_a_gpu_is_an_error(train, monkeypatch):
+    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cpu')
+    with pytest.raises(ValueError, match=r'--amp needs a GPU'):
+        train('--amp')
+
+
+def test_keeping_one_checkpoint_is_warned_of(train):
+    log = train(default_hooks__checkpoint__type='CheckpointHook', default_hooks__checkpoint__max_keep_ckpts=1)
+    assert 'max_keep_ckpts=1: the last checkpoint is deleted before the next is written' in log
+    log = train(default_hooks__checkpoint__type='CheckpointHook', default_hooks__checkpoint__max_keep_ckpts=2)
+    assert 'max_keep_ckpts=1:' not in log
+
+
+def test_a_training_begins_ends_and_goes_on_with_the_same_command(train, tmp_path):
+    assert 'the training starts from the beginning' in train('--resume')
+
+    last = tmp_path / 'work' / 'epoch_2.pth'
+    saved = last.read_bytes()
+    log = train('--resume')
+    assert 'resumed epoch: 2, iter: 4' in log
+    assert 'is passed over' not in log
+    assert last.read_bytes() == saved
+
+    last.write_bytes(saved[:-9])
+    train('--resume', train_cfg__max_epochs=3)
+    log = max(last.parent.rglob('*.log')).read_text()
+    assert 'WARNING - epoch_2.pth is passed over' in log
+    assert 'resumed epoch: 1' in log
+    assert last.with_name('epoch_3.pth').is_file()
+
+
+def test_what_the_config_says_of_resuming_counts_as_the_flag_does(train, tmp_path):
+    train()
+    assert 'resumed epoch: 2' in train(resume=True)
+    assert 'resumed epoch: 1' in train(resume=True, load_from=tmp_path / 'work' / 'epoch_1.pth')
