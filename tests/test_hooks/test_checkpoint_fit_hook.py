@@ -47,5 +47,5 @@ def test_a_wrapped_model_is_compared_without_its_wrapper():
 
 def test_weights_alone_are_not_enough_to_go_on_from():
     hook = CheckpointFitHook(needed=('state_dict', 'optimizer', 'meta'))
-    with pytest.raises(ValueError, match='lacks optimizer, meta.*set load_from'):
+    with pytest.raises(ValueError, match=r'lacks optimizer, meta.*set load_from'):
         hook.after_load_checkpoint(SimpleNamespace(model=plain()), dict(state_dict=plain().state_dict()))
