@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 
@@ -12,9 +13,12 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _independent():
+    """A test does not depend on those before it: neither on their random numbers nor on a Runner's default scope."""
     torch.manual_seed(0)
     np.random.seed(0)
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')
