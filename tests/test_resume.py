@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 
 from ovkd_mm.compat.atomic_save import UNFINISHED
-from ovkd_mm.resume import prepare_resume
+from ovkd_mm.resume import NEEDED, prepare_resume
 
-FIT = [dict(type='ovkd_mm.CheckpointFitHook')]
+FIT = [dict(type='ovkd_mm.CheckpointFitHook', needed=NEEDED)]
 
 
 def save(path: Path, seed: int = 7, **changes) -> Path:
