@@ -1,16 +1,14 @@
-import argparse
 import copy
 import functools
-import re
-import shlex
 from pathlib import Path
 
 import mmengine
 import numpy as np
 import pytest
+import readme
 import torch
 from deeplab_by_hand import DeepLabByHand
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, PARAM_SCHEDULERS, init_default_scope
 from mmengine.runner import Runner
@@ -39,13 +37,6 @@ def load(name: str) -> Config:
     return copy.deepcopy(_load(name))
 
 
-def readme_rows(*columns: str) -> list[list[str]]:
-    """The rows of the README's table with these columns."""
-    head = README.index('| ' + ' | '.join(columns))
-    lines = README[head:].split('\n\n')[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
-
-
 def distiller_of(name: str, shape: tuple[int, int]) -> nn.Module:
     init_default_scope('mmseg')
     config = load(name)
@@ -71,9 +62,9 @@ def test_the_parameters_are_the_papers_within_one_percent(plain, name):
     count = sum(parameter.numel() for parameter in plain[name].parameters())
     assert count == pytest.approx(PAPER[name] * 1e6, rel=0.01)
     metafile = {model['Name']: model['Metadata'] for model in mmengine.load(FOLDER / 'metafile.yml')['Models']}
-    rows = {row[0].split(']')[0].strip('['): row for row in readme_rows('config', 'backbone', 'parameters')}
-    assert int(rows[name][2].replace(',', '')) == count
-    assert float(rows[name][3].removesuffix(' M')) == PAPER[name]
+    rows = readme.table(README, 'config', 'backbone', 'parameters')
+    assert int(rows[name][1].replace(',', '')) == count
+    assert float(rows[name][2].removesuffix(' M')) == PAPER[name]
     assert metafile[name]['Parameters'] == count
     if name in STUDENTS:
         assert metafile[DISTILLED[name]]['Parameters'] == count
@@ -147,7 +138,7 @@ def test_the_places_are_those_of_a_forward_written_by_hand(distillers, teacher_a
         logits = by_hand.head(*backbone(inputs))
     for hook in hooks:
         hook.remove()
-    for (of_student, of_teacher), own, taught in zip(taken, by_hand.features, teacher_features, strict=True):
+    for (of_student, of_teacher, _), own, taught in zip(taken, by_hand.features, teacher_features, strict=True):
         torch.testing.assert_close(of_student, own, rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(of_teacher, taught, rtol=1e-6, atol=1e-6)
     logits = nn.functional.interpolate(logits, (CROP, CROP), mode='bilinear', align_corners=True)
@@ -164,7 +155,7 @@ def test_pairs_join_the_sizes_and_channels_that_the_readme_says(distillers, stud
     assert [pair.weight for pair in config.model.pairs] == weights
     assert config.model.method.loss.loss_weight == 1e-5
     assert list(config.model.input_shape) == [513, 513]
-    for row, weight, pair in zip(readme_rows(*columns), weights, distillers[student].pairs, strict=True):
+    for row, weight, pair in zip(readme.rows(README, *columns), weights, distillers[student].pairs, strict=True):
         numerator, _, denominator = row[1].partition('/')
         assert int(numerator) / int(denominator or 1) == weight
         size = int(row[0].split('x')[0])
@@ -253,7 +244,7 @@ def test_mmsegs_own_pair_takes_a_short_config_and_both_models_as_they_are():
     student = Config.fromstring(f'_base_ = {base.format("r18")!r}', '.py')
     assert config.model.teacher.model == base.format('r101')
     assert config.model.student == student.model
-    assert {key for key in config if config[key] != student.get(key)} == {'model', 'method'}
+    assert {key for key in config if config[key] != student.get(key)} == {'model', 'method', 'method_hooks', 'custom_hooks'}
     distiller = distiller_of(CITYSCAPES, (64, 128))
     channels = [(pair.student_place.channels, pair.teacher_place.channels) for pair in distiller.pairs]
     assert channels == [(64, 256), (128, 512), (256, 1024), (512, 2048), (128, 512), (128, 512)]
@@ -267,17 +258,6 @@ def test_the_metafile_lists_every_config_once():
     assert all(model['Name'] == Path(model['Config']).stem for model in models)
     index = mmengine.load(FOLDER.parents[1] / 'model-index.yml')
     assert 'configs/deeplabv3plus/metafile.yml' in index['Import']
-
-
-def readme_options(marker: str, replaced: dict[str, str] | None = None) -> dict:
-    """The options of the README's shell block with ``marker`` in it, as ``--cfg-options`` reads them."""
-    block = next(block for block in re.findall(r'```shell\n(.*?)```', README, re.DOTALL) if marker in block)
-    for old, new in (replaced or {}).items():
-        block = block.replace(old, new)
-    words = shlex.split(block.replace('\\\n', ' '))
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *[word for word in words if '=' in word]]).cfg_options
 
 
 @pytest.fixture
@@ -301,9 +281,9 @@ def folder(tmp_path):
 def options(folder):
     """The README's options for a folder, classes and a crop of one's own, the crop 65."""
     return {
-        **readme_options('train_dataloader.dataset.data_root', {'data/mine': str(folder)}),
-        **readme_options('metainfo.classes'),
-        **readme_options('crop_size', {'1284': '260', '321': '65'}),
+        **readme.cfg_options(README, 'train_dataloader.dataset.data_root', {'data/mine': str(folder)}),
+        **readme.cfg_options(README, 'metainfo.classes'),
+        **readme.cfg_options(README, 'crop_size', {'1284': '260', '321': '65'}),
     }
 
 

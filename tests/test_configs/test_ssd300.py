@@ -1,15 +1,13 @@
-import argparse
 import copy
 import functools
-import re
-import shlex
 from pathlib import Path
 
 import mmengine
 import pytest
+import readme
 import torch
 from mmdet.registry import DATASETS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from voc_folder import write_voc
@@ -34,13 +32,6 @@ def load(name: str) -> Config:
 
 def distillations_of(student: str) -> list[str]:
     return [name for name in DISTILLATIONS if load(name).model.student == load(student).model]
-
-
-def readme_rows(*columns: str) -> list[list[str]]:
-    """The rows of the README's table with these columns."""
-    head = README.index('| ' + ' | '.join(columns))
-    lines = README[head:].split('\n\n')[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
 
 
 @pytest.fixture(scope='module')
@@ -70,9 +61,9 @@ def test_the_parameters_are_the_papers_within_two_percent(plain, name):
     count = sum(parameter.numel() for parameter in plain[name][0].parameters())
     assert count == pytest.approx(PAPER[name], rel=0.02)
     metafile = {model['Name']: model for model in mmengine.load(FOLDER / 'metafile.yml')['Models']}
-    rows = {row[0].split(']')[0].strip('['): row for row in readme_rows('config', 'backbone', 'parameters')}
-    assert int(rows[name][2].replace(',', '')) == count
-    assert float(rows[name][3].removesuffix(' M')) * 1e6 == PAPER[name]
+    rows = readme.table(README, 'config', 'backbone', 'parameters')
+    assert int(rows[name][1].replace(',', '')) == count
+    assert float(rows[name][2].removesuffix(' M')) * 1e6 == PAPER[name]
     distilled = distillations_of(name)
     assert len(distilled) == (2 if name in STUDENTS else 0)
     assert {metafile[config]['Metadata']['Parameters'] for config in (name, *distilled)} == {count}
@@ -112,7 +103,7 @@ def test_pairs_join_equal_sizes_as_the_readme_says(plain, name):
     columns = ['size', 'weight', 'VGG16 teacher', 'ResNet-50 teacher', 'ResNet-18 student', 'MobileNetV1 student']
     teacher_column = columns.index('VGG16 teacher' if 'vgg16-' in name else 'ResNet-50 teacher')
     student_column = columns.index('ResNet-18 student' if '-r18' in name else 'MobileNetV1 student')
-    rows = readme_rows(*columns)
+    rows = readme.rows(README, *columns)
     assert [row[0] for row in rows] == ['75x75', '38x38', '19x19', '10x10']
     for row, pair in zip(rows, config.model.pairs, strict=True):
         size = int(row[0].split('x')[0])
@@ -176,19 +167,10 @@ def test_the_rate_warms_up_and_falls_to_a_tenth_at_80k_and_100k():
     assert rates[100_000] == rates[119_999] == pytest.approx(1e-5)
 
 
-def readme_options(marker: str) -> dict:
-    """The options of the README's shell block with ``marker`` in it, as ``--cfg-options`` reads them."""
-    block = next(block for block in re.findall(r'```shell\n(.*?)```', README, re.DOTALL) if marker in block)
-    words = shlex.split(block.replace('\\\n', ' '))
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *[word for word in words if '=' in word]]).cfg_options
-
-
 @pytest.fixture
 def options_for_a_folder(tmp_path):
     """The README's options for a folder of one's own, for a folder that exists."""
-    options = readme_options('train_dataloader.dataset.ann_file')
+    options = readme.cfg_options(README, 'train_dataloader.dataset.ann_file')
     assert len(options) == 4
     return {key: value.replace('data/VOCdevkit', str(tmp_path)) for key, value in options.items()}
 
@@ -210,7 +192,7 @@ def test_the_readmes_options_train_and_validate_classes_of_ones_own(options_for_
     for split, images in (('train', 'ab'), ('val', 'cd')):
         write_voc(tmp_path / 'VOC2012', dict.fromkeys(images, objects), split=split)
     config = load('ssdlite300_mobilenet-v1_voc0712')
-    config.merge_from_dict({**options_for_a_folder, **readme_options('metainfo.classes')})
+    config.merge_from_dict({**options_for_a_folder, **readme.cfg_options(README, 'metainfo.classes')})
     loader = {'num_workers': 0, 'persistent_workers': False, 'batch_size': 2}
     config.merge_from_dict(
         {

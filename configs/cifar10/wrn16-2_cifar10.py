@@ -1,0 +1,2 @@
+_base_ = './wrn28-4_cifar10.py'
+model = dict(backbone=dict(depth=16, width=2), head=dict(in_channels=128))

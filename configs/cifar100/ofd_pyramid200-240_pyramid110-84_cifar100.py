@@ -1,0 +1,20 @@
+_base_ = ['./pyramid110-84_cifar100.py', '../_base_/methods/ofd_cifar.py']
+
+model = dict(
+    _delete_=True,
+    type='ovkd_mm.FeatureDistiller',
+    student={{_base_.model}},
+    teacher=dict(
+        model='{{ fileDirname }}/pyramid200-240_cifar100.py',
+        checkpoint='work_dirs/pyramid200-240_cifar100/epoch_200.pth'),
+    method={{_base_.method}},
+    pairs=[
+        dict(teacher='backbone.layer1', student='backbone.layer1', weight=0.25),  # 32x32
+        dict(teacher='backbone.layer2', student='backbone.layer2', weight=0.5),  # 16x16
+        dict(teacher='backbone.layer3', student='backbone.layer3', weight=1.0)  # 8x8
+    ],
+    logits=[dict(teacher='head.fc', student='head.fc')],
+    input_shape=(32, 32))
+custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]
+
+train_dataloader = dict(batch_size=64)

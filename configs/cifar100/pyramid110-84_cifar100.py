@@ -1,0 +1,4 @@
+_base_ = './wrn28-4_cifar100.py'
+model = dict(
+    backbone=dict(_delete_=True, type='ovkd_mm.PyramidNet', depth=110, alpha=84),
+    head=dict(in_channels=100))

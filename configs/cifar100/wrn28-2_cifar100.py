@@ -1,0 +1,2 @@
+_base_ = './wrn28-4_cifar100.py'
+model = dict(backbone=dict(width=2), head=dict(in_channels=128))
