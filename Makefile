@@ -34,7 +34,7 @@ lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-# One thread a process: on few cores more of them only wait for one another.
+# A file of tests a process, one thread each: on few cores more of them only wait for one another.
 test: export OMP_NUM_THREADS ?= 1
 test: lint
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
