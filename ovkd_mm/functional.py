@@ -1,6 +1,7 @@
-"""The mathematics of the method as pure functions on tensors.
+"""The mathematics of the methods as pure functions on tensors.
 
-Formulas are those of Heo et al., *A Comprehensive Overhaul of Feature Distillation*, ICCV 2019, section 3.
+Where no other paper is named, formulas are those of Heo et al., *A Comprehensive Overhaul of Feature Distillation*,
+ICCV 2019, section 3.
 """
 
 import math
@@ -9,7 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ['batch_norm_margin', 'margin_relu', 'partial_l2', 'skipped_by_partial_l2']
+__all__ = [
+    'attention_map',
+    'batch_norm_margin',
+    'full_precision',
+    'gram_matrix',
+    'margin_relu',
+    'marginal_l2',
+    'normalised_l1',
+    'partial_l2',
+    'skipped_by_partial_l2',
+    'softened_kl',
+]
 
 
 def batch_norm_margin(weight: Tensor, bias: Tensor) -> Tensor:
@@ -91,3 +103,97 @@ def skipped_by_partial_l2(student: Tensor, target: Tensor) -> Tensor:
         Boolean tensor of the same shape.
     """
     return (student <= target) & (target <= 0)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """``x`` in float32, or wider if it is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    r"""Divergence of softened class probabilities (Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2).
+
+    .. math:: T^2 \, KL(\mathrm{softmax}(t / T) \,\|\, \mathrm{softmax}(s / T))
+
+    The factor keeps the gradient's size as the temperature changes.
+
+    Args:
+        student: Logits of shape ``(..., C)``.
+        teacher: Logits of the same shape.
+        temperature: ``T``.
+
+    Returns:
+        One value a distribution, shape ``(...)``.
+    """
+    student = F.log_softmax(student / temperature, dim=-1)
+    teacher = F.log_softmax(teacher.detach() / temperature, dim=-1)
+    return temperature**2 * F.kl_div(student, teacher, reduction='none', log_target=True).sum(-1)
+
+
+def attention_map(x: Tensor) -> Tensor:
+    r"""Where a feature is active: :math:`Q / \|Q\|_2` with :math:`Q = \sum_c |x_c|^2`.
+
+    Zagoruyko & Komodakis, ICLR 2017, https://arxiv.org/abs/1612.03928, section 3.1. A feature of zeros has a map of
+    zeros.
+
+    Args:
+        x: Feature of shape ``(N, C, H, W)``.
+
+    Returns:
+        Maps of unit norm, shape ``(N, 1, H, W)``.
+    """
+    energy = x.square().sum(1, keepdim=True)  # (N, 1, H, W)
+    return F.normalize(energy.flatten(1), dim=1).view_as(energy)
+
+
+def gram_matrix(first: Tensor, last: Tensor) -> Tensor:
+    r"""Flow of the solution procedure: :math:`G_{ij} = \sum_{s} x_{i,s} y_{j,s} / (H W)` over all positions.
+
+    Yim et al., CVPR 2017, *A Gift from Knowledge Distillation*, equation 1. The larger of two sizes is max-pooled to
+    the smaller, as they do.
+
+    Args:
+        first: Feature of shape ``(N, A, H, W)``.
+        last: Feature of shape ``(N, B, H', W')``.
+
+    Returns:
+        Matrices of shape ``(N, A, B)``.
+    """
+    size = tuple(map(min, first.shape[2:], last.shape[2:]))
+    first, last = (x if tuple(x.shape[2:]) == size else F.adaptive_max_pool2d(x, size) for x in (first, last))
+    return torch.einsum('nahw,nbhw->nab', first, last) / math.prod(size)
+
+
+def normalised_l1(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Distance of factors of unit length, :math:`| t / \|t\|_2 - s / \|s\|_2 |`.
+
+    Kim et al., NeurIPS 2018, https://arxiv.org/abs/1802.04977, section 3.2, with p = 1.
+
+    Args:
+        student: Factors of shape ``(N, ...)``.
+        teacher: Factors of the same shape.
+
+    Returns:
+        One value an entry, in the shape of ``student``.
+    """
+    unit_student, unit_teacher = (F.normalize(x.flatten(1), dim=1) for x in (student, teacher.detach()))
+    return (unit_teacher - unit_student).abs().view_as(student)
+
+
+def marginal_l2(student: Tensor, active: Tensor, margin: float = 1.0) -> Tensor:
+    r"""How far a feature is from lying on the wanted side of zero by at least a margin, squared.
+
+    .. math:: \rho \max(m - s, 0)^2 + (1 - \rho) \max(m + s, 0)^2
+
+    Heo et al., AAAI 2019, https://arxiv.org/abs/1811.03233, the alternative loss, which has a gradient.
+
+    Args:
+        student: Pre-activation feature of shape ``(N, C, ...)``.
+        active: :math:`\rho`: 1 where the teacher's neuron is active, else 0; of the same shape.
+        margin: :math:`m`.
+
+    Returns:
+        One value an entry, in the shape of ``student``.
+    """
+    sign = 2 * active.detach().to(student.dtype) - 1
+    return (margin - sign * student).clamp_min(0).square()

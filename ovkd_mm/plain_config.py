@@ -7,7 +7,13 @@ from mmengine.config import Config
 __all__ = ['is_distillation', 'plain_config']
 
 # Hooks that have nothing to do where nothing is distilled, and say so with an error.
-DISTILLATION_HOOKS = ('ConnectorWarmupHook', 'DistillScheduleHook', 'FeatureVisualizationHook')
+DISTILLATION_HOOKS = (
+    'ConnectorWarmupHook',
+    'DistillScheduleHook',
+    'FeatureVisualizationHook',
+    'InitialisationHook',
+    'ParaphraserHook',
+)
 
 
 def is_distillation(config: Config) -> bool:
@@ -26,7 +32,8 @@ def plain_config(config: Config) -> Config:
         config.model = config.model.student
         if preprocessor is not None:
             config.model.setdefault('data_preprocessor', preprocessor)
-        config.pop('method', None)
+        for key in ('method', 'method_hooks'):
+            config.pop(key, None)
         if config.get('custom_hooks'):
             ours = [f'ovkd_mm.{name}' for name in DISTILLATION_HOOKS]
             config.custom_hooks = [hook for hook in config.custom_hooks if hook.get('type') not in ours]

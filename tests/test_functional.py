@@ -4,7 +4,17 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from ovkd_mm.functional import batch_norm_margin, margin_relu, partial_l2
+from ovkd_mm.functional import (
+    attention_map,
+    batch_norm_margin,
+    full_precision,
+    gram_matrix,
+    margin_relu,
+    marginal_l2,
+    normalised_l1,
+    partial_l2,
+    softened_kl,
+)
 
 
 def test_margins_equal_the_authors(golden):
@@ -77,3 +87,166 @@ def test_partial_l2_names_unequal_shapes_and_unknown_reductions():
         partial_l2(torch.zeros(1, 2), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="'median'"):
         partial_l2(torch.zeros(1, 2), torch.zeros(1, 2), reduction='median')
+
+
+def softmax(row: list[float]) -> list[float]:
+    exponentials = [math.exp(value) for value in row]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+@pytest.mark.parametrize('temperature', [1.0, 4.0])
+def test_softened_kl_and_its_gradient_equal_a_loop_over_distributions(temperature):
+    student, teacher = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True), torch.randn(2, 3, 5).double()
+    distances = softened_kl(student, teacher, temperature)
+    distances.sum().backward()
+    assert distances.shape == (2, 3)
+    for n, a in torch.cartesian_prod(torch.arange(2), torch.arange(3)).tolist():
+        p = softmax((teacher[n, a] / temperature).tolist())
+        q = softmax((student[n, a] / temperature).tolist())
+        expected = temperature**2 * sum(pi * math.log(pi / qi) for pi, qi in zip(p, q, strict=True))
+        assert distances[n, a].item() == pytest.approx(expected, rel=1e-10)
+        gradient = [temperature * (qi - pi) for pi, qi in zip(p, q, strict=True)]
+        assert student.grad[n, a].tolist() == pytest.approx(gradient, rel=1e-9)
+
+
+def test_softened_kl_is_zero_for_equal_logits_and_does_not_see_a_shift_of_them():
+    student, teacher = torch.randn(2, 4, 5, dtype=torch.float64)
+    assert (softened_kl(teacher + 3, teacher, 2.0).abs() < 1e-14).all()
+    shifted = softened_kl(student - 7, teacher + torch.randn(4, 1), 2.0)
+    torch.testing.assert_close(shifted, softened_kl(student, teacher, 2.0))
+    assert (shifted > 0).all()
+
+
+def test_softened_kl_at_a_high_temperature_is_half_the_squared_difference_of_centred_logits_over_classes():
+    student, teacher = torch.randn(2, 4, 5, dtype=torch.float64)
+    centred = student - student.mean(-1, keepdim=True) - teacher + teacher.mean(-1, keepdim=True)
+    torch.testing.assert_close(softened_kl(student, teacher, 1e3), centred.square().mean(-1) / 2, rtol=1e-2, atol=0)
+
+
+def test_an_attention_map_equals_a_loop_over_positions():
+    feature = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    found = attention_map(feature)
+    assert found.shape == (2, 1, 4, 5)
+    for n in range(2):
+        energy = {(h, w): sum(feature[n, c, h, w].item() ** 2 for c in range(3)) for h in range(4) for w in range(5)}
+        norm = math.sqrt(sum(value**2 for value in energy.values()))
+        for (h, w), value in energy.items():
+            assert found[n, 0, h, w].item() == pytest.approx(value / norm, rel=1e-12)
+
+
+def test_an_attention_map_does_not_see_the_scale_of_an_image_nor_signs_nor_the_order_of_channels():
+    feature = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+    expected = attention_map(feature)
+    torch.testing.assert_close(attention_map(feature * torch.tensor([0.01, -1.0, 100.0]).view(3, 1, 1, 1)), expected)
+    torch.testing.assert_close(attention_map(feature[:, [2, 0, 3, 1]]), expected)
+    assert not torch.allclose(attention_map(feature.flip(3)), expected)
+
+
+def test_an_attention_map_of_zeros_is_zero_and_has_a_finite_gradient():
+    feature = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    attention_map(feature).sum().backward()
+    assert torch.equal(attention_map(feature), torch.zeros(1, 1, 3, 3))
+    assert torch.isfinite(feature.grad).all()
+
+
+def test_the_gradient_of_an_attention_map_is_that_of_finite_differences():
+    assert torch.autograd.gradcheck(attention_map, torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True))
+
+
+def test_a_gram_matrix_equals_a_loop_over_positions():
+    first, last = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 2, 4, 5, dtype=torch.float64)
+    found = gram_matrix(first, last)
+    assert found.shape == (2, 3, 2)
+    for n, i, j in torch.cartesian_prod(*(torch.arange(size) for size in found.shape)).tolist():
+        total = sum((first[n, i, h, w] * last[n, j, h, w]).item() for h in range(4) for w in range(5))
+        assert found[n, i, j].item() == pytest.approx(total / 20, rel=1e-10)
+
+
+def test_the_gradient_of_a_gram_matrix_is_each_ends_product_with_the_other():
+    first, last = (torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    gram_matrix(first, last).sum().backward()
+    torch.testing.assert_close(first.grad, last.sum(1, keepdim=True).expand_as(first) / 9)
+    torch.testing.assert_close(last.grad, first.sum(1, keepdim=True).expand_as(last) / 9)
+
+
+def test_a_gram_matrix_does_not_see_in_which_order_the_positions_are():
+    first, last = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 2, 4, 5, dtype=torch.float64)
+    order = torch.randperm(20)
+    permuted = (x.flatten(2)[..., order].view_as(x) for x in (first, last))
+    torch.testing.assert_close(gram_matrix(*permuted), gram_matrix(first, last))
+    assert not torch.allclose(gram_matrix(first, last.flip(3)), gram_matrix(first, last))
+
+
+@pytest.mark.parametrize('larger', [0, 1])
+def test_the_larger_end_of_a_gram_matrix_is_max_pooled_to_the_smaller(larger):
+    ends = [torch.randn(1, 2, 2, 3, dtype=torch.float64) for _ in range(2)]
+    pooled = list(ends)
+    ends[larger] = torch.randn(1, 2, 4, 6, dtype=torch.float64)
+    pooled[larger] = torch.stack(
+        [ends[larger][..., h : h + 2, w : w + 2].amax((2, 3)) for h in (0, 2) for w in (0, 2, 4)], dim=-1
+    ).view(1, 2, 2, 3)
+    torch.testing.assert_close(gram_matrix(*ends), gram_matrix(*pooled))
+
+
+def test_normalised_l1_and_its_gradient_equal_numbers_by_hand():
+    student = torch.tensor([[3.0, 4.0]], dtype=torch.float64, requires_grad=True)  # of length 5
+    teacher = torch.tensor([[0.0, 2.0]], dtype=torch.float64)
+    distance = normalised_l1(student, teacher)
+    assert distance.tolist() == [pytest.approx([0.6, 0.2])]
+    distance.sum().backward()
+    # d/ds of s1/|s| - s2/|s|: (|s|^2 - s1 (s1 - s2)) / |s|^3 and -(|s|^2 + s2 (s1 - s2)) / |s|^3
+    assert student.grad.tolist() == [pytest.approx([28 / 125, -21 / 125])]
+
+
+def test_normalised_l1_equals_a_loop_over_entries():
+    student, teacher = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
+    found = normalised_l1(student, teacher)
+    for n in range(2):
+        s, t = student[n].flatten().tolist(), teacher[n].flatten().tolist()
+        length_s, length_t = (math.sqrt(sum(value**2 for value in values)) for values in (s, t))
+        expected = [abs(b / length_t - a / length_s) for a, b in zip(s, t, strict=True)]
+        assert found[n].flatten().tolist() == pytest.approx(expected, rel=1e-10)
+
+
+def test_normalised_l1_does_not_see_the_scale_of_an_images_factors():
+    student, teacher = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
+    scale = torch.tensor([0.1, 1.0, 30.0]).view(3, 1, 1, 1)
+    torch.testing.assert_close(normalised_l1(scale * student, teacher / scale), normalised_l1(student, teacher))
+    assert (normalised_l1(scale * teacher, teacher) < 1e-14).all()
+    assert normalised_l1(-teacher, teacher).sum() > 1
+
+
+def test_marginal_l2_and_its_gradient_equal_a_loop_over_entries():
+    student = (2 * torch.randn(2, 3, 4, 5, dtype=torch.float64)).requires_grad_()
+    active = (torch.randn(2, 3, 4, 5) > 0).double()
+    found = marginal_l2(student, active, 1.5)
+    found.sum().backward()
+    entries = [x.detach().flatten().tolist() for x in (student, active, found, student.grad)]
+    for s, on, distance, gradient in zip(*entries, strict=True):
+        short = max(1.5 - s, 0) if on else max(1.5 + s, 0)
+        assert distance == pytest.approx(short**2, rel=1e-12)
+        assert gradient == pytest.approx((-2 if on else 2) * short, rel=1e-12)
+
+
+def test_marginal_l2_is_zero_from_the_margin_on_and_the_margins_square_on_the_boundary():
+    student = torch.tensor([1.0, 5.0, -1.0, -5.0, 0.0, 0.0], requires_grad=True)
+    found = marginal_l2(student, torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0, 0.0]), 1.0)
+    assert found.tolist() == [0, 0, 0, 0, 1, 1]
+    found.sum().backward()
+    assert student.grad.tolist() == [0, 0, 0, 0, -2, 2]
+
+
+def test_only_half_precision_is_widened():
+    for dtype, expected in {torch.half: torch.float32, torch.bfloat16: torch.float32}.items():
+        assert full_precision(torch.ones(2, dtype=dtype)).dtype == expected
+    for dtype in (torch.float32, torch.float64):
+        values = torch.ones(2, dtype=dtype)
+        assert full_precision(values) is values
+
+
+@pytest.mark.parametrize('distance', [lambda s, t: softened_kl(s, t, 2.0), normalised_l1, marginal_l2])
+def test_the_teacher_gets_no_gradient(distance):
+    student, teacher = (torch.randn(2, 5, requires_grad=True) for _ in range(2))
+    distance(student, teacher).sum().backward()
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None

@@ -7,11 +7,12 @@ from ovkd_mm.plain_config import DISTILLATION_HOOKS, is_distillation, plain_conf
 
 
 def test_a_distillation_config_becomes_its_students():
-    config = Config(dict(model=distiller_config(data_preprocessor=dict(type='ImgDataPreprocessor')), method={}, seed=1))
+    model = distiller_config(data_preprocessor=dict(type='ImgDataPreprocessor'))
+    config = Config(dict(model=model, method={}, method_hooks=[], seed=1))
     plain = plain_config(config)
     assert plain.model == dict(type='ToyClassifier', data_preprocessor=dict(type='ImgDataPreprocessor'))
     assert plain.seed == 1
-    assert 'method' not in plain
+    assert 'method' not in plain and 'method_hooks' not in plain
     assert is_distillation(config)
     assert 'method' in config
 
@@ -24,7 +25,8 @@ def test_hooks_that_want_a_distiller_are_left_out_and_others_kept():
 
 def test_every_hook_that_is_left_out_exists_and_wants_a_distiller(tmp_path):
     for name in DISTILLATION_HOOKS:
-        hook = HOOKS.build(dict(type=f'ovkd_mm.{name}', **(dict(iters=1) if 'Warmup' in name else {})))
+        stage = name in ('ConnectorWarmupHook', 'InitialisationHook', 'ParaphraserHook')
+        hook = HOOKS.build(dict(type=f'ovkd_mm.{name}', **(dict(iters=1) if stage else {})))
         hook.interval = 1
         with pytest.raises(TypeError, match=f'{name} needs a FeatureDistiller'):
             toy_runner(tmp_path, model=dict(type='ToyClassifier'), custom_hooks=[hook]).train()

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from command_line import ROOT
+from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.model.wrappers import MMFullyShardedDataParallel
 from mmengine.optim import OptimWrapper
@@ -16,11 +18,15 @@ from torch import distributed, multiprocessing
 from torch.distributed.fsdp import FullStateDictConfig, StateDictType
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.nn.modules.batchnorm import _BatchNorm
-from toy import PAIRS, ToyImages, batch, distiller_config
+from toy import PAIRS, ToyImages, batch, distiller_config, toy_runner
 
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
-from ovkd_mm.hooks import FSDPKeysHook
+from ovkd_mm.hooks import FSDPKeysHook, ParaphraserHook
 
+METHODS = {
+    name: Config.fromfile(f'{ROOT}/configs/_base_/methods/{name}.py').method.to_dict() for name in ('jacobian', 'fsp')
+}
+FT = Config.fromfile(f'{ROOT}/configs/_base_/methods/ft.py').method.to_dict()
 STEM = dict(type='ovkd_mm.ModuleOutput', path='backbone.stem')  # no batch norm feeds it: a running margin
 
 
@@ -70,6 +76,31 @@ def with_fsdp_on_cpu(folder: Path) -> dict:
 
 def with_fsdp(folder: Path) -> dict:
     return flexible_runner(folder)
+
+
+def with_methods(folder: Path) -> dict:
+    rank = distributed.get_rank()
+    halves = {}
+    for name, method in METHODS.items():
+        model = MMDistributedDataParallel(build_distiller(method=method, pairs=PAIRS), broadcast_buffers=False)
+        halves[name] = gradients(model, slice(4 * rank, 4 * rank + 4))
+    return dict(gradients=halves, paraphrasers=train_paraphrasers(folder))
+
+
+def train_paraphrasers(folder: Path) -> dict:
+    """Where the paraphrasers of this process began, what they saw, and what became of them."""
+    rank = distributed.get_rank()
+    runner = toy_runner(folder / str(rank), distiller_config(method=FT))
+    transforms = torch.nn.ModuleList(pair.teacher_transform for pair in runner.model.pairs)
+    with torch.no_grad():
+        for weight in transforms.parameters():
+            weight += rank
+    began, images = next(transforms.parameters()).sum().item(), []
+    runner.model.teacher.model.backbone.stem.register_forward_pre_hook(
+        lambda module, args: images.append(args[0].sum().item())
+    )
+    ParaphraserHook(iters=2).before_train(runner)
+    return dict(began=began, images=images, state=transforms.state_dict())
 
 
 def gradients_of_half_a_batch() -> dict:

@@ -19,4 +19,6 @@ model = dict(
         dict(teacher='decode_head.bottleneck', student='decode_head.bottleneck', weight=1.0),
         dict(teacher='decode_head.sep_bottleneck', student='decode_head.sep_bottleneck', weight=0.0625)  # 128x256
     ],
+    logits=[dict(teacher='decode_head.conv_seg', student='decode_head.conv_seg')],
     input_shape=(512, 1024))
+custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

@@ -16,8 +16,12 @@ model = dict(
         dict(teacher='decode_head.bottleneck', student='decode_head.bottleneck', weight=1.0),  # ASPP, 33x33
         dict(teacher='decode_head.decoder', student='decode_head.decoder', weight=0.0625)  # 129x129
     ],
+    logits=[dict(teacher='decode_head.conv_seg', student='decode_head.conv_seg')],
     input_shape=(513, 513))
 
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(pairs=dict(lr_mult=10.0))))
 # In the first epoch only the connectors learn.
-custom_hooks = [dict(type='ovkd_mm.ConnectorWarmupHook', epochs=1)]
+custom_hooks = [
+    *_base_.get('custom_hooks', []), *_base_.method_hooks,
+    dict(type='ovkd_mm.ConnectorWarmupHook', epochs=1)
+]

@@ -1,12 +1,22 @@
-_base_ = './ofd_ssd300_vgg16-r18_voc0712.py'
+_base_ = ['./ssd300_r18_voc0712.py', '../_base_/methods/ofd.py']
 
 model = dict(
+    _delete_=True,
+    type='ovkd_mm.FeatureDistiller',
+    student={{_base_.model}},
     teacher=dict(
         model='{{ fileDirname }}/ssd300_r50_voc0712.py',
         checkpoint='work_dirs/ssd300_r50_voc0712/iter_120000.pth'),
+    method={{_base_.method}},
     pairs=[
         dict(teacher='backbone.layer1', student='backbone.layer1', weight=0.125),  # 75x75
         dict(teacher='backbone.layer2', student='backbone.layer2', weight=0.25),  # 38x38
         dict(teacher='backbone.layer3', student='backbone.layer3', weight=0.5),  # 19x19
         dict(teacher='backbone.layer4', student='backbone.layer4', weight=1.0)  # 10x10
-    ])
+    ],
+    logits=[
+        dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=21, weight=1 / 6)
+        for level in range(6)
+    ],
+    input_shape=(300, 300))
+custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

@@ -14,4 +14,9 @@ model = dict(
         dict(teacher='backbone.features.34', student='backbone.layer4', weight=0.5),  # fc7, 19x19
         dict(teacher='neck.extra_layers.0', student='backbone.layer5', weight=1.0)  # conv8_2, 10x10
     ],
+    logits=[
+        dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=21, weight=1 / 6)
+        for level in range(6)
+    ],
     input_shape=(300, 300))
+custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

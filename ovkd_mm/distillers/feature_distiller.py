@@ -1,6 +1,7 @@
 """The model that a distillation config names."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..positions import Place, Tap, Trace, auto_pairs, reading, trace
+from ..positions import GroupEnds, Logits, Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
 from ..registry import MODELS, TASK_UTILS
 from ..rng import preserve_rng_state
 from .feature_pair import FeaturePair
@@ -38,12 +39,16 @@ class FeatureDistiller(BaseModel):
         method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``.
         pairs: ``'auto'`` (the last place of each spatial size that both have), or a list of dicts with ``student`` and
             ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``weight``, ``resize`` and,
-            to override the method for this pair, any of its parts.
+            to override the method for this pair, any of its parts. Of a place with a position of its own only the path
+            counts for a method that reads the two ends of a group.
+        logits: Pairs of the same form for a method that compares class scores (position ``ovkd_mm.Logits``), used in
+            place of ``pairs``. With ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
         data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
 
     Attributes:
         distill_weight: Weight of all pairs together, 1 unless a hook changes it. At 0 the teacher does not run.
+        task_weight: Weight of the student's own losses, 1 unless a hook changes it.
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
@@ -56,10 +61,11 @@ class FeatureDistiller(BaseModel):
         method: dict,
         input_shape: Sequence[int],
         pairs: str | Sequence[dict] = 'auto',
+        logits: Sequence[dict] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__()
-        self.distill_weight = 1.0
+        self.distill_weight = self.task_weight = 1.0
         # The student has its own; found through __getattr__ like everything else of the student.
         del self.data_preprocessor
         student = copy.deepcopy(student)
@@ -71,42 +77,49 @@ class FeatureDistiller(BaseModel):
         self.__dict__['teacher'] = Teacher(
             **teacher, student_preprocessor=self.student.data_preprocessor, input_shape=input_shape
         )
-        if isinstance(pairs, str):
+        key = 'pairs'
+        if _is(Logits, method.get('position', {})):
+            key, pairs = 'logits', logits
+            if not logits:
+                raise ValueError(
+                    "logits is not set, and the method's position is ovkd_mm.Logits: say where the class scores are, "
+                    "such as logits=[dict(student='head.fc', teacher='head.fc')]"
+                )
+        elif isinstance(pairs, str):
             if pairs != 'auto':
                 raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
             pairs = auto_pairs(student_trace, self.teacher.trace)
         with preserve_rng_state():
             self.pairs = nn.ModuleList(
-                self._build_pair(index, {**method, **pair}, student_trace) for index, pair in enumerate(pairs)
+                self._build_pair(f'{key}[{index}]', {**method, **pair}, student_trace)
+                for index, pair in enumerate(pairs)
             )
-        self._taps = [Tap(pair.student_place) for pair in self.pairs]
+        self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self.teacher.attach([pair.teacher_place for pair in self.pairs])
         for pair in self.pairs:
-            print_log(f'distilling {pair.extra_repr()}, {pair.teacher_transform}', logger='current')
+            transform = f'{type(pair.teacher_transform).__name__}({pair.teacher_transform.extra_repr()})'
+            print_log(f'distilling {pair.extra_repr()}, {transform}', logger='current')
         self._register_state_dict_hook(_name_keys_as_the_student_does)
 
-    def _build_pair(self, index: int, cfg: dict, student_trace: Trace) -> FeaturePair:
+    def _build_pair(self, key: str, cfg: dict, student_trace: Trace) -> FeaturePair:
         missing = [key for key in ('student', 'teacher', *PARTS) if key not in cfg]
-        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'resize'})
+        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'resize', 'classes'})
         if missing or unknown:
             raise ValueError(
-                f'pairs[{index}] (with the method) lacks {missing} and has unknown {unknown}; '
-                f'a pair has student, teacher, weight, resize and may override {", ".join(PARTS)}'
+                f'{key} (with the method) lacks {missing} and has unknown {unknown}; '
+                f'a pair has student, teacher, weight, resize, of logits classes, and may override {", ".join(PARTS)}'
             )
-        student_place = _resolve(cfg['student'], cfg['position'], student_trace, f'pairs[{index}].student')
-        teacher_place = _resolve(cfg['teacher'], cfg['position'], self.teacher.trace, f'pairs[{index}].teacher')
+        student_place = _resolve(cfg['student'], cfg['position'], student_trace, f'{key}.student')
+        teacher_place = _resolve(cfg['teacher'], cfg['position'], self.teacher.trace, f'{key}.teacher')
         norm = teacher_place.norm and self.teacher.model.get_submodule(teacher_place.norm)
         return FeaturePair(
             student_place,
             teacher_place,
-            student_transform=MODELS.build(
-                cfg['student_transform'],
-                default_args=dict(in_channels=student_place.channels, out_channels=teacher_place.channels),
+            student_transform=_build_part(
+                cfg['student_transform'], in_channels=student_place.channels, out_channels=teacher_place.channels
             ),
-            teacher_transform=MODELS.build(
-                cfg['teacher_transform'], default_args=dict(channels=teacher_place.channels, norm=norm)
-            ),
-            loss=MODELS.build(cfg['loss']),
+            teacher_transform=_build_part(cfg['teacher_transform'], channels=teacher_place.channels, norm=norm),
+            loss=_build_part(cfg['loss'], classes=cfg.get('classes')),
             weight=cfg.get('weight', 1.0),
             resize=cfg.get('resize', False),
         )
@@ -132,21 +145,34 @@ class FeatureDistiller(BaseModel):
         """
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
+        if any(pair.takes_inputs for pair in self.pairs):
+            # Differentiated twice, which a compiled graph cannot be.
+            return torch.compiler.disable(self._losses)(inputs, data_samples)
+        return self._losses(inputs, data_samples)
+
+    @torch.compiler.disable(recursive=False)
+    def _losses(self, inputs: Tensor, data_samples: list | None) -> dict:
         if self.distill_weight == 0:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
             distillation = [_no_loss(pair, inputs) for pair in self.pairs]
         else:
+            takes_inputs = any(pair.takes_inputs for pair in self.pairs)
+            if takes_inputs:
+                inputs = inputs.detach().requires_grad_()
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
                 student_features = [tap.take() for tap in self._taps]
-            teacher_features = self.teacher(inputs)
+            teacher_features = self.teacher(inputs, keep_graph=takes_inputs)
             distillation = [
-                self.distill_weight * pair(student, teacher)
+                self.distill_weight * pair(student, teacher, inputs)
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
             if not torch.isfinite(sum(distillation).detach()):
                 self._check_finite(teacher_features)
-        losses['distill_share'] = sum(distillation).detach() / self.student.parse_losses(losses)[0].detach()
+        share = sum(distillation).detach() / self.student.parse_losses(losses)[0].detach()
+        if self.task_weight != 1:
+            losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
+        losses['distill_share'] = share
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
             if (skipped := getattr(pair.loss, 'skipped', None)) is not None:
@@ -156,7 +182,8 @@ class FeatureDistiller(BaseModel):
     def _check_finite(self, teacher_features: list[Tensor]) -> None:
         """Tell a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
         for pair, feature in zip(self.pairs, teacher_features, strict=True):
-            if not torch.isfinite(feature).all():
+            tensors = feature if isinstance(feature, tuple) else (feature,)
+            if not all(torch.isfinite(tensor).all() for tensor in tensors):
                 raise ValueError(
                     f'the teacher feature at {pair.teacher_place} is NaN or infinite; check teacher.checkpoint, the '
                     "teacher's input normalisation and, under fp16, whether bf16 or a norm_mode='running' teacher helps"
@@ -193,9 +220,32 @@ class FeatureDistiller(BaseModel):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place:
+def _is(kind: type[Position], position: dict) -> bool:
+    """Whether a position's config names ``kind`` or what derives from it."""
+    named = position.get('type')
+    named = TASK_UTILS.get(named) if isinstance(named, str) else named
+    return named is not None and issubclass(named, kind)
+
+
+def _build_part(cfg: dict, **offered) -> nn.Module:
+    """Build a transform or a loss, with what it asks for of what is offered."""
+    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    asked = inspect.signature(kind).parameters if kind else {}
+    return MODELS.build(cfg, default_args={name: value for name, value in offered.items() if name in asked})
+
+
+def _weighted(value: Tensor | list[Tensor], weight: float, name: str) -> Tensor | list[Tensor]:
+    """A loss times a weight; what is only logged stays."""
+    if 'loss' not in name:
+        return value
+    return [weight * one for one in value] if isinstance(value, list) else weight * value
+
+
+def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place | Span:
     """A place from its path, by the method's position or, written as a dict, by its own."""
     cfg = {**position, 'path': place} if isinstance(place, str) else place
+    if _is(GroupEnds, position):
+        cfg = {**cfg, **position}  # one place cannot stand for the two ends of a group; its path can
     try:
         return TASK_UTILS.build(cfg).resolve(traced)
     except ValueError as exc:

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from ..positions import Place
+from ..functional import full_precision
+from ..positions import Place, Span
+from ..positions.graph import ancestors
 
 __all__ = ['FeaturePair']
 
 
 class FeaturePair(nn.Module):
-    """``weight * d(T_t(F_t), T_s(F_s))`` for one pair of places, in float32 whatever autocast says.
+    """``weight * d(T_t(F_t), T_s(F_s))`` for one pair of places, ``d`` in float32 whatever autocast says.
 
     Args:
         student_place: Where the student's feature was read.
@@ -27,8 +29,8 @@ class FeaturePair(nn.Module):
 
     def __init__(
         self,
-        student_place: Place,
-        teacher_place: Place,
+        student_place: Place | Span,
+        teacher_place: Place | Span,
         student_transform: nn.Module,
         teacher_transform: nn.Module,
         loss: nn.Module,
@@ -45,6 +47,11 @@ class FeaturePair(nn.Module):
         self.resize = resize
         self._check_size(student_place.size, teacher_place.size)
 
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether a transform looks at the images, and at the graph from them to the feature."""
+        return any(getattr(part, 'takes_inputs', False) for part in (self.student_transform, self.teacher_transform))
+
     def _check_size(self, student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
         if student != teacher and not self.resize:
             raise ValueError(
@@ -53,33 +60,57 @@ class FeaturePair(nn.Module):
                 'or set resize=True in this pair'
             )
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def forward(
+        self,
+        student: Tensor | tuple[Tensor, Tensor],
+        teacher: Tensor | tuple[Tensor, Tensor],
+        inputs: Tensor | None = None,
+    ) -> Tensor:
         """Loss of the pair.
 
         Args:
-            student: The student's feature, shape ``(N, C_s, H, W)``.
-            teacher: The teacher's feature, shape ``(N, C_t, H, W)``.
+            student: The student's feature, shape ``(N, C_s, H, W)``; of a span, both.
+            teacher: The teacher's feature, shape ``(N, C_t, H, W)``; of a span, both.
+            inputs: The images, shape ``(N, 3, H, W)``, for transforms that take them.
 
         Returns:
             A float32 scalar.
 
         Raises:
-            ValueError: If the student's feature has no gradient in training, or the sizes differ.
+            ValueError: If the student's feature has no gradient in training, or what is compared differs in shape.
         """
-        if self.training and torch.is_grad_enabled() and not student.requires_grad:
+        last_student, last_teacher = (x[-1] if isinstance(x, tuple) else x for x in (student, teacher))
+        if self.training and torch.is_grad_enabled() and not self._learns(last_student):
             raise ValueError(
                 f'the student place {self.student_place.name!r} comes out with no grad, so nothing can be learned '
                 'there: the layers before it are frozen (frozen_stages), or it lies inside a block with with_cp=True; '
                 'choose another place or unfreeze'
             )
-        self._check_size(tuple(student.shape[2:]), tuple(teacher.shape[2:]))
-        student, teacher = self.student_transform(student), self.teacher_transform(teacher)
+        self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
+        student = _transform(self.student_transform, student, inputs)
+        teacher = _transform(self.teacher_transform, teacher, inputs).detach()
         with torch.autocast(student.device.type, enabled=False):
-            student, teacher = student.float(), teacher.float()
+            student, teacher = full_precision(student), full_precision(teacher)
             if student.shape[2:] != teacher.shape[2:]:
                 student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
+            if student.shape != teacher.shape:
+                raise ValueError(
+                    f'the transforms make {tuple(student.shape)} of the student place {self.student_place.name!r} and '
+                    f'{tuple(teacher.shape)} of the teacher place {self.teacher_place.name!r}: of features, set '
+                    "student_transform=dict(type='ovkd_mm.Conv1x1'); of logits, teach a student of as many classes"
+                )
             return self.weight * self.loss(student, teacher)
+
+    def _learns(self, feature: Tensor) -> bool:
+        """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
+        if not self.takes_inputs:
+            return feature.requires_grad
+        return any(isinstance(getattr(node, 'variable', None), nn.Parameter) for node in ancestors(feature.grad_fn))
 
     def extra_repr(self) -> str:
         """Show what is joined."""
         return f'{self.student_place} <- {self.teacher_place}, weight={self.weight}'
+
+
+def _transform(transform: nn.Module, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:
+    return transform(feature, inputs) if getattr(transform, 'takes_inputs', False) else transform(feature)

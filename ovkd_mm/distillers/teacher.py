@@ -10,7 +10,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..positions import Place, Tap, Trace, reading, trace
+from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
 from ..state_dict import load_strictly, model_weights
@@ -108,11 +108,11 @@ class Teacher(nn.Module):
         if norm_mode == 'batch':
             _normalise_by_batch(self.model)
         self.renormalize = Renormalize(student_preprocessor, self.model.data_preprocessor)
-        self._taps: list[Tap] = []
+        self._taps: list[Tap | SpanTap] = []
 
-    def attach(self, places: Sequence[Place]) -> None:
+    def attach(self, places: Sequence[Place | Span]) -> None:
         """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go."""
-        self._taps = [Tap(place, then=self._stop_after_last) for place in places]
+        self._taps = [tap_at(place, then=self._stop_after_last) for place in places]
         self.trace = None
 
     def _stop_after_last(self) -> None:
@@ -120,15 +120,15 @@ class Teacher(nn.Module):
             raise _Enough
 
     @torch.compiler.disable  # ends in the middle of a forward by an exception, which a compiled graph cannot
-    @torch.no_grad()
-    def forward(self, inputs: Tensor) -> list[Tensor]:
+    def forward(self, inputs: Tensor, keep_graph: bool = False) -> list[Tensor | tuple[Tensor, Tensor]]:
         """Read the teacher's features.
 
         Args:
             inputs: Batch as the student gets it, shape ``(N, 3, H, W)``.
+            keep_graph: Keep the graph from the inputs to the features; the weights have no part in it.
 
         Returns:
-            One tensor a place, in the order of :meth:`attach`.
+            One tensor a place, two a span, in the order of :meth:`attach`.
 
         Raises:
             RuntimeError: If the forward ends without passing every tap.
@@ -136,7 +136,7 @@ class Teacher(nn.Module):
         # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
         if self.renormalize.scale.device != inputs.device:
             self.to(inputs.device)
-        with reading(self.model, self._taps):
+        with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):
             with contextlib.suppress(_Enough):
                 self.model(self.renormalize(inputs))
             return [tap.take() for tap in self._taps]

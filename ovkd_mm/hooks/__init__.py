@@ -6,6 +6,8 @@ from .connector_warmup_hook import ConnectorWarmupHook
 from .distill_schedule_hook import DistillScheduleHook
 from .feature_visualization_hook import FeatureVisualizationHook
 from .fsdp_keys_hook import FSDPKeysHook
+from .initialisation_hook import InitialisationHook
+from .paraphraser_hook import ParaphraserHook
 from .seed_hook import SeedHook
 
 __all__ = [
@@ -15,5 +17,7 @@ __all__ = [
     'DistillScheduleHook',
     'FSDPKeysHook',
     'FeatureVisualizationHook',
+    'InitialisationHook',
+    'ParaphraserHook',
     'SeedHook',
 ]

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..distillers import FeatureDistiller
 from ..registry import HOOKS
+from .duration import Duration
 
 __all__ = ['ConnectorWarmupHook']
 
@@ -20,8 +21,8 @@ class ConnectorWarmupHook(Hook):
     The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
     statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are worked
     out and dropped: an iteration costs as much as any other, and DDP gets the gradient of every weight that it waits
-    for. Learning rate schedules run on. Under FSDP no checkpoint can be saved meanwhile: FSDP wants the optimizer
-    state of every weight.
+    for. Learning rate schedules run on. A method without connectors has no warm-up. Under FSDP no checkpoint can be
+    saved meanwhile: FSDP wants the optimizer state of every weight.
 
     Args:
         epochs: Length in epochs; in an iteration-based loop one is a pass over the training set.
@@ -32,12 +33,7 @@ class ConnectorWarmupHook(Hook):
     """
 
     def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
-        if (epochs is None) == (iters is None) or (epochs or iters or 0) < 0:
-            raise ValueError(
-                f'ConnectorWarmupHook needs either epochs or iters, from 0 up; got epochs={epochs}, iters={iters}'
-            )
-        self.epochs = epochs
-        self.iters = iters
+        self.duration = Duration('ConnectorWarmupHook', epochs, iters)
         self._undo: list | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
@@ -47,23 +43,27 @@ class ConnectorWarmupHook(Hook):
             TypeError: If the model is no ``FeatureDistiller``.
             ValueError: If the optimizer does not hold the student's own weights (FSDP with ``use_orig_params=False``).
         """
-        length = self.iters if self.epochs is None else self.epochs * len(runner.train_dataloader)
+        length = self.duration.in_iters(runner)
         if runner.iter < length and self._undo is None:
-            self._begin(runner)
-            print_log(f'only the connectors learn until iteration {length}', logger='current')
-        elif runner.iter >= length and self._undo is not None:
+            self._begin(runner, length)
+        elif runner.iter >= length and self._undo:
             self._end()
             print_log('the student learns from here on', logger='current')
 
     def after_train(self, runner: Runner) -> None:
         """Leave a model that can be trained on, if training ended during the warm-up."""
-        if self._undo is not None:
+        if self._undo:
             self._end()
 
-    def _begin(self, runner: Runner) -> None:
+    def _begin(self, runner: Runner, length: int) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not isinstance(model, FeatureDistiller):
             raise TypeError(f'ConnectorWarmupHook needs a FeatureDistiller, got {type(model).__name__}')
+        self._undo = []
+        if not any(parameter.requires_grad for parameter in model.pairs.parameters()):
+            print_log('the method has no connectors, so the student learns from the beginning', logger='current')
+            return
+        print_log(f'only the connectors learn until iteration {length}', logger='current')
         optimizer = runner.optim_wrapper.optimizer
         optimized = {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
         weights = [parameter for parameter in model.student.parameters() if parameter.requires_grad]

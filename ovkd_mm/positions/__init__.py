@@ -3,21 +3,30 @@
 from .auto import auto_pairs
 from .base import Position
 from .end_of_group import EndOfGroup
+from .group_ends import GroupEnds
+from .logits import Logits
+from .mid_layer import MidLayer
 from .module_output import ModuleOutput
-from .place import Place
+from .place import Place, Span
 from .pre_relu import PreReLU
-from .tap import Tap, reading
+from .tap import SpanTap, Tap, reading, tap_at
 from .trace import Trace, trace
 
 __all__ = [
     'EndOfGroup',
+    'GroupEnds',
+    'Logits',
+    'MidLayer',
     'ModuleOutput',
     'Place',
     'Position',
     'PreReLU',
+    'Span',
+    'SpanTap',
     'Tap',
     'Trace',
     'auto_pairs',
     'reading',
+    'tap_at',
     'trace',
 ]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from .place import Place
+from .place import Place, Span
 from .trace import Trace
 
 __all__ = ['Position']
@@ -19,7 +19,7 @@ class Position(ABC):
         self.path = path
 
     @abstractmethod
-    def resolve(self, trace: Trace) -> Place:
+    def resolve(self, trace: Trace) -> Place | Span:
         """Find the place in a traced model.
 
         Raises:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ['Place']
+__all__ = ['Place', 'Span']
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,38 @@ class Place:
 
     def __str__(self) -> str:
         return f'{self.name} {"x".join(map(str, self.shape))} ({self.side} of {self.path}, call {self.call})'
+
+
+@dataclass(frozen=True)
+class Span:
+    """Two places that are read together; what a tap takes there is a pair of tensors.
+
+    Attributes:
+        first: The earlier one.
+        last: The later one.
+    """
+
+    first: Place
+    last: Place
+
+    @property
+    def name(self) -> str:
+        """The module path as the user wrote it."""
+        return self.last.name
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Numbers of channels of both."""
+        return self.first.channels, self.last.channels
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size of the later one."""
+        return self.last.size
+
+    @property
+    def norm(self) -> None:
+        """No batch norm feeds both."""
+
+    def __str__(self) -> str:
+        return f'{self.first} to {self.last}'

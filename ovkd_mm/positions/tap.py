@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from .place import Place
+from .place import Place, Span
 
-__all__ = ['Tap', 'reading']
+__all__ = ['SpanTap', 'Tap', 'reading', 'tap_at']
 
 
 class Tap:
@@ -72,13 +72,51 @@ class Tap:
         return (clone, *args[1:]) if output is None else clone
 
 
+class SpanTap:
+    """Reads two places: a :class:`Tap` whose feature is a pair.
+
+    Args:
+        span: What to read.
+        then: Called right after either was read.
+    """
+
+    def __init__(self, span: Span, then: Callable[[], None] | None = None) -> None:
+        self._taps = Tap(span.first, then), Tap(span.last, then)
+
+    @property
+    def feature(self) -> tuple[Tensor, Tensor] | None:
+        """Both, once both were read."""
+        first, last = (one.feature for one in self._taps)
+        return None if first is None or last is None else (first, last)
+
+    def arm(self, model: nn.Module) -> None:
+        """Listen to the next forward of ``model``."""
+        for one in self._taps:
+            one.arm(model)
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """What was read since :meth:`arm`."""
+        first, last = self._taps
+        return first.take(), last.take()
+
+    def disarm(self) -> None:
+        """Stop listening and let go of what was read."""
+        for one in self._taps:
+            one.disarm()
+
+
+def tap_at(place: Place | Span, then: Callable[[], None] | None = None) -> Tap | SpanTap:
+    """The tap that reads a place or a span."""
+    return (SpanTap if isinstance(place, Span) else Tap)(place, then)
+
+
 @contextmanager
-def reading(model: nn.Module, taps: list[Tap]) -> Iterator[None]:
+def reading(model: nn.Module, taps: list[Tap | SpanTap]) -> Iterator[None]:
     """Let ``taps`` listen to the forward of ``model`` that runs inside the block; ``take`` before it ends."""
-    for tap in taps:
-        tap.arm(model)
+    for one in taps:
+        one.arm(model)
     try:
         yield
     finally:
-        for tap in taps:
-            tap.disarm()
+        for one in taps:
+            one.disarm()

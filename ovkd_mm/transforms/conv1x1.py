@@ -11,7 +11,7 @@ __all__ = ['Conv1x1']
 
 @MODELS.register_module()
 class Conv1x1(nn.Sequential):
-    """A 1x1 convolution without bias and a batch norm, from the student's channels to the teacher's (section 3.2).
+    """A 1x1 convolution and a batch norm, from the student's channels to the teacher's (section 3.2).
 
     As in the authors' code, the convolution starts from a normal law of variance ``2 / (k * k * out_channels)``, the
     batch norm from 1 and 0.
@@ -19,12 +19,14 @@ class Conv1x1(nn.Sequential):
     Args:
         in_channels: Channels of the student's feature.
         out_channels: Channels of the teacher's feature.
+        norm: Whether there is a batch norm; without it the convolution has a bias, as FitNets' regressor.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=not norm)
+        if norm:
+            self.bn = nn.BatchNorm2d(out_channels)
         nn.init.normal_(self.conv.weight, 0, math.sqrt(2 / out_channels))
 
     def forward(self, feature: Tensor) -> Tensor:

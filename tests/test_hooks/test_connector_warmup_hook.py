@@ -80,6 +80,17 @@ def test_gradient_clipping_sees_the_connectors_alone(tmp_path):
     assert runner.message_hub.get_scalar('train/grad_norm').current() == pytest.approx(norm.item(), rel=1e-5)
 
 
+def test_a_method_without_connectors_has_no_warmup(tmp_path):
+    at = dict(
+        position=dict(type='ovkd_mm.EndOfGroup'),
+        teacher_transform=dict(type='ovkd_mm.AttentionMap'),
+        student_transform=dict(type='ovkd_mm.AttentionMap'),
+        loss=dict(type='ovkd_mm.L2Loss'),
+    )
+    _, start, seen = run(tmp_path, ConnectorWarmupHook(iters=2), iters=3, model=distiller_config(method=at))
+    assert not any('fc.weight' in same(student, start[0]) for (student, _), _ in seen)
+
+
 def test_training_that_ends_during_warmup_leaves_a_trainable_model(tmp_path):
     runner, _, _ = run(tmp_path, ConnectorWarmupHook(epochs=9), epochs=1)
     norm = runner.model.student.backbone.layer1[0].bn1

@@ -23,3 +23,11 @@ def test_connector_normalises_each_channel_of_its_output():
     out = Conv1x1(3, 5)(10 * torch.randn(8, 3, 6, 6) + 4)
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(out.var((0, 2, 3), unbiased=False), torch.ones(5), atol=1e-3, rtol=0)
+
+
+def test_without_the_norm_the_connector_is_a_convolution_with_a_bias():
+    connector = Conv1x1(3, 5, norm=False)
+    feature = torch.randn(2, 3, 4, 4)
+    expected = torch.einsum('nchw,dc->ndhw', feature, connector.conv.weight[:, :, 0, 0])
+    torch.testing.assert_close(connector(feature), expected + connector.conv.bias.view(1, -1, 1, 1))
+    assert set(connector.state_dict()) == {'conv.weight', 'conv.bias'}

@@ -1,0 +1,62 @@
+"""The stage in which a student learns from its teacher alone."""
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..distillers import FeatureDistiller
+from ..registry import HOOKS
+from .distill_schedule_hook import DistillScheduleHook
+from .duration import Duration
+
+__all__ = ['InitialisationHook']
+
+
+@HOOKS.register_module()
+class InitialisationHook(Hook):
+    """First distillation without the task, then the task without distillation, in one run.
+
+    So trains AB (Heo et al., AAAI 2019), whose distillation sets the student's weights up for the task. In the first
+    stage the task's losses are worked out and weighed with 0, so that DDP gets the gradient of every weight that it
+    waits for. In the second the teacher does not run. Learning rate schedules and weight decay run on in both.
+
+    Args:
+        epochs: Length of the first stage in epochs; in an iteration-based loop one is a pass over the training set.
+        iters: Length in iterations, instead of ``epochs``.
+
+    Raises:
+        ValueError: If not exactly one of the two is given, or it is negative.
+    """
+
+    def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
+        self.duration = Duration('InitialisationHook', epochs, iters)
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the model and the other hooks.
+
+        Raises:
+            TypeError: If the model is no ``FeatureDistiller``.
+            ValueError: If there is a ``DistillScheduleHook`` too.
+        """
+        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(self._model, FeatureDistiller):
+            raise TypeError(f'InitialisationHook needs a FeatureDistiller, got {type(self._model).__name__}')
+        if any(isinstance(hook, DistillScheduleHook) for hook in runner.hooks):
+            raise ValueError(
+                'custom_hooks has an InitialisationHook and a DistillScheduleHook, and both set the weight of '
+                'distillation; leave one of them out (with the method AB, the DistillScheduleHook)'
+            )
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Choose the stage."""
+        length = self.duration.in_iters(runner)
+        weights = (0.0, 1.0) if runner.iter < length else (1.0, 0.0)
+        if weights != (self._model.task_weight, self._model.distill_weight):
+            stage = f'from the teacher alone until iteration {length}' if weights[1] else 'the task alone from here on'
+            print_log(f'the student learns {stage}', logger='current')
+        self._model.task_weight, self._model.distill_weight = weights
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was found."""
+        self._model.task_weight = self._model.distill_weight = 1.0

@@ -1,0 +1,119 @@
+"""The stage in which FT's paraphrasers learn what factors a teacher's features have."""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from mmengine.dist import all_reduce_params, broadcast, get_rank, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
+from mmengine.utils import ProgressBar
+from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.utils.data import DataLoader
+
+from ..distillers import FeatureDistiller
+from ..registry import HOOKS
+from ..rng import preserve_rng_state
+from ..transforms import Paraphraser
+from .duration import Duration
+
+__all__ = ['ParaphraserHook']
+
+
+@HOOKS.register_module()
+class ParaphraserHook(Hook):
+    """Trains the paraphrasers of a distiller on the teacher's features before the student's training begins.
+
+    They are saved with the checkpoint: a resumed training, and one that starts from such a checkpoint, has them and
+    goes on at once. What is interrupted during this stage begins it anew.
+
+    Args:
+        epochs: Length in epochs of the training set.
+        iters: Length in iterations, instead of ``epochs``.
+        optimizer: Config of the optimizer; by default SGD with learning rate 0.1, momentum 0.9, weight decay 5e-4.
+
+    Raises:
+        ValueError: If not exactly one of ``epochs`` and ``iters`` is given, or it is not positive.
+    """
+
+    def __init__(self, epochs: int | None = None, iters: int | None = None, optimizer: dict | None = None) -> None:
+        self.duration = Duration('ParaphraserHook', epochs, iters)
+        if 0 in (epochs, iters):
+            raise ValueError('ParaphraserHook needs epochs or iters above 0: factors that nobody learned mean nothing')
+        self.optimizer = optimizer or dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    def before_train(self, runner: Runner) -> None:
+        """Train those that are not yet.
+
+        Raises:
+            TypeError: If the model is no ``FeatureDistiller``.
+            ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(model, FeatureDistiller):
+            raise TypeError(f'ParaphraserHook needs a FeatureDistiller, got {type(model).__name__}')
+        paraphrasers = {
+            index: pair.teacher_transform
+            for index, pair in enumerate(model.pairs)
+            if isinstance(pair.teacher_transform, Paraphraser) and not pair.teacher_transform.is_trained
+        }
+        if paraphrasers and isinstance(runner.model, FullyShardedDataParallel):
+            raise ValueError('ParaphraserHook cannot train what FSDP has cut into shards; train with DDP instead')
+        if paraphrasers:
+            with preserve_rng_state():
+                self._train(runner, model, paraphrasers)
+
+    def _train(self, runner: Runner, model: FeatureDistiller, paraphrasers: dict[int, Paraphraser]) -> None:
+        for one in paraphrasers.values():
+            one.requires_grad_().train()
+            _as_in_the_first_process(one.parameters())
+        parameters = [weight for one in paraphrasers.values() for weight in one.parameters()]
+        optimizer = OPTIMIZERS.build(dict(self.optimizer, params=parameters))
+        length = self.duration.in_iters(runner)
+        print_log(f'training {len(paraphrasers)} paraphrasers for {length} iterations', logger='current')
+        bar = ProgressBar(length) if is_main_process() else None
+        for batch in itertools.islice(_batches(runner), length):
+            features = model.teacher(model.data_preprocessor(batch, training=True)['inputs'])
+            errors = {index: one.reconstruction_loss(features[index].float()) for index, one in paraphrasers.items()}
+            optimizer.zero_grad()
+            sum(errors.values()).backward()
+            all_reduce_params([weight.grad for weight in parameters], op='mean')
+            optimizer.step()
+            if bar:
+                bar.update()
+        for index, one in paraphrasers.items():
+            print_log(f'paraphraser {index}: mean squared error {errors[index].item():.4g}', logger='current')
+            if not all(torch.isfinite(weight).all() for weight in one.parameters()):
+                raise ValueError(
+                    f'the paraphraser of pair {index} diverged: lower the learning rate of ParaphraserHook.optimizer, '
+                    f'which is {self.optimizer}'
+                )
+            one.finish_training()
+            _as_in_the_first_process(one.buffers())  # the running statistics, of which each process has its own
+
+
+def _as_in_the_first_process(tensors: Iterator[Tensor]) -> None:
+    for tensor in tensors:
+        broadcast(tensor.data)
+
+
+def _batches(runner: Runner) -> Iterator:
+    """Shuffled batches of the training set without end; the train loop's own loader is left as it is."""
+    loader = runner.train_dataloader
+    batch_size = loader.batch_size or loader.batch_sampler.batch_size
+    generator = torch.Generator().manual_seed(runner.seed + get_rank())
+    while True:
+        yield from DataLoader(
+            loader.dataset,
+            batch_size=batch_size,
+            shuffle=True,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+            drop_last=len(loader.dataset) >= batch_size,
+            worker_init_fn=loader.worker_init_fn,
+            generator=generator,
+        )

@@ -1,0 +1,34 @@
+"""The distance of FitNets, AT, FSP and Jacobian matching."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from ..registry import MODELS
+
+__all__ = ['L2Loss']
+
+
+@MODELS.register_module()
+class L2Loss(nn.Module):
+    """Squared L2 distance.
+
+    Args:
+        loss_weight: Weight of the loss.
+        reduction: ``'mean'`` over all entries, which belongs to no input size, or ``'sum'`` over all but the batch,
+            over which it is averaged: the unit of :class:`PartialL2Loss`, for a comparison with it.
+
+    Raises:
+        ValueError: If ``reduction`` is neither.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__()
+        if reduction not in ('mean', 'sum'):
+            raise ValueError(f"L2Loss.reduction must be 'mean' or 'sum', got {reduction!r}")
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Distance of two tensors of equal shape ``(N, ...)``; a scalar."""
+        distance = F.mse_loss(student, teacher.detach(), reduction=self.reduction)
+        return self.loss_weight * (distance if self.reduction == 'mean' else distance / len(student))

@@ -1,0 +1,37 @@
+"""The position of FSP."""
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..registry import TASK_UTILS
+from .base import Position
+from .layers import layers_of
+from .place import Span
+from .trace import Trace
+
+__all__ = ['GroupEnds']
+
+
+@TASK_UTILS.register_module()
+class GroupEnds(Position):
+    """What goes into a group of layers and what comes out of it, after their activations (Yim et al., CVPR 2017).
+
+    The first end is the input of the group's first layer whose output has the group's spatial size; in pre-activation
+    networks, where a batch norm reads that sum, what its activation makes of it. The last end is that of
+    :class:`EndOfGroup`. Sums that nothing has normalised would make Gram matrices of any size.
+    """
+
+    def resolve(self, trace: Trace) -> Span:
+        """See :meth:`Position.resolve`.
+
+        Raises:
+            ValueError: If none of the group's layers takes one tensor.
+        """
+        group = trace.last_call(self.path)
+        layer = next((call for call in layers_of(trace, group) if call.input), None)
+        if layer is None:
+            raise ValueError(f'place {self.path!r} has no input of one tensor; name a group inside it')
+        last = trace.place(self.path, trace.activation_after(group) or group, 'output')
+        for norm in trace.calls:
+            if isinstance(norm.module, _BatchNorm) and norm.input and norm.input.tensor is layer.input.tensor:
+                return Span(trace.place(self.path, trace.activation_after(norm) or norm, 'output'), last)
+        return Span(trace.place(self.path, layer, 'input'), last)

@@ -1,0 +1,20 @@
+"""Both transforms of AT."""
+
+from torch import Tensor, nn
+
+from ..functional import attention_map, full_precision
+from ..registry import MODELS
+
+__all__ = ['AttentionMap']
+
+
+@MODELS.register_module()
+class AttentionMap(nn.Module):
+    """The normalised sum of squares over channels; see :func:`ovkd_mm.functional.attention_map`.
+
+    It has one channel whatever the feature has, so it needs no connector.
+    """
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map a feature of shape ``(N, C, H, W)`` to ``(N, 1, H, W)``."""
+        return attention_map(full_precision(feature))

@@ -1,0 +1,44 @@
+"""Both transforms of FSP."""
+
+import torch
+from torch import Tensor, nn
+
+from ..functional import full_precision, gram_matrix
+from ..registry import MODELS
+from .conv1x1 import Conv1x1
+
+__all__ = ['GramMatrix']
+
+
+@MODELS.register_module()
+class GramMatrix(nn.Module):
+    """Gram matrix between the two ends of a group; see :func:`ovkd_mm.functional.gram_matrix`.
+
+    The method compares matrices of equal shape. Where a student's end has other channels than the teacher's, a
+    :class:`Conv1x1` leads from one to the other; that is ours, the paper has none and takes equal channels for granted.
+
+    Args:
+        in_channels: Channels of both ends of the student's group; none for a teacher.
+        out_channels: Channels of both ends of the teacher's; none for a teacher.
+
+    Raises:
+        TypeError: If the place is not one of two ends.
+    """
+
+    def __init__(self, in_channels: tuple[int, int] | None = None, out_channels: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        if isinstance(in_channels, int):
+            raise TypeError('GramMatrix needs both ends of a group; set position=dict(type="ovkd_mm.GroupEnds")')
+        self.connectors = nn.ModuleList(
+            nn.Identity() if own == other else Conv1x1(own, other)
+            for own, other in zip(in_channels or (), out_channels or (), strict=True)
+        )
+
+    def forward(self, feature: tuple[Tensor, Tensor]) -> Tensor:
+        """Map features of shape ``(N, A, H, W)`` and ``(N, B, H', W')`` to ``(N, A, B)``."""
+        if self.connectors:
+            feature = [connector(end) for connector, end in zip(self.connectors, feature, strict=True)]
+        first, last = feature
+        # Sums over all positions go beyond the range of float16, to which autocast would turn the product.
+        with torch.autocast(last.device.type, enabled=False):
+            return gram_matrix(full_precision(first), full_precision(last))

@@ -1,0 +1,169 @@
+"""Every method on the shipped pairs, by another ``_base_`` line."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ovkd_mm.hooks import ParaphraserHook
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+METHODS = sorted(path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py'))
+OTHERS = [name for name in METHODS if not name.startswith('ofd')]
+DISTILLATIONS = sorted(CONFIGS.glob('*/ofd_*.py'))
+CIFAR = CONFIGS / 'cifar100' / 'ofd_wrn28-4_wrn16-2_cifar100.py'
+SSD = CONFIGS / 'ssd300' / 'ofd_ssd300_r50-r18_voc0712.py'
+DEEPLAB = CONFIGS / 'deeplabv3plus' / 'ofd_deeplabv3plus_r101-r18_voc12aug-513.py'
+
+
+def with_method(path: Path, method: str) -> Config:
+    """The config at ``path`` with another method in its ``_base_`` line and nothing else changed."""
+    text = path.read_text()
+    text, count = re.subn(r"'../_base_/methods/ofd\w*.py'", f"'../_base_/methods/{method}.py'", text)
+    assert count == 1
+    # A text has no folder that its paths could start from.
+    text = text.replace('{{ fileDirname }}', str(path.parent))
+    text = text.replace("'../", f"'{path.parent.parent}/").replace("'./", f"'{path.parent}/")
+    return Config.fromstring(text, '.py')
+
+
+def build(config: Config, **teacher) -> nn.Module:
+    init_default_scope(config.default_scope)
+    config.model.teacher.update(checkpoint=None, allow_random=True, **teacher)
+    torch.manual_seed(0)
+    return MODELS.build(config.model).train()
+
+
+def classification(count: int = 4) -> list[dict]:
+    """Images of 32x32 with a label each."""
+    return [
+        dict(inputs=torch.randint(256, (3, 32, 32), dtype=torch.uint8), data_samples=DataSample().set_gt_label(index))
+        for index in range(count)
+    ]
+
+
+def detection(count: int = 2) -> list[dict]:
+    """Images of 300x300 with two objects each."""
+    items = []
+    for index in range(count):
+        boxes = torch.tensor([[20.0, 30, 150, 200], [100, 100, 280, 260]]) + index
+        sample = DetDataSample(metainfo=dict(img_shape=(300, 300), ori_shape=(300, 300), scale_factor=(1, 1)))
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([3, 7]))
+        items.append(dict(inputs=torch.randint(256, (3, 300, 300), dtype=torch.uint8), data_samples=sample))
+    return items
+
+
+def segmentation(count: int = 2) -> list[dict]:
+    """Images of 97x97 with a mask each."""
+    items = []
+    for _ in range(count):
+        sample = SegDataSample(metainfo=dict(img_shape=(97, 97), ori_shape=(97, 97)))
+        sample.gt_sem_seg = PixelData(data=torch.randint(21, (1, 97, 97)))
+        items.append(dict(inputs=torch.randint(256, (3, 97, 97), dtype=torch.uint8), data_samples=sample))
+    return items
+
+
+def collate(items: list[dict]) -> dict:
+    return {key: [item[key] for item in items] for key in items[0]}
+
+
+def assert_learns(model: nn.Module, items: list[dict], config: Config, count: int) -> None:
+    """One forward and backward pass in which ``count`` pairs teach student and connectors."""
+    for hook in config.custom_hooks:
+        if hook.type == 'ovkd_mm.ParaphraserHook':
+            loader = DataLoader(items, batch_size=len(items), collate_fn=collate)
+            ParaphraserHook(iters=1).before_train(SimpleNamespace(model=model, train_dataloader=loader, seed=0))
+    losses = model(**model.data_preprocessor(collate(items), training=True), mode='loss')
+    distillation = [losses[f'loss_distill_{index}'] for index in range(count)]
+    assert f'loss_distill_{count}' not in losses
+    assert all(torch.isfinite(loss) and loss > 0 for loss in distillation)
+    assert torch.isfinite(losses['distill_share'])
+    sum(distillation).backward()
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+    assert all(torch.isfinite(gradient).all() for gradient in gradients.values() if gradient is not None)
+    assert gradients['student.backbone.conv1.weight'].any()  # the first layer of all three
+    connectors = {name for name in gradients if name.startswith('pairs.') and name.endswith('weight')}
+    assert all(gradients[name].any() for name in connectors)
+    assert all(weight.grad is None for weight in model.teacher.parameters())
+
+
+@pytest.mark.parametrize('method', OTHERS)
+def test_each_method_teaches_a_classifier_by_one_other_base_line(method):
+    config = with_method(CIFAR, method)
+    model = build(config, model=str(CIFAR.parent / 'wrn16-4_cifar100.py'))
+    assert_learns(model, classification(), config, count=1 if method == 'kd' else 3)
+
+
+@pytest.mark.parametrize('method', OTHERS)
+def test_each_method_teaches_a_detector_by_one_other_base_line(method):
+    config = with_method(SSD, method)
+    config.model.student.backbone.init_cfg = None
+    model = build(config, model=str(CONFIGS / 'ssd300' / 'ssd300_r18_voc0712.py'))  # the small student as its teacher
+    assert_learns(model, detection(), config, count=6 if method == 'kd' else 4)
+
+
+@pytest.mark.parametrize('method', OTHERS)
+def test_each_method_teaches_a_segmentor_by_one_other_base_line(method):
+    config = with_method(DEEPLAB, method)
+    config.model.student.backbone.init_cfg = None
+    config.model.student.data_preprocessor.size = config.model.input_shape = (97, 97)
+    model = build(config, model=str(CONFIGS / 'deeplabv3plus' / 'deeplabv3plus_r18_voc12aug-513.py'))
+    assert_learns(model, segmentation(), config, count=1 if method == 'kd' else 6)
+
+
+@pytest.mark.parametrize('method', ['fitnets', 'fsp', 'kd'])
+def test_a_vgg_teacher_and_a_mobilenet_student_have_the_places_of_methods_with_other_positions(method):
+    model = build(with_method(CONFIGS / 'ssd300' / 'ofd_ssd300_vgg16-mobilenet-v1_voc0712.py', method))
+    found = [(pair.student_place, pair.teacher_place) for pair in model.pairs]
+    if method == 'kd':
+        assert all(student == teacher for student, teacher in found)
+        assert [teacher.shape for _, teacher in found] == [
+            (anchors * 21, size, size) for anchors, size in zip((4, 6, 6, 6, 4, 4), (38, 19, 10, 5, 3, 1), strict=True)
+        ]
+        assert sum(pair.weight for pair in model.pairs) == pytest.approx(1)
+    elif method == 'fitnets':
+        # conv3_2, conv4_2, conv5_3 (of conv5_1 to fc7) and conv8_2 with their ReLUs; of two separable layers the first
+        paths = [
+            'backbone.features.13',
+            'backbone.features.20',
+            'backbone.features.29',
+            'neck.extra_layers.0.1.activate',
+        ]
+        assert [teacher.path for _, teacher in found] == paths
+        assert [student.path for student, _ in found] == [
+            f'backbone.layer{n}' for n in ('2.0.5', '3.0.5', '4.2.5', '5.0.5')
+        ]
+    else:
+        assert [teacher.channels for _, teacher in found] == [(128, 256), (256, 512), (512, 1024), (256, 512)]
+        assert [student.channels for student, _ in found] == [(64, 128), (128, 256), (256, 512), (512, 1024)]
+
+
+@pytest.mark.parametrize('path', DISTILLATIONS, ids=lambda path: path.stem)
+def test_another_base_line_brings_another_method_and_its_hooks_and_keeps_the_others(path):
+    before = Config.fromfile(path)
+    for method in ('at', 'ft', 'ab'):
+        config = with_method(path, method)
+        chosen = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py')
+        assert config.model.method == chosen.method
+        hooks = [hook for hook in config.custom_hooks if hook not in chosen.method_hooks]
+        assert hooks == before.get('custom_hooks')
+        assert len(config.custom_hooks) == len(hooks) + len(chosen.method_hooks)
+        assert {key for key in config.model if config.model[key] != before.model[key]} <= {'method'}
+
+
+def test_weights_of_methods_other_than_ofd_belong_to_no_input_size():
+    """Each loss is a mean, or compares unit vectors: nothing is summed over a map."""
+    for method in OTHERS:
+        loss = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.loss
+        assert loss.type != 'ovkd_mm.PartialL2Loss'
+        assert loss.get('reduction', 'mean') == 'mean' or method == 'jacobian'
