@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovkd_mm.report import Gallery, Run, read_history, write_report
+from ovkd_mm.report import Bars, Gallery, Run, Series, read_history, write_comparison, write_report
 
 HISTORY = [
     dict(step=10, loss=8.0, loss_cls=5.0, loss_distill_0=2.0, loss_distill_1=1.0, time=0.5),
@@ -168,3 +168,66 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
 
 def test_a_work_dir_without_a_log_has_no_history(tmp_path):
     assert read_history(tmp_path / 'nowhere') == []
+
+
+NAMES = ('none', '<i>kd</i>', '$at$', *(f'other {index}' for index in range(7)))
+
+
+@pytest.fixture
+def comparison(tmp_path) -> Page:
+    def draw(values, errors) -> Page:
+        series = [
+            Series(name, ['1', '<b>'], ([10, 20], [index, index + 1]), 'a $row$') for index, name in enumerate(NAMES)
+        ]
+        series[2] = Series(NAMES[2], ['-', '-'], ([], []))
+        bars = [Bars('length', [*values, *[60.0] * 7], [*errors, *[None] * 7])]
+        path = tmp_path / 'report.html'
+        write_comparison(path, 'A <title>', ['First & second.'], ['m<1>', 'b'], series, 'm', bars, ['Third <&>.'])
+        return Page(path)
+
+    return draw
+
+
+def bar_lengths(page: Page) -> dict[str, float]:
+    """Lengths of filled rectangles by their colour."""
+    lengths = {}
+    for attributes in page.all('path'):
+        if colour := re.search(r'fill: var\((--run-\d)\)', attributes.get('style', '')):
+            xs = [float(x) for x in re.findall(r'[ML] ([\d.]+) ', attributes['d'])]
+            if len(xs) == 4:
+                lengths[colour[1]] = max(xs) - min(xs)
+    return lengths
+
+
+def test_a_comparison_has_a_table_bars_curves_and_details(comparison):
+    page = comparison([40.0, 80.0, None], [4.0, None, None])
+    text = ' '.join(filter(None, page.texts))
+    assert 'run m<1> b' in text
+    assert 'none a $row$ 1 <b>' in text
+    assert {'A <title>', 'First & second.', 'Third <&>.', 'length', 'm', *NAMES} <= set(page.texts)
+    assert not page.all('b')
+    assert len(page.all('svg')) == 2
+    styles = ' '.join(attributes.get('style', '') for attributes in page.all('path'))
+    for index in (0, 1, *range(3, 10)):
+        assert f'stroke: var(--run-{index})' in styles
+
+
+def test_bars_are_as_long_as_their_values_and_an_error_bar_as_its_error(comparison):
+    page = comparison([40.0, 80.0, None], [4.0, None, None])
+    lengths = bar_lengths(page)
+    assert len(lengths) == 9
+    assert '--run-2' not in lengths
+    assert lengths['--run-1'] == pytest.approx(2 * lengths['--run-0'], rel=1e-3)
+    errors = [
+        [float(x) for x in re.findall(r'[ML] ([\d.]+) ', attributes['d'])]
+        for attributes in page.all('path')
+        if 'stroke: currentColor; stroke-width: 1.4' in attributes.get('style', '')
+    ]
+    assert max(max(xs) - min(xs) for xs in errors) == pytest.approx(lengths['--run-0'] / 5, rel=1e-3)
+
+
+def test_bars_nearly_as_long_begin_later_and_the_title_says_where(comparison):
+    page = comparison([60.0, 64.0, 62.0], [1.0, None, None])
+    assert 'length (from 57 on)' in page.texts
+    lengths = bar_lengths(page)
+    assert lengths['--run-1'] == pytest.approx(7 / 3 * lengths['--run-0'], rel=1e-3)

@@ -1,0 +1,123 @@
+"""The configs of a study's runs."""
+
+import copy
+import difflib
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..distillers.feature_distiller import PARTS
+from ..plain_config import is_distillation, plain_config
+from .study import NONE, Entry, Study
+
+__all__ = ['as_json', 'entry_config', 'read_base', 'seeded', 'what_differs']
+
+
+def read_base(file: Path) -> Config:
+    """Read a distillation config.
+
+    Raises:
+        ValueError: If it distils nothing.
+    """
+    config = Config.fromfile(file, import_custom_modules=False)  # a training's own process imports them
+    if not config.get('model') or not is_distillation(config):
+        kind = (config.get('model') or {}).get('type')
+        raise ValueError(
+            f'config={str(file)!r} distils nothing, its model.type is {kind!r}; '
+            "name a config with model.type='ovkd_mm.FeatureDistiller'"
+        )
+    return config
+
+
+def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Config:
+    """The base config with the entry's method and its hooks, and the settings of study and entry.
+
+    Settings are applied last, and to the distillation config even where the student alone is trained. In them
+    ``method_hooks`` are the hooks of the method, such as ``method_hooks.0.epochs``.
+
+    Args:
+        base: The base config, left as it is.
+        study: The study.
+        entry: One of its entries.
+        methods: The folder of method files.
+
+    Raises:
+        ValueError: If the method does not exist or the settings do not fit.
+        FileNotFoundError: If the teacher's checkpoint does not exist.
+    """
+    config = copy.deepcopy(base)
+    config.pop('method', None)
+    hooks = config.get('custom_hooks') or []
+    config.method_hooks = [hook for hook in config.get('method_hooks') or [] if hook in hooks]
+    config.custom_hooks = [hook for hook in hooks if hook not in config.method_hooks]
+    if entry.method not in (None, NONE):
+        _check_pairs(config)
+        chosen = _read_method(entry.method, methods)
+        config.model.method, config.method_hooks = chosen.method, chosen.method_hooks
+    try:
+        for options in (study.options, entry.options):
+            config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
+    except (KeyError, TypeError, IndexError) as exc:
+        raise ValueError(f'{entry.label}: these settings do not fit the config: {exc}') from exc
+    method_hooks = config.pop('method_hooks')
+    if entry.method == NONE:
+        config = plain_config(config)
+    else:
+        config.custom_hooks = [*config.custom_hooks, *method_hooks]
+        _check_checkpoint(config.model.get('teacher') or {})
+    return config
+
+
+def seeded(config: Config, seed: int) -> Config:
+    """A copy of a config with a seed."""
+    config = copy.deepcopy(config)
+    config.randomness = dict(config.get('randomness') or {}, seed=seed)
+    return config
+
+
+def as_json(config: Config) -> dict:
+    """A config as JSON gives it back."""
+    return json.loads(json.dumps(config.to_dict(), default=repr))
+
+
+def what_differs(one: object, two: object, key: str = '') -> list[str]:
+    """The keys, with dots, by which two nested values differ."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        keys = [*one, *(name for name in two if name not in one)]
+        missing = object()
+        pairs = [(name, one.get(name, missing), two.get(name, missing)) for name in keys]
+    elif isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        pairs = [(str(index), *both) for index, both in enumerate(zip(one, two, strict=True))]
+    else:
+        return [] if one == two else [key]
+    return [found for name, a, b in pairs for found in what_differs(a, b, f'{key}.{name}' if key else name)]
+
+
+def _read_method(name: str, folder: Path) -> Config:
+    names = sorted(path.stem for path in folder.glob('*.py'))
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names) or names
+        raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)} (or {NONE}, the student alone)')
+    return Config.fromfile(folder / f'{name}.py')
+
+
+def _check_pairs(config: Config) -> None:
+    """A pair's own parts would stay while the method's are swapped."""
+    for key in ('pairs', 'logits'):
+        pairs = config.model.get(key)
+        for index, pair in enumerate(pairs if isinstance(pairs, list) else []):
+            if parts := [part for part in PARTS if part in pair]:
+                raise ValueError(
+                    f'model.{key}[{index}] of the base config overrides {", ".join(parts)} of its method, which would '
+                    'stay in every other method; leave parts to the method in a config that is compared'
+                )
+
+
+def _check_checkpoint(teacher: dict) -> None:
+    checkpoint = teacher.get('checkpoint')
+    if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise FileNotFoundError(
+            f'model.teacher.checkpoint={checkpoint!r} does not exist; train the teacher first, '
+            'or name its weights with --cfg-options model.teacher.checkpoint=...'
+        )

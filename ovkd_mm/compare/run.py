@@ -1,0 +1,194 @@
+"""A study from its beginning to its table."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+
+from ..plain_config import is_distillation
+from .configs import as_json, entry_config, read_base, seeded
+from .results import Result, Row, choose_metric
+from .study import Study
+from .table import write_tables
+from .training import Training, write_whole
+
+__all__ = ['run_study']
+
+
+def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str | Path) -> list[Row]:
+    """Train what is not trained yet, one after the other, and write ``table.md``, ``results.json``, ``report.html``.
+
+    What a former call with the same work dir finished is kept; what it began is resumed. A training that fails is
+    reported, and the others go on. The tables are written anew after each.
+
+    Args:
+        study: What to compare.
+        work_dir: Where everything goes.
+        methods: The folder of method files.
+        tool: ``tools/train.py``.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        ValueError: If a config cannot be built, or the work dir holds something else; before anything is trained.
+        FileNotFoundError: If the teacher's checkpoint is missing; likewise.
+    """
+    work_dir, console = Path(work_dir), Console(highlight=False)
+    trainings = _trainings(study, work_dir, Path(methods))
+    with _claimed(work_dir, study) as lock:
+        for training in trainings:
+            training.check(study.metric)
+        waiting = [training for training in trainings if training.state != 'finished']
+        kept = len(trainings) - len(waiting)
+        console.print(f'{len(trainings)} runs, {kept} finished before' if kept else f'{len(trainings)} runs')
+        facts = _check(waiting, console) if waiting else {}
+        for number, training in enumerate(trainings, start=1):
+            if training.state == 'finished':
+                continue
+            place = f'[{number}/{len(trainings)}] {training.name}'
+            with console.status(escape(f'{place}: starts')) as status:
+                metric = choose_metric(study.metric, training.config, [])
+                training.run(
+                    Path(tool),
+                    facts[training.label],
+                    metric and metric.key,
+                    lambda text, place=place, status=status: status.update(escape(f'{place}: {text}')),
+                    lock,
+                )
+            rows = _rows(study, trainings)
+            write_tables(work_dir, study, rows)
+            console.print(escape(f'{place}: {_outcome(training, rows)}'), soft_wrap=True)
+        rows = _rows(study, trainings)
+        console.print(escape(write_tables(work_dir, study, rows)), soft_wrap=True)
+    console.print(f'{work_dir / "table.md"}, {work_dir / "results.json"}, {work_dir / "report.html"}', soft_wrap=True)
+    return rows
+
+
+def _trainings(study: Study, work_dir: Path, methods: Path) -> list[Training]:
+    """All runs, seed by seed, so that there is something to compare early.
+
+    Raises:
+        ValueError: If two entries come to the same config.
+    """
+    base = read_base(study.config)
+    configs = {entry.label: entry_config(base, study, entry, methods) for entry in study.entries}
+    labels = {}
+    for label, config in configs.items():
+        other = labels.setdefault(json.dumps(as_json(config), sort_keys=True), label)
+        if other != label:
+            raise ValueError(
+                f'methods: {other!r} and {label!r} are the very same training; a setting that should tell them apart '
+                "changes nothing (the method's are below model.method)"
+            )
+    digests = {label: _digest(config) for label, config in configs.items()}
+    return [
+        Training(
+            entry.label,
+            seed,
+            seeded(configs[entry.label], seed),
+            work_dir / entry.folder / f'seed{seed}',
+            digests[entry.label],
+        )
+        for seed in study.seeds
+        for entry in study.entries
+    ]
+
+
+def _digest(config: Config) -> str | None:
+    """A digest of the teacher's checkpoint, if there is one in a file."""
+    teacher = (config.model.get('teacher') if is_distillation(config) else None) or {}
+    checkpoint = teacher.get('checkpoint')
+    if checkpoint is None or not Path(checkpoint).is_file():
+        return None
+    with open(checkpoint, 'rb') as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _claimed(work_dir: Path, study: Study) -> Iterator[int]:
+    """Make the work dir ours for as long as we or a training of ours live, or find it ours.
+
+    Raises:
+        ValueError: If it is another study's, or another process is at work in it.
+    """
+    note, recipe = work_dir / 'study.json', dict(config=str(study.config))
+    if note.is_file():
+        found = json.loads(note.read_text())
+        if found != recipe and any(work_dir.glob('*/*/run.json')):
+            raise ValueError(
+                f'{work_dir} holds a study of {found["config"]}, not of {recipe["config"]}; '
+                'name another with --work-dir'
+            )
+    elif work_dir.is_dir() and any(work_dir.iterdir()):
+        raise ValueError(f'{work_dir} holds something else than a study; name another with --work-dir')
+    work_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work_dir / 'study.lock', os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ValueError(
+                f'{work_dir}: another call, or a training that it left behind, is at work here; '
+                'wait for it, end it, or name another --work-dir'
+            ) from exc
+        write_whole(note, json.dumps(recipe))
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _check(waiting: Sequence[Training], console: Console) -> dict[str, dict]:
+    """Build each label's model once, in a child process.
+
+    Returns:
+        By label what to note of its runs: where they take place, and the student's parameters.
+
+    Raises:
+        ValueError: If one cannot be built.
+    """
+    firsts = {}
+    for training in waiting:
+        firsts.setdefault(training.label, training)
+    with tempfile.TemporaryDirectory() as folder, console.status(f'building {len(firsts)} models to check them'):
+        files = {label: f'{folder}/{index}.py' for index, label in enumerate(firsts)}
+        for label, training in firsts.items():
+            training.config.dump(files[label])
+        out = Path(folder, 'found.json')
+        command = [sys.executable, '-m', f'{__package__}.check', str(out), *files.values()]
+        child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if not out.is_file():
+            raise ValueError(f'the configs cannot be built: {child.stdout[-3000:]}')
+        found = json.loads(out.read_text())
+    if errors := [f'  {label}: {found["errors"][file]}' for label, file in files.items() if file in found['errors']]:
+        raise ValueError('\n'.join(['nothing is trained, since these cannot be built:', *errors]))
+    environment = found['environment']
+    return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
+
+
+def _rows(study: Study, trainings: Sequence[Training]) -> list[Row]:
+    metric = choose_metric(study.metric, trainings[0].config, trainings)
+    return [
+        Row(entry.label, [Result(one, metric) for one in trainings if one.label == entry.label])
+        for entry in study.entries
+    ]
+
+
+def _outcome(training: Training, rows: Sequence[Row]) -> str:
+    if training.state == 'failed':
+        return f'failed: {training.note["reason"]} (all of it in {training.log})'
+    result = next(result for row in rows for result in row.results if result.training is training)
+    return f'{result.metric.key} {result.final:.4g} in {training.note["minutes"]:.1f} min'

@@ -1,0 +1,163 @@
+"""What is compared: a base config, entries, seeds and settings."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+__all__ = ['NONE', 'Entry', 'Study', 'read_study']
+
+NONE = 'none'  # the method of the student alone
+KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    Attributes:
+        label: What to call it.
+        method: A file's name in ``_base_/methods``, ``'none'`` for the student alone, None for the base config's own.
+        options: Settings of the distillation config, with dots in the keys.
+    """
+
+    label: str
+    method: str | None = None
+    options: dict = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The label as a file system likes it."""
+        return re.sub(r'[^\w.+=-]+', '-', self.label).strip('-.')
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison.
+
+    Attributes:
+        config: Path of the base distillation config.
+        entries: The rows.
+        seeds: Each entry is trained once with each.
+        options: Settings of the distillation config for all entries, with dots in the keys.
+        metric: Key of the validation metric; None for the config's main one.
+
+    Raises:
+        ValueError: If entries or seeds are missing or not distinct.
+    """
+
+    config: Path
+    entries: tuple[Entry, ...]
+    seeds: tuple[int, ...] = (0,)
+    options: dict = field(default_factory=dict)
+    metric: str | None = None
+
+    def __post_init__(self) -> None:
+        folders = {}
+        for entry in self.entries:
+            if not entry.folder:
+                raise ValueError(f'methods: the label {entry.label!r} has no letter or digit to name a folder by')
+            # A file system may not tell upper from lower case.
+            other = folders.setdefault(entry.folder.lower(), entry)
+            if other is not entry:
+                same = 'twice' if other.label == entry.label else f'and {other.label!r} share the folder {entry.folder}'
+                raise ValueError(f'methods: {entry.label!r} {same}; give each a label of its own')
+        if not self.entries:
+            raise ValueError('methods is empty; name what to compare, such as methods: [none, kd, ofd]')
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f'seeds must be distinct numbers, got {list(self.seeds)}')
+        if wrong := [seed for seed in self.seeds if type(seed) is not int or seed < 0]:
+            raise ValueError(f'seeds must be whole numbers from 0 up, got {wrong}')
+
+
+def read_study(
+    file: str | Path | None = None,
+    config: str | Path | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    options: dict | None = None,
+    metric: str | None = None,
+) -> Study:
+    """Read a study file, and let arguments override it.
+
+    Args:
+        file: YAML with ``config`` (relative to the file), ``methods``, ``seeds``, ``cfg_options`` and ``metric``.
+            ``methods`` is a list of names in ``_base_/methods`` and ``none``, or a mapping from a label to settings of
+            the distillation config, among which ``method`` names one of these; without it the config's own counts.
+        config: Instead of the file's.
+        methods: Labels of the file, or names as in its list; instead of the file's.
+        seeds: Instead of the file's.
+        options: Added to the file's ``cfg_options``, or in place of one.
+        metric: Instead of the file's.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key is unknown, missing or not of its form. The message names it.
+    """
+    content = _load(Path(file)) if file else {}
+    entries = _entries(content.get('methods') or [], f'{file}: methods')
+    if methods is not None:
+        known = {entry.label: entry for entry in entries}
+        entries = [known.get(name, Entry(name, name)) for name in methods]
+    if config is None and 'config' in content:
+        config = Path(file).parent / str(content['config'])
+    if config is None:
+        raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
+    if not Path(config).is_file():
+        raise FileNotFoundError(f'config={str(config)!r}: no such file; a study file names it relative to itself')
+    file_seeds = content.get('seeds', [0])
+    file_options = content.get('cfg_options') or {}
+    if not isinstance(file_seeds, list):
+        raise ValueError(f'{file}: seeds must be a list such as [0, 1, 2], got {file_seeds!r}')
+    if not isinstance(file_options, dict):
+        raise ValueError(f'{file}: cfg_options must be a mapping from a key to a value, got {file_options!r}')
+    return Study(
+        config=Path(config).resolve(),
+        entries=tuple(entries),
+        seeds=tuple(file_seeds if seeds is None else seeds),
+        options={**file_options, **(options or {})},
+        metric=metric or content.get('metric'),
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f'{key!r} twice in one mapping, line {node.start_mark.line + 1}')
+        return super().construct_mapping(node, deep)
+
+
+def _load(file: Path) -> dict:
+    if not file.is_file():
+        raise FileNotFoundError(f'{file}: no such study file')
+    try:
+        content = yaml.load(file.read_text(encoding='utf-8'), _Loader)
+    except (yaml.YAMLError, ValueError) as exc:
+        raise ValueError(f'{file}: {exc}') from exc
+    unknown = sorted(content.keys() - set(KEYS)) if isinstance(content, dict) else content
+    if unknown or not isinstance(content, dict):
+        raise ValueError(f'{file}: a study has the keys {", ".join(KEYS)}; got {unknown}')
+    return content
+
+
+def _entries(methods: list | dict, key: str) -> list[Entry]:
+    if isinstance(methods, list):
+        if wrong := [name for name in methods if not isinstance(name, str)]:
+            raise ValueError(f'{key}: a list has names only, got {wrong}; settings take a mapping from a label to them')
+        return [Entry(name, name) for name in methods]
+    if not isinstance(methods, dict):
+        raise ValueError(f'{key} must be a list of names or a mapping from a label to settings, got {methods!r}')
+    entries = []
+    for label, settings in methods.items():
+        settings = {} if settings is None else settings
+        if not isinstance(settings, dict):
+            raise ValueError(f'{key}.{label} must be a mapping from a key to a value, got {settings!r}')
+        options = {name: value for name, value in settings.items() if name != 'method'}
+        entries.append(Entry(str(label), settings.get('method'), options))
+    return entries

@@ -1,0 +1,186 @@
+"""One run of a study: trained in a child process, with a note of where it stands."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..report import read_history
+from .configs import as_json, what_differs
+
+__all__ = ['Training', 'metrics_of', 'write_whole']
+
+PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
+TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
+
+
+@dataclass
+class Training:
+    """One entry with one seed.
+
+    Its folder holds ``run.json``, which says how far it came and with what config; ``train.log``, what the training
+    printed; and what mmengine writes. The config lies beside the folder.
+
+    Attributes:
+        label: The entry's.
+        seed: The seed.
+        config: What is trained.
+        folder: Its work dir.
+        teacher: What tells the teacher's weights from others, since a file of the same name may hold others.
+    """
+
+    label: str
+    seed: int
+    config: Config
+    folder: Path
+    teacher: str | None = None
+    note: dict = field(init=False)
+
+    def __post_init__(self) -> None:
+        file = self.folder / 'run.json'
+        self.note = json.loads(file.read_text()) if file.is_file() else {}
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f'{self.label}, seed {self.seed}'
+
+    @property
+    def file(self) -> Path:
+        """The config's file."""
+        return self.folder.with_suffix('.py')
+
+    @property
+    def log(self) -> Path:
+        """What the training prints."""
+        return self.folder / 'train.log'
+
+    @property
+    def state(self) -> str:
+        """``'not run'``, ``'started'``, ``'failed'`` or ``'finished'``."""
+        return self.note.get('state', 'not run')
+
+    @property
+    def recipe(self) -> dict:
+        """What it is trained with."""
+        return dict(config=as_json(self.config), teacher=self.teacher)
+
+    def check(self, metric: str | None = None) -> None:
+        """See that what the folder holds is of this config, and has the metric if it is finished.
+
+        Raises:
+            ValueError: If it is of another, of something else or without the metric.
+        """
+        advice = 'delete the folder to train anew, or name another --work-dir'
+        if not self.note:
+            if self.folder.is_dir() and any(self.folder.iterdir()):
+                raise ValueError(f'{self.folder} holds something else than a run of a study; {advice}')
+        elif differing := what_differs(self.note['recipe'], self.recipe):
+            what = ', '.join(key.removeprefix('config.') for key in differing)
+            if differing == ['teacher']:
+                what = "the content of the teacher's checkpoint"
+            raise ValueError(f'{self.folder} holds a run of another config, which differs in: {what}; {advice}')
+        elif self.state == 'finished' and (reason := self._lack(metric)):
+            raise ValueError(f'{self.folder} is finished, but {reason}')
+
+    def run(self, tool: Path, facts: dict, metric: str | None, progress: Callable[[str], None], lock: int) -> None:
+        """Train, or go on training, until the end or a failure.
+
+        Args:
+            tool: ``tools/train.py``.
+            facts: What to note beside.
+            metric: Key of the validation metric that must be there at the end; None for any.
+            progress: Is told from time to time how far it is.
+            lock: File descriptor that the child holds open, too.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.dump(self.file)
+        self._write(state='started', recipe=self.recipe, reason=None, **facts)
+        begin, started = self.log.stat().st_size if self.log.exists() else 0, time.monotonic()
+        command = [sys.executable, str(tool), str(self.file), '--work-dir', str(self.folder), '--resume']
+        with self.log.open('ab') as log:
+            child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, pass_fds=[lock])
+        try:
+            self._wait(child, progress)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        finally:
+            minutes = self.note.get('minutes', 0) + (time.monotonic() - started) / 60
+            self._write(minutes=round(minutes, 2))  # and the peak so far: they are of all attempts
+        reason = self._failure(child.returncode, metric, _tail(self.log, begin))
+        self._write(state='failed' if reason else 'finished', reason=reason)
+
+    def _wait(self, child: subprocess.Popen, progress: Callable[[str], None]) -> None:
+        """Wait for the child, and note its peak resident memory in MiB, 0 where the system does not tell."""
+        self.note.setdefault('peak_rss_mib', 0)
+        while child.poll() is None:
+            self.note['peak_rss_mib'] = max(self.note['peak_rss_mib'], _peak_rss(child.pid))
+            if found := PROGRESS.findall(_tail(self.log)):
+                progress(f'{found[-1][0]}, {found[-1][1]} to go')
+            time.sleep(0.2)
+
+    def _failure(self, code: int, metric: str | None, log: str) -> str | None:
+        """Why the training did not succeed, in a line."""
+        if code < 0:
+            hint = ', which the system sends when memory runs out' if -code == signal.SIGKILL else ''
+            return f'ended by {signal.Signals(-code).name}{hint}'
+        if code > 0:
+            lines = [line.strip() for line in log.splitlines() if line.strip()] or [f'exit status {code}']
+            errors = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Interrupt|Exit)\b', line)]
+            return (errors or lines)[-1]
+        return self._lack(metric)
+
+    def _lack(self, metric: str | None) -> str | None:
+        """What the log lacks of a finished run's, in a line."""
+        last = (read_history(self.folder) or [{}])[-1]
+        if 'loss' in last or not last:
+            return (
+                'no validation is logged after the last iteration; where a training was stopped between its last '
+                'checkpoint and that validation, move this checkpoint away and run the same command again'
+            )
+        if metric is not None and metric not in last:
+            return f'the validation has no metric {metric!r}; it has {", ".join(metrics_of(last))}'
+        return None
+
+    def _write(self, **changes: object) -> None:
+        self.note |= changes
+        write_whole(self.folder / 'run.json', json.dumps(self.note, indent=1))
+
+
+def metrics_of(entry: dict) -> list[str]:
+    """The keys of a validation's log line that are metrics."""
+    return [key for key in entry if key not in ('step', 'time', 'data_time', 'memory')]
+
+
+def _peak_rss(process: int) -> int:
+    """Peak resident memory in MiB so far, by Linux; what wait4 tells includes the parent's at the start."""
+    try:
+        found = re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{process}/status').read_text())
+    except OSError:
+        return 0
+    return int(found[1]) // 2**10 if found else 0
+
+
+def _tail(file: Path, begin: int = 0) -> str:
+    """The end of a file, from ``begin`` on at most."""
+    with file.open('rb') as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(begin, size - TAIL))
+        return log.read().decode(errors='replace')
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    draft = file.with_suffix('.tmp')
+    draft.write_text(text, encoding='utf-8')
+    os.replace(draft, file)

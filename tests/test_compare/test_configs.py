@@ -1,0 +1,178 @@
+import functools
+from pathlib import Path
+
+import pytest
+from command_line import ROOT
+from mmengine.config import Config
+from toy import PAIRS, distiller_config
+
+from ovkd_mm.compare import Entry, Study, read_study
+from ovkd_mm.compare.configs import entry_config, read_base, seeded, what_differs
+from ovkd_mm.plain_config import plain_config
+
+METHODS = ROOT / 'configs/_base_/methods'
+CIFAR = ROOT / 'configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py'
+read_once = functools.cache(read_base)
+EIGHT = ('kd', 'fitnets', 'at', 'fsp', 'jacobian', 'ft', 'ab', 'ofd_cifar')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def base() -> Config:
+    return read_once(CIFAR)
+
+
+def build(base: Config, entry: Entry, **options) -> Config:
+    return entry_config(base, Study(CIFAR, (entry,), options=options), entry, METHODS)
+
+
+def toy_base(**changes) -> Config:
+    return Config(dict(model=distiller_config(), **changes))
+
+
+@pytest.mark.parametrize('name', EIGHT)
+def test_a_method_brings_its_four_parts_and_its_hooks_and_nothing_else(base, checkpoint, name):
+    # As though the base were AB's, whose stage must not stay.
+    base = Config(base.to_dict() | dict(custom_hooks=[dict(type='EMAHook'), dict(type='Own')], method_hooks=[]))
+    base.custom_hooks.append(dict(type='ovkd_mm.InitialisationHook', epochs=3))
+    base.method_hooks.append(dict(type='ovkd_mm.InitialisationHook', epochs=3))
+    before = base.to_dict()
+
+    found = build(base, Entry(name, name), **{'model.teacher.checkpoint': str(checkpoint)})
+    method = Config.fromfile(METHODS / f'{name}.py')
+    assert found.model.method.to_dict() == method.method.to_dict()
+    assert set(found.model.method) == {'position', 'teacher_transform', 'student_transform', 'loss'}
+    assert found.custom_hooks == [dict(type='EMAHook'), dict(type='Own'), *method.method_hooks]
+    for part in ('student', 'teacher', 'pairs', 'logits', 'input_shape'):
+        if part != 'teacher':
+            assert found.model[part] == base.model[part]
+    assert found.optim_wrapper == base.optim_wrapper
+    assert 'method_hooks' not in found
+    assert base.to_dict() == before
+
+
+def test_the_student_alone_is_the_plain_config(base):
+    found = build(base, Entry('none', 'none'), **{'model.teacher.checkpoint': 'nowhere.pth'})
+    expected = plain_config(base)
+    assert found.to_dict() == expected.to_dict()
+    plain = Config.fromfile(CIFAR.with_name('wrn16-2_cifar10.py'))
+    assert found.custom_hooks == []
+    assert {key: found[key] for key in plain} == {key: plain[key] for key in plain}
+
+
+def test_settings_meant_for_the_distillation_do_not_break_the_student_alone(base):
+    options = {'model.student.backbone.depth': 22, 'model.method.loss.loss_weight': 5, 'method_hooks': [dict(type='x')]}
+    found = build(base, Entry('none', 'none'), **options)
+    assert found.model.backbone == dict(base.model.student.backbone, depth=22)
+    assert found.custom_hooks == []
+
+
+def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
+    options = {
+        'model.teacher.checkpoint': str(checkpoint),
+        'train_cfg': dict(max_epochs=3),
+        'train_cfg.val_begin': 2,
+        'model.input_shape': (8, 8),
+    }
+    entries = [Entry('ab', 'ab', {'train_cfg.max_epochs': 4, 'method_hooks.0.epochs': 1}), Entry('at', 'at')]
+    study = Study(CIFAR, tuple(entries), options=options)
+    ab, at = (entry_config(base, study, entry, METHODS) for entry in entries)
+    assert ab.custom_hooks == [dict(type='ovkd_mm.InitialisationHook', epochs=1)]
+    assert (ab.train_cfg.max_epochs, at.train_cfg.max_epochs) == (4, 3)
+    assert ab.train_cfg.val_begin == 2
+    assert ab.model.input_shape == (8, 8)
+    assert options['train_cfg'] == dict(max_epochs=3)
+
+
+def test_the_configs_own_method_keeps_its_hooks(base, checkpoint):
+    hook = dict(type='ovkd_mm.InitialisationHook', epochs=3)
+    base = Config(base.to_dict() | dict(custom_hooks=[hook], method_hooks=[hook]))
+    found = build(base, Entry('own'), **{'model.teacher.checkpoint': str(checkpoint)})
+    assert found.custom_hooks == [hook]
+    assert found.model.method == base.model.method
+
+
+def test_a_seed_is_set_and_the_rest_of_the_randomness_kept():
+    config = Config(dict(randomness=dict(seed=None, deterministic=True)))
+    assert seeded(config, 3).randomness == dict(seed=3, deterministic=True)
+    assert config.randomness.seed is None
+    assert seeded(Config(dict(a=1)), 3).randomness == dict(seed=3)
+
+
+def test_an_unknown_method_is_answered_with_the_nearest(base):
+    with pytest.raises(ValueError, match=r"unknown method 'fitnet'; nearest: fitnets \(or none"):
+        build(base, Entry('x', 'fitnet'))
+
+
+def test_a_config_that_distils_nothing_is_named(tmp_path):
+    Config(dict(model=dict(type='ImageClassifier'))).dump(tmp_path / 'plain.py')
+    with pytest.raises(ValueError, match=r"distils nothing, its model.type is 'ImageClassifier'"):
+        read_base(tmp_path / 'plain.py')
+    Config(dict(a=1)).dump(tmp_path / 'empty.py')
+    with pytest.raises(ValueError, match=r'distils nothing, its model.type is None'):
+        read_base(tmp_path / 'empty.py')
+
+
+def test_a_missing_teacher_checkpoint_is_named_with_the_fix(base):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint='nowhere.pth' does not exist; train .*--cfg-options"):
+        build(base, Entry('kd', 'kd'), **{'model.teacher.checkpoint': 'nowhere.pth'})
+
+
+def test_pairs_with_parts_of_their_own_are_refused_where_methods_are_swapped():
+    pairs = [PAIRS[0], dict(PAIRS[1], loss=dict(type='ovkd_mm.L2Loss'))]
+    base = Config(dict(model=distiller_config(pairs=pairs)))
+    with pytest.raises(ValueError, match=r'model.pairs\[1\] of the base config overrides loss'):
+        build(base, Entry('at', 'at'))
+    assert build(base, Entry('own')).model.pairs == pairs
+    build(Config(dict(model=distiller_config(pairs='auto'))), Entry('at', 'at'))
+
+
+def test_settings_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match='odd: these settings do not fit'):
+        build(toy_base(), Entry('odd', None, {'model.pairs.7.weight': 1}))
+
+
+@pytest.mark.parametrize(
+    ('one', 'two', 'keys'),
+    [
+        (dict(a=1, b=dict(c=2)), dict(a=1, b=dict(c=3)), ['b.c']),
+        (dict(a=[1, dict(b=2)]), dict(a=[1, dict(b=3)]), ['a.1.b']),
+        (dict(a=[1]), dict(a=[1, 2]), ['a']),
+        (dict(a=1), dict(b=1), ['a', 'b']),
+        (dict(a=1), dict(a=1), []),
+    ],
+)
+def test_what_differs_is_named_by_its_keys(one, two, keys):
+    assert what_differs(one, two) == keys
+
+
+STUDIES = [file for file in sorted((ROOT / 'configs').glob('*/*.yml')) if file.name != 'metafile.yml']
+CHANGES = dict(position='method.position', teacher_transform='method.teacher_transform', distance='method.loss')
+
+
+@pytest.mark.parametrize('file', STUDIES, ids=lambda file: file.stem)
+def test_every_study_that_ships_comes_to_configs_that_differ(file, checkpoint, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = read_study(file, options={'model.teacher.checkpoint': str(checkpoint)})
+    base = read_once(study.config)
+    configs = [entry_config(base, study, entry, METHODS).to_dict() for entry in study.entries]
+    assert all(what_differs(one, two) for index, one in enumerate(configs) for two in configs[:index])
+    if file.parent.name == 'ablation':
+        part = CHANGES.get(file.stem, 'teacher.norm_mode')
+        assert configs[0]['model'] == base.model.to_dict() | dict(teacher=configs[0]['model']['teacher'])
+        for other in configs[1:]:
+            assert all(key.startswith(f'model.{part}') for key in what_differs(configs[0], other))
+        assert study.seeds == (0, 1, 2)
+    else:
+        assert {entry.method for entry in study.entries} == {'none', *EIGHT}
+
+
+def test_the_four_ablations_ship():
+    names = {file.stem for file in STUDIES if file.parent.name == 'ablation'}
+    assert names == {*CHANGES, 'teacher_norm'}

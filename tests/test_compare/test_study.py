@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from ovkd_mm.compare import Entry, Study, read_study
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / 'base.py').touch()
+
+    def write(text: str) -> Path:
+        file = tmp_path / 'study.yml'
+        file.write_text(f'config: base.py\n{text}')
+        return file
+
+    return write
+
+
+def test_a_list_of_methods_is_short_for_labels_of_their_names(write, tmp_path):
+    study = read_study(write('methods: [none, kd]\nseeds: [3, 4]\nmetric: mIoU\ncfg_options: {a.b: 1}'))
+    assert study.entries == (Entry('none', 'none'), Entry('kd', 'kd'))
+    assert (study.seeds, study.metric, study.options) == ((3, 4), 'mIoU', {'a.b': 1})
+    assert study.config == tmp_path / 'base.py'
+
+
+def test_a_mapping_gives_each_label_its_method_and_settings(write):
+    study = read_study(write('methods:\n  own: {}\n  also:\n  kd, T=1: {method: kd, model.method.loss.temperature: 1}'))
+    assert study.entries == (
+        Entry('own'),
+        Entry('also'),
+        Entry('kd, T=1', 'kd', {'model.method.loss.temperature': 1}),
+    )
+    assert study.entries[2].folder == 'kd-T=1'
+    assert study.seeds == (0,)
+
+
+def test_flags_override_the_file(write, tmp_path):
+    other = tmp_path / 'other.py'
+    other.touch()
+    file = write('methods:\n  soft: {method: kd, a: 5}\n  at: {method: at}\ncfg_options: {a: 1, b: 2}\nmetric: x')
+    study = read_study(file, other, ['none', 'soft'], [7], dict(b=3), 'y')
+    assert study == Study(other, (Entry('none', 'none'), Entry('soft', 'kd', dict(a=5))), (7,), dict(a=1, b=3), 'y')
+
+
+def test_flags_alone_make_a_study(tmp_path):
+    (tmp_path / 'base.py').touch()
+    assert read_study(None, tmp_path / 'base.py', ['kd']) == Study(tmp_path / 'base.py', (Entry('kd', 'kd'),))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('methods: [kd, at, kd]', "'kd' twice; give each a label of its own"),
+        ('methods:\n  kd: {}\n  kd: {}', r"study.yml: 'kd' twice in one mapping, line 3"),
+        ('methods: {a b: {}, a/b: {}}', "'a/b' and 'a b' share the folder a-b"),
+        ('methods: {KD: {}, kd: {}}', "'kd' and 'KD' share the folder kd"),
+        ('methods: ["?"]', r"label '\?' has no letter"),
+        ('methods: []', 'methods is empty'),
+        ('methods: kd', 'methods must be a list of names or a mapping'),
+        ('methods: [kd, {at: {}}]', 'a list has names only'),
+        ('methods: {kd: 3}', 'methods.kd must be a mapping'),
+        ('methods: [kd]\nseeds: [0, 1, 0]', r'seeds must be distinct numbers, got \[0, 1, 0\]'),
+        ('methods: [kd]\nseeds: []', 'seeds must be distinct'),
+        ('methods: [kd]\nseeds: 3', r'seeds must be a list such as \[0, 1, 2\], got 3'),
+        ('methods: [kd]\nseeds: [-1, true]', r'whole numbers from 0 up, got \[-1, True\]'),
+        ('methods: [kd]\ncfg_options: [a]', 'cfg_options must be a mapping'),
+        ('methods: [kd]\nseed: 3', r"keys config, methods, seeds, cfg_options, metric; got \['seed'\]"),
+        ('methods: [kd', 'study.yml: while parsing'),
+    ],
+)
+def test_what_is_wrong_is_named(write, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_study(write(text))
+
+
+def test_a_missing_file_or_config_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.yml: no such study'):
+        read_study(tmp_path / 'none.yml')
+    with pytest.raises(FileNotFoundError, match=r"config='.*nowhere\.py': no such file"):
+        read_study(None, tmp_path / 'nowhere.py', ['kd'])
+    with pytest.raises(ValueError, match='config is missing: name the base'):
+        read_study(None, None, ['kd'])

@@ -1,0 +1,140 @@
+import json
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from ovkd_mm.compare.training import Training
+
+# Stands for tools/train.py where only what becomes of its end is looked at.
+TOOL = """
+import json, os, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+def log(**entry):
+    file = folder / '20250101_000000/vis_data/scalars.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open('a') as log:
+        log.write(json.dumps(entry) + chr(10))
+print('arguments', sys.argv[1:])
+"""
+GOOD = 'log(step=1, loss=1.0)\nlog(step=1, m=0.5)\n'
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(body: str, metric: str | None = 'm', facts: dict | None = None) -> Training:
+        tool = tmp_path / 'tool.py'
+        tool.write_text(TOOL + textwrap.dedent(body))
+        training = Training('kd', 3, Config(dict(a=1)), tmp_path / 'kd/seed3', 'abc')
+        training.check()
+        lock = os.open(tmp_path / 'lock', os.O_CREAT | os.O_RDWR)
+        training.run(tool, facts or {}, metric, said.append, lock)
+        os.close(lock)
+        return training
+
+    said = run.said = []
+    return run
+
+
+def test_a_training_that_ends_with_its_metric_is_finished(run, tmp_path):
+    training = run(GOOD, facts=dict(parameters=7))
+    assert training.state == 'finished'
+    note = json.loads((tmp_path / 'kd/seed3/run.json').read_text())
+    assert note['recipe'] == dict(config=dict(a=1), teacher='abc')
+    assert note['parameters'] == 7
+    assert note['reason'] is None
+    assert Config.fromfile(tmp_path / 'kd/seed3.py').a == 1
+    folder = str(tmp_path / 'kd/seed3')
+    assert f'arguments {[f"{folder}.py", "--work-dir", folder, "--resume"]}' in training.log.read_text()
+    assert Training('kd', 3, Config(dict(a=1)), tmp_path / 'kd/seed3', 'abc').state == 'finished'
+
+
+@pytest.mark.parametrize(
+    ('body', 'reason'),
+    [
+        ("print('much')\nraise KeyError('lr')", "KeyError: 'lr'"),
+        ("class OddError(Exception): pass\nraise OddError('a' + chr(10) + 'b')", '__main__.OddError: a'),
+        ("sys.exit('error: no data')", 'error: no data'),
+        ('sys.exit(3)', 'arguments'),
+        ('os.kill(os.getpid(), signal.SIGKILL)', 'ended by SIGKILL, which the system sends when memory runs out'),
+        ('os.kill(os.getpid(), signal.SIGSEGV)', 'ended by SIGSEGV'),
+        ('log(step=1, other=0.5, time=1)', "the validation has no metric 'm'; it has other"),
+        ('log(step=1, m=0.5)\nlog(step=2, loss=1)', 'no validation is logged after the last iteration'),
+        ('pass', 'no validation is logged after the last iteration'),
+    ],
+)
+def test_a_training_that_fails_says_why_in_a_line(run, body, reason):
+    training = run(body)
+    assert training.state == 'failed'
+    assert training.note['reason'].startswith(reason.replace('__main__.', ''))
+    assert '\n' not in training.note['reason']
+
+
+def test_the_reason_is_that_of_the_last_attempt(run):
+    assert run("raise KeyError('one')").note['reason'] == "KeyError: 'one'"
+    assert run('sys.exit(1)').note['reason'].startswith('arguments')
+    assert run(GOOD).note['reason'] is None
+
+
+def test_any_metric_will_do_where_none_is_known(run):
+    assert run(GOOD, metric=None).state == 'finished'
+
+
+def test_progress_is_what_the_training_logs_last(run):
+    line = 'Epoch(train)  [1][{}/20]  lr: 1.0e-01  eta: {}  time: 0.5  loss: 1'
+    run(
+        f"print('{line.format(10, '1 day, 0:00:09')}', flush=True)\ntime.sleep(0.5)\n"
+        f"print('{line.format(20, '0:00:05')}', flush=True)\ntime.sleep(0.5)\n{GOOD}"
+    )
+    assert run.said[0] == 'Epoch(train)  [1][10/20], 1 day, 0:00:09 to go'
+    assert run.said[-1] == 'Epoch(train)  [1][20/20], 0:00:05 to go'
+
+
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='no /proc')
+def test_peak_memory_is_the_childs_and_the_greatest_of_all_attempts(run):
+    assert run(f'time.sleep(0.5)\n{GOOD}').note['peak_rss_mib'] < 50  # this process has some hundreds
+    more = run('data = bytes([1]) * 200 * 2**20\ndel data\ntime.sleep(0.5)').note['peak_rss_mib']
+    assert 200 <= more < 250
+    assert run(GOOD).note['peak_rss_mib'] == more
+
+
+def test_a_run_of_another_config_or_teacher_is_refused(run, tmp_path):
+    run(GOOD)
+    folder = tmp_path / 'kd/seed3'
+    with pytest.raises(ValueError, match=r'holds a run of another config, which differs in: a; delete the folder'):
+        Training('kd', 3, Config(dict(a=2)), folder, 'abc').check()
+    with pytest.raises(ValueError, match="differs in: the content of the teacher's checkpoint; delete"):
+        Training('kd', 3, Config(dict(a=1)), folder, 'abd').check()
+    Training('kd', 3, Config(dict(a=1)), folder, 'abc').check()
+
+
+def test_a_finished_run_without_the_metric_or_its_log_is_refused(run, tmp_path):
+    training = run(GOOD)
+    training.check('m')
+    with pytest.raises(ValueError, match=r"seed3 is finished, but the validation has no metric 'mAP'; it has m$"):
+        training.check('mAP')
+    (tmp_path / 'kd/seed3/20250101_000000/vis_data/scalars.json').unlink()
+    with pytest.raises(ValueError, match=r'seed3 is finished, but no validation is logged'):
+        training.check()
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / 'thesis.tex').touch()
+    with pytest.raises(ValueError, match='holds something else'):
+        Training('kd', 0, Config(dict(a=1)), tmp_path).check()
+
+
+def test_a_training_does_not_outlive_the_one_who_waits_for_it(run, tmp_path, monkeypatch):
+    def stop(self, child, progress):
+        while 'begun' not in self.log.read_text():
+            assert child.poll() is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, '_wait', stop)
+    with pytest.raises(KeyboardInterrupt):
+        run("print('begun', flush=True)\ntime.sleep(3)\n(folder / 'outlived').touch()")
+    assert not (tmp_path / 'kd/seed3/outlived').exists()
+    assert json.loads((tmp_path / 'kd/seed3/run.json').read_text())['state'] == 'started'

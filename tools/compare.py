@@ -1,0 +1,70 @@
+"""Compare methods of distillation: train each on the same pair with the same seeds, and write a table and a report.
+
+  python tools/compare.py configs/ablation/position.yml --seeds 0 1 2
+  python tools/compare.py --config configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py --methods none kd ofd_cifar
+
+The same command goes on where it was stopped, and trains nothing that is finished.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.compare import read_study, run_study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    """Flags; those that a study file has, too, override it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('study', nargs='?', metavar='STUDY.yml', help='what to compare; see configs/ablation')
+    parser.add_argument('--config', help='the base distillation config')
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        metavar='NAME',
+        help='labels of the study file, files of configs/_base_/methods, or none for the student alone',
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help='train each method with each (default: 0)')
+    parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")
+    parser.add_argument(
+        '--work-dir', help='where everything goes; default: work_dirs/<name of the study, or compare_<config>>'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the base config in all runs, such as model.teacher.checkpoint=teacher.pth',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare."""
+    args = parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the training is ended, too
+    try:
+        study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
+        name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
+        rows = run_study(
+            study,
+            args.work_dir or Path('work_dirs', name),
+            ROOT / 'configs' / '_base_' / 'methods',
+            ROOT / 'tools' / 'train.py',
+        )
+    except KeyboardInterrupt:
+        sys.exit('\nStopped. The same command goes on from the last checkpoint.')
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    if any(not result.finished for row in rows for result in row.results):
+        sys.exit('Some runs failed, see the table. The same command tries them again.')
+
+
+if __name__ == '__main__':
+    main()
