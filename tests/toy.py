@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, ImgDataPreprocessor
@@ -10,6 +11,12 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset
+
+NEW_TORCH = torch.__version__ >= (2, 4)
+# What a CPU's autocast knows.
+HALF_DTYPES = [torch.bfloat16, torch.float16] if NEW_TORCH else [torch.bfloat16]
+needs_compile = pytest.mark.skipif(not NEW_TORCH, reason="torch 2.1's compiler fails in torch's own SGD")
+needs_float16 = pytest.mark.skipif(not NEW_TORCH, reason='float16 on a CPU needs torch 2.4')
 
 
 class Block(nn.Module):

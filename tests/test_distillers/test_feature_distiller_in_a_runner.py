@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 from torch._dynamo.utils import counters
-from toy import Record, distiller_config, toy_runner
+from toy import HALF_DTYPES, Record, distiller_config, needs_compile, toy_runner
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
 
@@ -25,6 +25,7 @@ def assert_same_weights(first, second):
         assert torch.equal(weight, others[name]), name
 
 
+@needs_compile
 def test_compiling_compiles_the_student_and_the_pairs_and_changes_nothing(tmp_path):
     torch._dynamo.reset()
     counters.clear()
@@ -36,6 +37,7 @@ def test_compiling_compiles_the_student_and_the_pairs_and_changes_nothing(tmp_pa
         torch.testing.assert_close(weight, other, rtol=1e-4, atol=1e-6)
 
 
+@needs_compile
 def test_compiling_captures_the_whole_student_in_one_graph_with_its_taps(tmp_path):
     torch._dynamo.reset()
     graphs = []
@@ -105,7 +107,7 @@ def test_a_sync_bn_student_on_a_cpu_is_reverted_as_upstream_does_and_trains_the_
     assert_same_weights(plain, reverted)
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF_DTYPES)
 def test_training_under_autocast_is_near_to_float32(tmp_path, dtype):
     class Autocast(Record):
         """mmengine's AmpOptimWrapper wants a GPU; this is its context on a CPU."""

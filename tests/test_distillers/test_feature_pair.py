@@ -1,5 +1,6 @@
 import pytest
 import torch
+from toy import needs_float16
 
 from ovkd_mm.distillers import FeaturePair
 from ovkd_mm.losses import PartialL2Loss
@@ -77,6 +78,7 @@ def test_the_sum_over_half_precision_features_is_taken_in_float32():
     assert loss.item() == 5 * 4 * 4 * 400.0**2  # far above the largest half, 65504
 
 
+@needs_float16
 @pytest.mark.parametrize('channels', [(256, 129), (2048, 33)])
 def test_at_513_pixels_nothing_overflows_in_half_precision(channels):
     """The largest maps of DeepLabV3+ with features as large as 50, under the loss scale that AMP begins with."""

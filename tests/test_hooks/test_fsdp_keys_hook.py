@@ -2,9 +2,9 @@ import pytest
 import torch
 import two_processes
 from mmengine.registry import MODELS
-from toy import distiller_config
+from toy import NEW_TORCH, distiller_config
 
-pytestmark = pytest.mark.skipif(torch.__version__ < (2, 4), reason='FSDP runs on a CPU since torch 2.4')
+pytestmark = pytest.mark.skipif(not NEW_TORCH, reason='FSDP on a CPU needs torch 2.4')
 
 
 @pytest.fixture(scope='module')
