@@ -74,6 +74,11 @@ class _SeededBatches:
         self._drawn += 1
         return next(self._batches)
 
+    def skip_iter(self, count: int) -> None:
+        """What forks of mmengine call on resuming: they would not load the batches, and loading draws numbers too."""
+        for _ in range(count):
+            next(self)
+
 
 def _init_worker(worker: int, first: Callable[[int], None] | None, seeds: tuple[int, ...]) -> None:
     if first is not None:
