@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..registry import HOOKS
 from ..state_dict import load_strictly
+from .distiller_of import unwrapped
 
 __all__ = ['CheckpointFitHook']
 
@@ -35,7 +35,7 @@ class CheckpointFitHook(Hook):
         """
         if isinstance(runner.model, FullyShardedDataParallel):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         state = checkpoint.get('state_dict', checkpoint)
         own = model.state_dict()
         for key in [key for key in state if key.startswith('distiller.') and key not in own]:

@@ -1,11 +1,11 @@
 """Noticing that a head and its data set tell different numbers of classes apart."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from ..registry import HOOKS
+from .distiller_of import unwrapped
 
 __all__ = ['ClassCountHook']
 
@@ -41,7 +41,7 @@ class ClassCountHook(Hook):
         classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         # In a distiller's own names the student's begin with 'student.', as they do in the config.
         for path, module in model.named_modules():
             count = getattr(module, 'num_classes', len(classes))

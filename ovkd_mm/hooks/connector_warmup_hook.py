@@ -3,12 +3,11 @@
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..distillers import FeatureDistiller
 from ..registry import HOOKS
+from .distiller_of import distiller_of
 from .duration import Duration
 
 __all__ = ['ConnectorWarmupHook']
@@ -56,9 +55,7 @@ class ConnectorWarmupHook(Hook):
             self._end()
 
     def _begin(self, runner: Runner, length: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(model, FeatureDistiller):
-            raise TypeError(f'ConnectorWarmupHook needs a FeatureDistiller, got {type(model).__name__}')
+        model = distiller_of(runner, self)
         self._undo = []
         if not any(parameter.requires_grad for parameter in model.pairs.parameters()):
             print_log('the method has no connectors, so the student learns from the beginning', logger='current')

@@ -3,11 +3,10 @@
 import math
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..distillers import FeatureDistiller
 from ..registry import HOOKS
+from .distiller_of import distiller_of
 
 __all__ = ['DistillScheduleHook']
 
@@ -67,9 +66,7 @@ class DistillScheduleHook(Hook):
         Raises:
             TypeError: If it is no ``FeatureDistiller``.
         """
-        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(self._model, FeatureDistiller):
-            raise TypeError(f'DistillScheduleHook needs a FeatureDistiller, got {type(self._model).__name__}')
+        self._model = distiller_of(runner, self)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Set the weight of this iteration."""

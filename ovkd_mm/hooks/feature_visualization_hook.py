@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..distillers import FeatureDistiller
 from ..registry import HOOKS
+from .distiller_of import distiller_of
 
 __all__ = ['FeatureVisualizationHook']
 
@@ -48,9 +48,7 @@ class FeatureVisualizationHook(Hook):
         """
         if not self.every_n_train_iters(runner, self.interval):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(model, FeatureDistiller):
-            raise TypeError(f'FeatureVisualizationHook needs a FeatureDistiller, got {type(model).__name__}')
+        model = distiller_of(runner, self)
 
         def keep_inputs(module: FeatureDistiller, args: tuple, kwargs: dict) -> None:
             self._inputs = (args[0] if args else kwargs['inputs'])[0].detach()
@@ -76,7 +74,7 @@ class FeatureVisualizationHook(Hook):
         for handle in self._handles:
             handle.remove()
         if is_main_process():
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = distiller_of(runner, self)
             for index, (student, teacher) in self._features.items():
                 if student.dim() == 4 and student.shape == teacher.shape:
                     distance = getattr(model.pairs[index].loss, 'distance', _squared_difference)(student, teacher)

@@ -2,12 +2,11 @@
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..distillers import FeatureDistiller
 from ..registry import HOOKS
 from .distill_schedule_hook import DistillScheduleHook
+from .distiller_of import distiller_of
 from .duration import Duration
 
 __all__ = ['InitialisationHook']
@@ -39,9 +38,7 @@ class InitialisationHook(Hook):
             TypeError: If the model is no ``FeatureDistiller``.
             ValueError: If there is a ``DistillScheduleHook`` too.
         """
-        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(self._model, FeatureDistiller):
-            raise TypeError(f'InitialisationHook needs a FeatureDistiller, got {type(self._model).__name__}')
+        self._model = distiller_of(runner, self)
         if any(isinstance(hook, DistillScheduleHook) for hook in runner.hooks):
             raise ValueError(
                 'custom_hooks has an InitialisationHook and a DistillScheduleHook, and both set the weight of '

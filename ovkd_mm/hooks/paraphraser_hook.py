@@ -7,7 +7,6 @@ import torch
 from mmengine.dist import all_reduce_params, broadcast, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
@@ -19,6 +18,7 @@ from ..distillers import FeatureDistiller
 from ..registry import HOOKS
 from ..rng import preserve_rng_state
 from ..transforms import Paraphraser
+from .distiller_of import distiller_of
 from .duration import Duration
 
 __all__ = ['ParaphraserHook']
@@ -53,9 +53,7 @@ class ParaphraserHook(Hook):
             TypeError: If the model is no ``FeatureDistiller``.
             ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(model, FeatureDistiller):
-            raise TypeError(f'ParaphraserHook needs a FeatureDistiller, got {type(model).__name__}')
+        model = distiller_of(runner, self)
         paraphrasers = {
             index: pair.teacher_transform
             for index, pair in enumerate(model.pairs)
