@@ -9,9 +9,9 @@ model = dict(
         checkpoint='work_dirs/wrn28-4_cifar100/epoch_200.pth'),
     method={{_base_.method}},
     pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer1', weight=0.25),  # 32x32
-        dict(teacher='backbone.layer2', student='backbone.layer2', weight=0.5),  # 16x16
-        dict(teacher='backbone.layer3', student='backbone.layer3', weight=1.0)  # 8x8
+        dict(teacher='backbone.layer1', student='backbone.layer1'),  # 32x32
+        dict(teacher='backbone.layer2', student='backbone.layer2'),  # 16x16
+        dict(teacher='backbone.layer3', student='backbone.layer3')  # 8x8
     ],
     logits=[dict(teacher='head.fc', student='head.fc')],
     input_shape=(32, 32))

@@ -11,15 +11,14 @@ model = dict(
         checkpoint='work_dirs/deeplabv3plus_r101_voc12aug-513/epoch_50.pth'),
     method={{_base_.method}},
     pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer2', weight=0.125),  # 129x129
-        dict(teacher='backbone.layer2', student='backbone.layer3', weight=0.25),  # 65x65
-        dict(teacher='backbone.layer3', student='backbone.layer5', weight=0.5),  # 33x33
+        dict(teacher='backbone.layer1', student='backbone.layer2'),  # 129x129
+        dict(teacher='backbone.layer2', student='backbone.layer3'),  # 65x65
+        dict(teacher='backbone.layer3', student='backbone.layer5'),  # 33x33
         dict(
             teacher='backbone.layer4',
-            student=dict(type='ovkd_mm.ModuleOutput', path='backbone.layer7'),
-            weight=1.0),  # 33x33
-        dict(teacher='decode_head.bottleneck', student='decode_head.bottleneck', weight=1.0),  # ASPP, 33x33
-        dict(teacher='decode_head.decoder', student='decode_head.decoder', weight=0.0625)  # 129x129
+            student=dict(type='ovkd_mm.ModuleOutput', path='backbone.layer7')),  # 33x33
+        dict(teacher='decode_head.bottleneck', student='decode_head.bottleneck', stage=3),  # ASPP, 33x33
+        dict(teacher='decode_head.decoder', student='decode_head.decoder', stage=-1)  # 129x129
     ],
     logits=[dict(teacher='decode_head.conv_seg', student='decode_head.conv_seg')],
     input_shape=(513, 513))

@@ -10,10 +10,10 @@ model = dict(
         'resnet50_8xb32_in1k_20210831-ea4938fc.pth'),
     method={{_base_.method}},
     pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer2', weight=0.125),  # 56x56
-        dict(teacher='backbone.layer2', student='backbone.layer3', weight=0.25),  # 28x28
-        dict(teacher='backbone.layer3', student='backbone.layer4', weight=0.5),  # 14x14
-        dict(teacher='backbone.layer4', student='backbone.layer5', weight=1.0)  # 7x7
+        dict(teacher='backbone.layer1', student='backbone.layer2'),  # 56x56
+        dict(teacher='backbone.layer2', student='backbone.layer3'),  # 28x28
+        dict(teacher='backbone.layer3', student='backbone.layer4'),  # 14x14
+        dict(teacher='backbone.layer4', student='backbone.layer5')  # 7x7
     ],
     logits=[dict(teacher='head.fc', student='head.fc')],
     input_shape=(224, 224))

@@ -9,10 +9,10 @@ model = dict(
         checkpoint='work_dirs/ssd300_r50_voc0712/iter_120000.pth'),
     method={{_base_.method}},
     pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer1', weight=0.125),  # 75x75
-        dict(teacher='backbone.layer2', student='backbone.layer2', weight=0.25),  # 38x38
-        dict(teacher='backbone.layer3', student='backbone.layer3', weight=0.5),  # 19x19
-        dict(teacher='backbone.layer4', student='backbone.layer4', weight=1.0)  # 10x10
+        dict(teacher='backbone.layer1', student='backbone.layer1'),  # 75x75
+        dict(teacher='backbone.layer2', student='backbone.layer2'),  # 38x38
+        dict(teacher='backbone.layer3', student='backbone.layer3'),  # 19x19
+        dict(teacher='backbone.layer4', student='backbone.layer4')  # 10x10
     ],
     logits=[
         dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=21, weight=1 / 6)

@@ -9,10 +9,10 @@ model = dict(
         checkpoint='work_dirs/ssd300_vgg16_voc0712/iter_120000.pth'),
     method={{_base_.method}},
     pairs=[
-        dict(teacher='backbone.features.15', student='backbone.layer1', weight=0.125),  # conv3_3, 75x75
-        dict(teacher='backbone.features.22', student='backbone.layer2', weight=0.25),  # conv4_3, 38x38
-        dict(teacher='backbone.features.34', student='backbone.layer3', weight=0.5),  # fc7, 19x19
-        dict(teacher='neck.extra_layers.0', student='backbone.layer4', weight=1.0)  # conv8_2, 10x10
+        dict(teacher='backbone.features.15', student='backbone.layer1'),  # conv3_3, 75x75
+        dict(teacher='backbone.features.22', student='backbone.layer2'),  # conv4_3, 38x38
+        dict(teacher='backbone.features.34', student='backbone.layer3'),  # fc7, 19x19
+        dict(teacher='neck.extra_layers.0', student='backbone.layer4')  # conv8_2, 10x10
     ],
     logits=[
         dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=21, weight=1 / 6)

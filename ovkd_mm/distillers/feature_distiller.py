@@ -36,11 +36,14 @@ class FeatureDistiller(BaseModel):
         student: Model config of any toolkit; left as it is.
         teacher: ``model`` (a config path, ``package::config`` or a dict), ``checkpoint``, and the other arguments of
             :class:`Teacher`.
-        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``.
+        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``; and ``weight``,
+            what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in the last stage and half as much in each
+            earlier one, which is OFD's and belongs to a sum over C, H and W.
         pairs: ``'auto'`` (the last place of each spatial size that both have), or a list of dicts with ``student`` and
-            ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``weight``, ``resize`` and,
-            to override the method for this pair, any of its parts. Of a place with a position of its own only the path
-            counts for a method that reads the two ends of a group.
+            ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the
+            pair's index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its
+            parts. Of a place with a position of its own only the path counts for a method that reads the two ends of a
+            group.
         logits: Pairs of the same form for a method that compares class scores (position ``ovkd_mm.Logits``), used in
             place of ``pairs``. With ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
@@ -89,10 +92,11 @@ class FeatureDistiller(BaseModel):
             if pairs != 'auto':
                 raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
             pairs = auto_pairs(student_trace, self.teacher.trace)
+        weights = _pair_weights(method.get('weight', 1.0), pairs)
         with preserve_rng_state():
             self.pairs = nn.ModuleList(
-                self._build_pair(f'{key}[{index}]', {**method, **pair}, student_trace)
-                for index, pair in enumerate(pairs)
+                self._build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student_trace)
+                for index, (pair, weight) in enumerate(zip(pairs, weights, strict=True))
             )
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self.teacher.attach([pair.teacher_place for pair in self.pairs])
@@ -103,11 +107,12 @@ class FeatureDistiller(BaseModel):
 
     def _build_pair(self, key: str, cfg: dict, student_trace: Trace) -> FeaturePair:
         missing = [key for key in ('student', 'teacher', *PARTS) if key not in cfg]
-        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'resize', 'classes'})
+        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'stage', 'resize', 'classes'})
         if missing or unknown:
             raise ValueError(
                 f'{key} (with the method) lacks {missing} and has unknown {unknown}; '
-                f'a pair has student, teacher, weight, resize, of logits classes, and may override {", ".join(PARTS)}'
+                'a pair has student, teacher, stage, resize, of logits classes, and may override weight, '
+                f'{", ".join(PARTS)}'
             )
         student_place = _resolve(cfg['student'], cfg['position'], student_trace, f'{key}.student')
         teacher_place = _resolve(cfg['teacher'], cfg['position'], self.teacher.trace, f'{key}.teacher')
@@ -120,7 +125,7 @@ class FeatureDistiller(BaseModel):
             ),
             teacher_transform=_build_part(cfg['teacher_transform'], channels=teacher_place.channels, norm=norm),
             loss=_build_part(cfg['loss'], classes=cfg.get('classes')),
-            weight=cfg.get('weight', 1.0),
+            weight=cfg['weight'],
             resize=cfg.get('resize', False),
         )
 
@@ -225,6 +230,18 @@ def _is(kind: type[Position], position: dict) -> bool:
     named = position.get('type')
     named = TASK_UTILS.get(named) if isinstance(named, str) else named
     return named is not None and issubclass(named, kind)
+
+
+def _pair_weights(weight: float | str, pairs: Sequence[dict]) -> list[float]:
+    """What each pair weighs: its own weight, else what the method says."""
+    stages = [pair.get('stage', index) for index, pair in enumerate(pairs)]
+    if weight == 'halved':
+        weights = [0.5 ** (max(stages) - stage) for stage in stages]
+    elif isinstance(weight, (int, float)):
+        weights = [weight] * len(stages)
+    else:
+        raise ValueError(f"method.weight must be a number or 'halved', got {weight!r}")
+    return [pair.get('weight', default) for pair, default in zip(pairs, weights, strict=True)]
 
 
 def _build_part(cfg: dict, **offered) -> nn.Module:

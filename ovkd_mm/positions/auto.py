@@ -23,8 +23,6 @@ def _last_of_each_size(trace: Trace) -> dict[tuple[int, ...], str]:
 def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     """Join the last place of each spatial size that student and teacher share.
 
-    Weights follow the paper: 1 for the smallest map, halved for each earlier stage (section 4).
-
     Returns:
         Pairs as a config would write them, largest map first.
 
@@ -38,7 +36,4 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
             f"pairs='auto' found no spatial size common to the student ({sorted(students, reverse=True)}) and the "
             f'teacher ({sorted(teachers, reverse=True)}); write the pairs out, with resize=True where sizes differ'
         )
-    return [
-        dict(student=students[size], teacher=teachers[size], weight=0.5 ** (len(sizes) - 1 - stage))
-        for stage, size in enumerate(sizes)
-    ]
+    return [dict(student=students[size], teacher=teachers[size]) for size in sizes]

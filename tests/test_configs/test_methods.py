@@ -1,6 +1,7 @@
 """Every method on the shipped pairs, by another ``_base_`` line."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,3 +168,62 @@ def test_weights_of_methods_other_than_ofd_belong_to_no_input_size():
         loss = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.loss
         assert loss.type != 'ovkd_mm.PartialL2Loss'
         assert loss.get('reduction', 'mean') == 'mean' or method == 'jacobian'
+
+
+def authors_factor(method: str, index: int, pair: nn.Module) -> tuple[Callable, torch.Tensor, torch.Tensor]:
+    """What the published code adds to the loss for one group, in plain torch, and tensors to try it on.
+
+    OFD: clovaai/overhaul-distillation; AB: bhheo/AB_distillation, times the 3 of its CIFAR script;
+    AT: szagoruyko/attention-transfer with beta 1e3; FT: Jangho-Kim/Factor-Transfer-pytorch with beta 500; FitNets, FSP:
+    HobbitLong/RepDistiller with beta 100 and 50.
+    """
+    count, (channels, *size) = 4, pair.teacher_place.last.shape if method == 'fsp' else pair.teacher_place.shape
+    student, teacher = torch.randn(2, count, channels, *size, dtype=torch.float64).unbind()
+    halving = 2.0 ** (index - 2)
+    if method == 'ofd_cifar':
+
+        def loss(s, t):
+            return 1e-3 * halving * ((s - t) ** 2 * ((s > t) | (t > 0))).sum() / count
+
+    elif method == 'ab':
+        teacher = (teacher > 0).double()
+
+        def loss(s, t):
+            wrong = (s + 1) ** 2 * ((s > -1) & (t <= 0)) + (s - 1) ** 2 * ((s <= 1) & (t > 0))
+            return wrong.sum() / count * halving / 1000 * 3
+
+    elif method == 'at':
+        student, teacher = (pair.teacher_transform(x) for x in (student, teacher))
+
+        def loss(s, t):
+            return 1000 * (s.flatten(1) - t.flatten(1)).pow(2).mean()
+
+    elif method == 'ft':
+
+        def loss(s, t):
+            return 500 * (nn.functional.normalize(s.flatten(1)) - nn.functional.normalize(t.flatten(1))).abs().mean()
+
+    else:
+        beta = dict(fitnets=100, fsp=50)[method]
+
+        def loss(s, t):
+            return beta * (s - t).pow(2).mean()
+
+    return loss, student, teacher
+
+
+@pytest.mark.parametrize('method', ['ofd_cifar', 'ab', 'at', 'fitnets', 'fsp', 'ft'])
+def test_a_pair_weighs_what_the_published_code_weighs_it_on_the_wrn28_4(method):
+    model = build(with_method(CIFAR, method))
+    for index, pair in enumerate(model.pairs):
+        loss, student, teacher = authors_factor(method, index, pair)
+        torch.testing.assert_close(pair.weight * pair.loss(student, teacher), loss(student, teacher))
+
+
+@pytest.mark.parametrize('path', DISTILLATIONS, ids=lambda path: path.stem)
+def test_halving_belongs_to_ofd_alone(path):
+    for method in OTHERS:
+        config = with_method(path, method)
+        assert config.model.method.weight == 1
+        assert not any('weight' in pair for pair in config.model.pairs)
+    assert Config.fromfile(path).model.method.weight == 'halved'

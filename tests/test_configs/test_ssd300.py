@@ -113,7 +113,6 @@ def test_pairs_join_equal_sizes_as_the_readme_says(plain, name):
         ):
             assert cell.split('`')[1] == path
             assert tuple(shapes[path]) == (1, int(cell.split()[-1]), size, size)
-    assert [pair.weight for pair in config.model.pairs] == [1 / 8, 1 / 4, 1 / 2, 1]
     assert config.model.method.loss.loss_weight == 1e-5
 
 
@@ -123,7 +122,7 @@ def test_the_distiller_takes_each_distillation(name):
     config = load(name)
     config.merge_from_dict({'model.teacher.checkpoint': None, 'model.teacher.allow_random': True})
     distiller = MODELS.build(config.model)
-    assert len(distiller.pairs) == 4
+    assert [pair.weight for pair in distiller.pairs] == [1 / 8, 1 / 4, 1 / 2, 1]
 
 
 @pytest.mark.parametrize('name', DISTILLATIONS)

@@ -262,6 +262,29 @@ def test_auto_pairs_join_each_common_size_with_halved_weights():
     assert [pair.teacher_place.path for pair in distilled.pairs] == ['backbone.layer1.1.relu', 'backbone.layer2.0.relu']
 
 
+@pytest.mark.parametrize(
+    ('weight', 'first', 'second', 'expected'),
+    [
+        ('halved', {}, {}, [0.5, 1.0]),
+        ('halved', dict(stage=1), dict(stage=-2), [1.0, 0.125]),
+        ('halved', dict(stage=0), dict(weight=3.0, stage=1), [0.5, 3.0]),
+        (2.0, dict(stage=5), {}, [2.0, 2.0]),
+        (None, {}, dict(weight=3.0), [1.0, 3.0]),
+    ],
+)
+def test_the_method_says_what_a_pair_weighs_unless_the_pair_says_it_itself(weight, first, second, expected):
+    pairs = [dict(student=f'backbone.layer{n}', teacher=f'backbone.layer{n}') for n in (1, 2)]
+    method = {key: value for key, value in METHOD.items() if key != 'weight'}
+    method |= {} if weight is None else dict(weight=weight)
+    distilled = build(method=method, pairs=[pairs[0] | first, pairs[1] | second])
+    assert [pair.weight for pair in distilled.pairs] == expected
+
+
+def test_an_unknown_rule_for_the_pairs_weights_is_an_error_that_names_both_choices():
+    with pytest.raises(ValueError, match=r"method.weight must be a number or 'halved', got 'doubled'"):
+        build(method=METHOD | dict(weight='doubled'))
+
+
 def test_a_pair_overrides_parts_of_the_method_and_a_place_its_position():
     pair = dict(
         student=dict(type='ovkd_mm.ModuleOutput', path='backbone.layer2'),

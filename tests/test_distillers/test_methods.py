@@ -150,11 +150,11 @@ def expected_losses(name: str, model: nn.Module, inputs: torch.Tensor) -> list[t
 
     by_stage = dict(
         fitnets=lambda i: 100 * mean_square(connect[i](student[f'mid{i + 1}']), teacher[f'mid{i + 1}']),
-        at=lambda i: 500 * mean_square(*(attention_map(found[f'end{i + 1}']) for found in (student, teacher))),
+        at=lambda i: 1000 * mean_square(*(attention_map(found[f'end{i + 1}']) for found in (student, teacher))),
         fsp=lambda i: 50 * fsp(i),
         jacobian=squared_difference_of_gradients,
         ft=lambda i: 500 * ft(i),
-        ab=lambda i: 50 * marginal_l2(connect[i](student[f'pre{i + 1}']), teacher[f'pre{i + 1}'] > 0, 1.0).mean(),
+        ab=lambda i: 49.152 * marginal_l2(connect[i](student[f'pre{i + 1}']), teacher[f'pre{i + 1}'] > 0, 1.0).mean(),
     )
     return [weight * by_stage[name](index) for index, weight in enumerate((0.5, 1.0))]
 

@@ -10,11 +10,11 @@ def net(*strides):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.ReLU())
 
 
-def test_the_last_place_of_each_common_size_is_joined_and_earlier_stages_count_half():
+def test_the_last_place_of_each_common_size_is_joined_the_largest_map_first():
     student, teacher = trace(net(1, 2, 2, 1), (16, 16)), trace(net(2, 1, 1, 2, 2), (16, 16))
     assert auto_pairs(student, teacher) == [
-        dict(student='5', teacher='8', weight=0.5),
-        dict(student='11', teacher='11', weight=1.0),
+        dict(student='5', teacher='8'),
+        dict(student='11', teacher='11'),
     ]
 
 

@@ -1,8 +1,9 @@
 # Paying More Attention to Attention (Zagoruyko & Komodakis, ICLR 2017): normalised sums of squares over channels, L2.
-# The weight is beta / 2 with the paper's beta, 1e3 over the number of entries.
+# The weight is beta of the authors' code, the same in every group.
 method = dict(
     position=dict(type='ovkd_mm.EndOfGroup'),
     teacher_transform=dict(type='ovkd_mm.AttentionMap'),
     student_transform=dict(type='ovkd_mm.AttentionMap'),
-    loss=dict(type='ovkd_mm.L2Loss', loss_weight=500.0))
+    loss=dict(type='ovkd_mm.L2Loss', loss_weight=1000.0),
+    weight=1.0)
 method_hooks = []

@@ -5,5 +5,6 @@ method = dict(
     position=dict(type='ovkd_mm.MidLayer'),
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Conv1x1'),
-    loss=dict(type='ovkd_mm.L2Loss', loss_weight=100.0))
+    loss=dict(type='ovkd_mm.L2Loss', loss_weight=100.0),
+    weight=1.0)
 method_hooks = []

@@ -5,5 +5,6 @@ method = dict(
     position=dict(type='ovkd_mm.GroupEnds'),
     teacher_transform=dict(type='ovkd_mm.GramMatrix'),
     student_transform=dict(type='ovkd_mm.GramMatrix'),
-    loss=dict(type='ovkd_mm.L2Loss', loss_weight=50.0))
+    loss=dict(type='ovkd_mm.L2Loss', loss_weight=50.0),
+    weight=1.0)
 method_hooks = []

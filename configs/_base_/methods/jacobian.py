@@ -4,5 +4,6 @@ method = dict(
     position=dict(type='ovkd_mm.EndOfGroup'),
     teacher_transform=dict(type='ovkd_mm.InputGradient'),
     student_transform=dict(type='ovkd_mm.InputGradient', differentiable=True),
-    loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=1.0))
+    loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=1.0),
+    weight=1.0)
 method_hooks = []

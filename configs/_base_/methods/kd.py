@@ -5,5 +5,6 @@ method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
-    loss=dict(type='ovkd_mm.KDLoss', temperature=4.0, loss_weight=1.0))
+    loss=dict(type='ovkd_mm.KDLoss', temperature=4.0, loss_weight=1.0),
+    weight=1.0)
 method_hooks = []
