@@ -14,6 +14,7 @@ model = dict(
         dict(teacher='backbone.layer3', student='backbone.layer3')  # 8x8
     ],
     logits=[dict(teacher='head.fc', student='head.fc')],
+    channel_order='rgb',  # of CIFAR's archive
     input_shape=(32, 32))
 custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]
 

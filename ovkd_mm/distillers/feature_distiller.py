@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..positions import GroupEnds, Logits, Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
 from ..registry import MODELS, TASK_UTILS
 from ..rng import preserve_rng_state
+from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair
 from .stock_keys import from_stock, rename_keys, to_stock
 from .teacher import Teacher
@@ -48,6 +49,8 @@ class FeatureDistiller(BaseModel):
             place of ``pairs``. With ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
         data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
+        channel_order: ``'rgb'`` or ``'bgr'``, what the student sees after its preprocessor. Needed only where that does
+            not tell: mmpretrain's with ``to_rgb=False``.
 
     Attributes:
         distill_weight: Weight of all pairs together, 1 unless a hook changes it. At 0 the teacher does not run.
@@ -66,6 +69,7 @@ class FeatureDistiller(BaseModel):
         pairs: str | Sequence[dict] = 'auto',
         logits: Sequence[dict] | None = None,
         data_preprocessor: dict | None = None,
+        channel_order: ChannelOrder | None = None,
     ) -> None:
         super().__init__()
         self.distill_weight = self.task_weight = 1.0
@@ -78,7 +82,10 @@ class FeatureDistiller(BaseModel):
         student_trace = trace(self.student, input_shape)
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(
-            **teacher, student_preprocessor=self.student.data_preprocessor, input_shape=input_shape
+            **teacher,
+            student_preprocessor=self.student.data_preprocessor,
+            student_order=channel_order,
+            input_shape=input_shape,
         )
         key = 'pairs'
         if _is(Logits, method.get('position', {})):

@@ -4,21 +4,21 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-__all__ = ['Renormalize']
+from .channel_order import ORDERS, ChannelOrder, seen_order
+
+__all__ = ['Renormalize', 'normalises']
 
 
-def _statistics(preprocessor: nn.Module) -> tuple[Tensor, Tensor, bool]:
-    """Mean, standard deviation and whether channels are swapped, of any toolkit's image preprocessor."""
-    mean = getattr(preprocessor, 'mean', None) if getattr(preprocessor, '_enable_normalize', False) else None
-    if mean is None:
-        mean, std = torch.zeros(1), torch.ones(1)
-    else:
-        mean, std = preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
-    # mmengine/mmdet, mmseg and mmpretrain each have a name of their own for it.
-    swapped = any(
-        getattr(preprocessor, name, False) for name in ('_channel_conversion', 'channel_conversion', 'to_rgb')
-    )
-    return mean, std, bool(swapped)
+def normalises(preprocessor: nn.Module) -> bool:
+    """Whether a preprocessor subtracts a mean."""
+    return getattr(preprocessor, '_enable_normalize', False) and getattr(preprocessor, 'mean', None) is not None
+
+
+def _statistics(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of any toolkit's image preprocessor."""
+    if not normalises(preprocessor):
+        return torch.zeros(1), torch.ones(1)
+    return preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
 
 
 class Renormalize(nn.Module):
@@ -27,13 +27,38 @@ class Renormalize(nn.Module):
     Args:
         student: The student's data preprocessor.
         teacher: The teacher's data preprocessor.
+        student_order: Order of the channels that the student sees; None takes what its preprocessor tells.
+        teacher_order: Order of the channels that the teacher sees, likewise. Where neither is known, both are taken to
+            see the same.
+
+    Raises:
+        ValueError: If an order is none, or only one of the two is known.
     """
 
-    def __init__(self, student: ImgDataPreprocessor, teacher: ImgDataPreprocessor) -> None:
+    def __init__(
+        self,
+        student: ImgDataPreprocessor,
+        teacher: ImgDataPreprocessor,
+        student_order: ChannelOrder | None = None,
+        teacher_order: ChannelOrder | None = None,
+    ) -> None:
         super().__init__()
-        student_mean, student_std, student_swapped = _statistics(student)
-        teacher_mean, teacher_std, teacher_swapped = _statistics(teacher)
-        self.swap = student_swapped != teacher_swapped
+        keys = ('channel_order', 'teacher.channel_order')
+        for key, order in zip(keys, (student_order, teacher_order), strict=True):
+            if order not in (None, *ORDERS):
+                raise ValueError(f"{key} must be 'rgb' or 'bgr', got {order!r}")
+        orders = (student_order or seen_order(student), teacher_order or seen_order(teacher))
+        if (orders[0] is None) != (orders[1] is None):
+            index = orders.index(None)
+            raise ValueError(
+                f'{keys[index]} is not set and cannot be known: the data preprocessor of the '
+                f'{("student", "teacher")[index]} reverses no channels, and images may come as BGR (files) or as RGB '
+                f"(CIFAR's archive). Set model.{keys[index]} to 'rgb' or 'bgr', what the model was trained with; the "
+                f'other one sees {orders[1 - index]!r}'
+            )
+        student_mean, student_std = _statistics(student)
+        teacher_mean, teacher_std = _statistics(teacher)
+        self.swap = orders[0] != orders[1]
         if self.swap:
             student_mean, student_std = student_mean.flip(0), student_std.flip(0)
         # (x * std_s + mean_s - mean_t) / std_t in one multiplication and one addition

@@ -14,7 +14,8 @@ from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
 from ..state_dict import load_strictly, model_weights
-from .renormalize import Renormalize
+from .channel_order import ChannelOrder, loaded_order, seen_order
+from .renormalize import Renormalize, normalises
 
 __all__ = ['Teacher']
 
@@ -23,10 +24,10 @@ class _Enough(Exception):  # noqa: N818
     """Ends a forward that has passed its last tap."""
 
 
-def _model_config(model: str | dict) -> dict:
-    """The model of a config path, a ``package::config`` name or a dict, told which toolkit builds it."""
+def _read_config(model: str | dict) -> Config:
+    """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
     if not isinstance(model, str):
-        return Config(dict(model=model)).model
+        return Config(dict(model=model))
     try:
         # As a base, since mmengine.hub.get_config would pip-install a toolkit that is absent.
         config = Config.fromstring(f'_base_ = {model!r}', '.py') if '::' in model else Config.fromfile(model)
@@ -34,12 +35,11 @@ def _model_config(model: str | dict) -> dict:
         raise ValueError(f'teacher.model={model!r}: no such config; give a path, mmdet::<config> or a dict') from exc
     if 'model' not in config:
         raise ValueError(f"teacher.model={model!r} has no key 'model'; it has {sorted(config)}")
-    cfg = config.model
     if config.get('data_preprocessor'):
-        cfg.setdefault('data_preprocessor', config.data_preprocessor)
+        config.model.setdefault('data_preprocessor', config.data_preprocessor)
     if config.get('default_scope'):
-        cfg.setdefault('_scope_', config.default_scope)
-    return cfg
+        config.model.setdefault('_scope_', config.default_scope)
+    return config
 
 
 def _load(model: nn.Module, checkpoint: str) -> None:
@@ -50,6 +50,15 @@ def _load(model: nn.Module, checkpoint: str) -> None:
     # A distilled student can teach in its turn; what served its own training is left aside.
     state = {key.removeprefix('module.'): value for key, value in model_weights(loaded).items()}
     load_strictly(model, state, f'teacher.checkpoint={checkpoint!r}')
+
+
+def _check_pixels(model: dict, own: nn.Module, student: nn.Module) -> None:
+    if normalises(student) and not normalises(own):
+        raise ValueError(
+            f'teacher.model, a dict of type {model.get("type")!r}, has no data_preprocessor, so that the teacher would '
+            'get raw pixels. Write the one that it was trained with into the dict (mmpretrain keeps it beside the '
+            "model: data_preprocessor={{_base_.data_preprocessor}}), or name the config's path instead"
+        )
 
 
 def _normalise_by_batch(model: nn.Module) -> None:
@@ -76,9 +85,13 @@ class Teacher(nn.Module):
             ``'running'`` by the running statistics.
         allow_random: Accept a teacher without a checkpoint. It stays as its constructor made it; ``init_cfg``, which
             may ask for a download, is not carried out.
+        channel_order: ``'rgb'`` or ``'bgr'``, what the teacher sees after its preprocessor; needed only where neither
+            the preprocessor nor the config's data set tells.
+        student_order: The same of the inputs.
 
     Raises:
-        ValueError: If there is no checkpoint, if it is not fit for the model or ``norm_mode`` is unknown.
+        ValueError: If there is no checkpoint, if it is not fit for the model, if ``norm_mode`` is unknown, if a dict
+            has no ``data_preprocessor`` or if the order of the channels cannot be known.
         FileNotFoundError: If the checkpoint does not exist.
     """
 
@@ -90,6 +103,8 @@ class Teacher(nn.Module):
         checkpoint: str | None = None,
         norm_mode: str = 'batch',
         allow_random: bool = False,
+        channel_order: ChannelOrder | None = None,
+        student_order: ChannelOrder | None = None,
     ) -> None:
         super().__init__()
         if norm_mode not in ('batch', 'running'):
@@ -100,14 +115,23 @@ class Teacher(nn.Module):
                 'weights (--cfg-options model.teacher.checkpoint=...), or set teacher.allow_random=True if you mean it'
             )
         with preserve_rng_state():
-            self.model = revert_sync_batchnorm(MODELS.build(_model_config(model)))
+            config = _read_config(model)
+            self.model = revert_sync_batchnorm(MODELS.build(config.model))
             if checkpoint is not None:
                 _load(self.model, checkpoint)
         self.model.requires_grad_(False).eval()
         self.trace: Trace | None = trace(self.model, input_shape)
         if norm_mode == 'batch':
             _normalise_by_batch(self.model)
-        self.renormalize = Renormalize(student_preprocessor, self.model.data_preprocessor)
+        preprocessor = self.model.data_preprocessor
+        if isinstance(model, dict) and 'data_preprocessor' not in model:
+            _check_pixels(model, preprocessor, student_preprocessor)
+        self.renormalize = Renormalize(
+            student_preprocessor,
+            preprocessor,
+            student_order,
+            channel_order or seen_order(preprocessor, loaded_order(config)),
+        )
         self._taps: list[Tap | SpanTap] = []
 
     def attach(self, places: Sequence[Place | Span]) -> None:

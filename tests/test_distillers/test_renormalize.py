@@ -25,11 +25,32 @@ def preprocess(preprocessor, images):
 @pytest.mark.parametrize('teacher', PREPROCESSORS)
 def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
     images = [torch.randint(256, (3, 6, 6), dtype=torch.uint8) for _ in range(2)]
+    # Of mmpretrain's, which reverses nothing here, the order must be said: it is that of the images.
+    orders = ['bgr' if name == 'none' else None for name in (student, teacher)]
     student, teacher = PREPROCESSORS[student](), PREPROCESSORS[teacher]()
-    ours = Renormalize(student, teacher)(preprocess(student, images).float())
+    ours = Renormalize(student, teacher, *orders)(preprocess(student, images).float())
     torch.testing.assert_close(ours, preprocess(teacher, images).float(), rtol=1e-4, atol=1e-4)
 
 
 def test_equal_statistics_give_back_the_same_tensor():
     inputs = torch.randn(2, 3, 4, 4)
     assert Renormalize(PREPROCESSORS['mmseg'](), PREPROCESSORS['mmengine']())(inputs) is inputs
+
+
+@pytest.mark.parametrize('unknown', ['student', 'teacher'])
+def test_an_order_that_cannot_be_known_is_an_error_that_names_the_key(unknown):
+    orders = dict(student='mmpretrain', teacher='mmengine') | {unknown: 'none'}
+    key = 'channel_order' if unknown == 'student' else 'teacher.channel_order'
+    with pytest.raises(ValueError, match=rf"^{key} is not set .* preprocessor of the {unknown} .*other one sees 'rgb'"):
+        Renormalize(*(PREPROCESSORS[name]() for name in orders.values()))
+
+
+def test_neither_order_known_is_the_same_order():
+    assert not Renormalize(PREPROCESSORS['none'](), PREPROCESSORS['none']()).swap
+
+
+@pytest.mark.parametrize('orders', [('rbg', None), (None, 'RGB')])
+def test_an_order_that_is_none_is_an_error(orders):
+    key = 'channel_order' if orders[0] else r'teacher\.channel_order'
+    with pytest.raises(ValueError, match=rf"^{key} must be 'rgb' or 'bgr', got"):
+        Renormalize(PREPROCESSORS['mmseg'](), PREPROCESSORS['mmengine'](), *orders)

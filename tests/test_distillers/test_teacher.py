@@ -1,10 +1,12 @@
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
+from mmpretrain.models import ClsDataPreprocessor
 from torch import nn
 from toy import batch
 
@@ -146,3 +148,76 @@ def test_sync_bn_becomes_bn():
 def test_nothing_puts_the_teacher_into_training():
     one = teacher(dict(type='ToyClassifier', dropout=0.5), allow_random=True).train()
     assert not one.model.backbone.dropout.training
+
+
+CIFAR = Path(__file__).resolve().parents[2] / 'configs' / 'cifar10'
+FOLDER = Config.fromfile(CIFAR / 'wrn16-2_cifar10-folder.py').data_preprocessor.to_dict()
+
+
+def seen_by(teacher, inputs):
+    """What comes to the first layer of a teacher that is given ``inputs``."""
+    seen = []
+    first = next(module for module in teacher.model.modules() if isinstance(module, nn.Conv2d))
+    handle = first.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    teacher(inputs)
+    handle.remove()
+    return seen[0]
+
+
+def test_a_teacher_sees_its_own_normalisation_of_the_students_inputs():
+    images = [torch.randint(256, (3, 16, 16), dtype=torch.uint8) for _ in range(2)]
+    student = ImgDataPreprocessor(mean=(10, 20, 30), std=(2, 3, 4))
+    inputs = student(dict(inputs=images))['inputs']
+    model = dict(type='ToyClassifier', mean=(1, 2, 3), std=(5, 6, 7), bgr_to_rgb=True)
+    built = Teacher(model, student_preprocessor=student, input_shape=(16, 16), allow_random=True)
+    built.attach([PreReLU('backbone.layer1').resolve(built.trace)])
+    expected = built.model.data_preprocessor(dict(inputs=images))['inputs']
+    torch.testing.assert_close(seen_by(built, inputs), expected)
+
+
+@pytest.mark.parametrize('config', ['wrn16-2_cifar10.py', 'wrn16-2_cifar10-folder.py'])
+def test_teachers_of_cifars_archive_and_of_its_folders_see_a_students_images_of_either_alike(config):
+    folder = ClsDataPreprocessor(**FOLDER)
+    archive = ClsDataPreprocessor(**FOLDER | dict(to_rgb=False))
+    rgb = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    for student, images, said in ((folder, rgb.flip(1), None), (archive, rgb, 'rgb')):
+        built = Teacher(
+            str(CIFAR / config),
+            student_preprocessor=student,
+            student_order=said,
+            input_shape=(32, 32),
+            allow_random=True,
+        )
+        built.attach([PreReLU('backbone.layer1').resolve(built.trace)])
+        inputs = student(dict(inputs=images))['inputs']
+        assert seen_by(built, inputs) is inputs
+
+
+def test_the_order_that_is_said_counts_more_than_that_of_the_config():
+    student = ClsDataPreprocessor(**FOLDER)
+    built = Teacher(
+        str(CIFAR / 'wrn16-2_cifar10.py'),
+        student_preprocessor=student,
+        input_shape=(32, 32),
+        allow_random=True,
+        channel_order='bgr',
+    )
+    assert built.renormalize.swap
+
+
+def test_a_dict_of_a_model_that_would_get_raw_pixels_is_refused():
+    model = Config.fromfile(CIFAR / 'wrn16-2_cifar10-folder.py').model.to_dict() | dict(_scope_='mmpretrain')
+    student = ClsDataPreprocessor(**FOLDER)
+    arguments = dict(student_preprocessor=student, input_shape=(32, 32), allow_random=True)
+    with pytest.raises(
+        ValueError, match=r'teacher\.model.*no data_preprocessor.*raw pixels.*_base_\.data_preprocessor'
+    ):
+        Teacher(model, **arguments)
+    built = Teacher(model | dict(data_preprocessor=FOLDER), **arguments)
+    assert built.renormalize.identity
+
+
+def test_a_dict_that_says_that_its_model_takes_raw_pixels_is_believed():
+    model = dict(type='ImageClassifier', _scope_='mmpretrain', backbone=dict(type='ResNet_CIFAR', depth=18))
+    built = teacher(model | dict(data_preprocessor=dict(to_rgb=True)), allow_random=True, student_order='rgb')
+    assert built.renormalize.identity

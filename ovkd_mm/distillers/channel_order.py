@@ -1,0 +1,54 @@
+"""In which order a model sees the channels of an image."""
+
+from typing import Literal
+
+from mmengine.config import Config
+from torch import nn
+
+__all__ = ['ORDERS', 'ChannelOrder', 'loaded_order', 'seen_order']
+
+ChannelOrder = Literal['rgb', 'bgr']
+ORDERS: tuple[ChannelOrder, ChannelOrder] = ('rgb', 'bgr')
+
+# How each toolkit's preprocessor notes that it reverses the channels, and the order in which the toolkit's data sets
+# load images. mmpretrain's have both: files come as BGR, CIFAR's archive as RGB.
+CONVERSIONS: dict[str, ChannelOrder | None] = {
+    '_channel_conversion': 'bgr',  # mmengine, mmdet
+    'channel_conversion': 'bgr',  # mmseg
+    'to_rgb': None,  # mmpretrain
+}
+IN_MEMORY = {'CIFAR10': 'rgb', 'CIFAR100': 'rgb'}
+
+
+def loaded_order(config: Config) -> ChannelOrder | None:
+    """The order in which a config's training images leave the data set; None where the config does not tell."""
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    while inner := dataset.get('dataset') or (dataset.get('datasets') or [None])[0]:  # repeated, concatenated
+        dataset = inner
+    steps = [_name(step) for step in dataset.get('pipeline') or []]
+    return 'bgr' if 'LoadImageFromFile' in steps else IN_MEMORY.get(_name(dataset))
+
+
+def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> ChannelOrder | None:
+    """The order that a data preprocessor puts out.
+
+    Args:
+        preprocessor: Of any toolkit.
+        loaded: The order of what it takes, if that is known.
+
+    Returns:
+        None where it cannot be known: the preprocessor reverses nothing, and its images may come in either order.
+    """
+    for name, usual in CONVERSIONS.items():
+        reverses = getattr(preprocessor, name, None)
+        if reverses:
+            return 'bgr' if loaded == 'rgb' else 'rgb'
+        if reverses is not None:
+            return loaded or usual
+    return loaded
+
+
+def _name(cfg: dict) -> str:
+    """The type that a dict names, without its scope."""
+    kind = cfg.get('type', '')
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
