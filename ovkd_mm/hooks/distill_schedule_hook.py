@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from ..registry import HOOKS
 from .distiller_of import distiller_of
+from .duration import epoch_length
 
 __all__ = ['DistillScheduleHook']
 
@@ -30,7 +31,8 @@ class DistillScheduleHook(Hook):
         end: Weight at the end.
         length: How long it takes from ``start`` to ``end``; by default until ``stop_at`` or the end of training.
         stop_at: From here on the weight is 0.
-        by_epoch: Whether ``length`` and ``stop_at`` count epochs or iterations. The weight changes every iteration.
+        by_epoch: Whether ``length`` and ``stop_at`` count epochs or iterations; in an iteration-based loop an epoch is
+            a pass over the training set. The weight changes every iteration.
 
     Raises:
         ValueError: If the schedule is unknown, a weight negative or a time not positive.
@@ -70,7 +72,7 @@ class DistillScheduleHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Set the weight of this iteration."""
-        unit = len(runner.train_dataloader) if self.by_epoch else 1
+        unit = epoch_length(runner) if self.by_epoch else 1
         self._model.distill_weight = self.weight(runner.iter / unit, runner.max_iters / unit)
         runner.message_hub.update_scalar('train/distill_weight', self._model.distill_weight)
 

@@ -1,8 +1,23 @@
 """How long a stage of training lasts."""
 
-from mmengine.runner import Runner
+import math
 
-__all__ = ['Duration']
+from mmengine.dist import get_world_size
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+__all__ = ['Duration', 'epoch_length']
+
+
+def epoch_length(runner: Runner) -> int:
+    """Iterations of one epoch; in an iteration-based loop, of one pass of all processes over the training set.
+
+    The samplers of such loops never end, and their length is the data set's whatever the number of processes.
+    """
+    loader = runner.train_dataloader
+    if not isinstance(runner.train_loop, IterBasedTrainLoop):
+        return len(loader)
+    batch_size = loader.batch_size or loader.batch_sampler.batch_size
+    return math.ceil(len(loader.dataset) / (batch_size * get_world_size()))
 
 
 class Duration:
@@ -25,4 +40,4 @@ class Duration:
 
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""
-        return self._iters if self._epochs is None else self._epochs * len(runner.train_dataloader)
+        return self._iters if self._epochs is None else self._epochs * epoch_length(runner)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import Record, toy_runner
 
-from ovkd_mm.hooks import DistillScheduleHook
+from ovkd_mm.hooks import DistillScheduleHook, duration
 
 
 def run(work_dir, schedule, look=lambda runner: runner.model.distill_weight, **settings):
@@ -37,6 +37,12 @@ def test_the_weight_follows_its_schedule_in_epochs_of_two_iterations(tmp_path, s
 def test_epochs_count_in_an_iteration_based_loop_too(tmp_path):
     _, seen = run(tmp_path, dict(schedule='linear', stop_at=2), iters=6)
     assert seen == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
+
+
+def test_in_an_iteration_based_loop_two_processes_have_epochs_of_half_as_many_iterations(tmp_path, monkeypatch):
+    monkeypatch.setattr(duration, 'get_world_size', lambda: 2)
+    _, seen = run(tmp_path, dict(schedule='linear', stop_at=2), iters=3)
+    assert seen == pytest.approx([1, 0.5, 0])
 
 
 def test_at_weight_zero_the_teacher_does_not_run_and_the_student_trains_as_without_distillation(tmp_path):

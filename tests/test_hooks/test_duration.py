@@ -1,16 +1,31 @@
-from types import SimpleNamespace
-
 import pytest
+from toy import ToyImages, toy_runner
 
-from ovkd_mm.hooks.duration import Duration
+from ovkd_mm.hooks import duration
+from ovkd_mm.hooks.duration import Duration, epoch_length
 
-RUNNER = SimpleNamespace(train_dataloader=range(7))
+
+def test_epochs_are_passes_over_the_training_set_and_iterations_are_themselves(tmp_path):
+    runner = toy_runner(tmp_path)
+    assert Duration('A', epochs=3, iters=None).in_iters(runner) == 6
+    assert Duration('A', epochs=None, iters=3).in_iters(runner) == 3
+    assert Duration('A', epochs=0, iters=None).in_iters(runner) == 0
 
 
-def test_epochs_are_passes_over_the_training_set_and_iterations_are_themselves():
-    assert Duration('A', epochs=3, iters=None).in_iters(RUNNER) == 21
-    assert Duration('A', epochs=None, iters=3).in_iters(RUNNER) == 3
-    assert Duration('A', epochs=0, iters=None).in_iters(RUNNER) == 0
+@pytest.mark.parametrize(('images', 'processes', 'length'), [(8, 1, 2), (8, 2, 1), (40, 8, 2), (9, 1, 3), (9, 2, 2)])
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
+def test_all_processes_together_pass_once_over_the_training_set(
+    tmp_path, monkeypatch, images, processes, length, sampler
+):
+    for module in ('mmengine.dataset.sampler.get_dist_info', 'mmengine.dist.get_dist_info'):
+        monkeypatch.setattr(module, lambda: (0, processes))
+    monkeypatch.setattr(duration, 'get_world_size', lambda: processes)
+    loader = dict(
+        dataset=ToyImages(images), batch_size=4, sampler=dict(type=sampler), collate_fn=dict(type='default_collate')
+    )
+    assert epoch_length(toy_runner(tmp_path, iters=1, train_dataloader=loader)) == length
+    if sampler == 'DefaultSampler':
+        assert epoch_length(toy_runner(tmp_path, train_dataloader=loader)) == length
 
 
 @pytest.mark.parametrize('wrong', [(None, None), (1, 1), (-1, None), (None, -1)])
