@@ -21,7 +21,8 @@ class FeaturePair(nn.Module):
         teacher_transform: ``T_t``.
         loss: ``d``.
         weight: Weight of the pair beside the others.
-        resize: Resize the student's feature (bilinear) to the teacher's spatial size where the two differ.
+        resize: Resize the student's feature (bilinear) to the teacher's spatial size where the two differ, before it is
+            transformed.
 
     Raises:
         ValueError: If the spatial sizes differ and ``resize`` is off.
@@ -87,12 +88,13 @@ class FeaturePair(nn.Module):
                 'choose another place or unfreeze'
             )
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
+        if isinstance(student, Tensor) and student.shape[2:] != teacher.shape[2:]:
+            # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
+            student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         student = _transform(self.student_transform, student, inputs)
         teacher = _transform(self.teacher_transform, teacher, inputs).detach()
         with torch.autocast(student.device.type, enabled=False):
             student, teacher = full_precision(student), full_precision(teacher)
-            if student.shape[2:] != teacher.shape[2:]:
-                student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
             if student.shape != teacher.shape:
                 raise ValueError(
                     f'the transforms make {tuple(student.shape)} of the student place {self.student_place.name!r} and '

@@ -3,9 +3,9 @@ import torch
 from toy import needs_float16
 
 from ovkd_mm.distillers import FeaturePair
-from ovkd_mm.losses import PartialL2Loss
+from ovkd_mm.losses import L2Loss, PartialL2Loss
 from ovkd_mm.positions import Place
-from ovkd_mm.transforms import Conv1x1, MarginReLU
+from ovkd_mm.transforms import AttentionMap, Conv1x1, MarginReLU
 
 
 def place(channels, size):
@@ -67,6 +67,15 @@ def test_resize_brings_the_student_to_the_teachers_size():
     one(student, teacher)
     assert seen[0].shape == teacher.shape
     torch.testing.assert_close(seen[1], one.teacher_transform(teacher))
+
+
+def test_a_student_that_attends_where_its_teacher_does_has_no_loss_at_another_size():
+    one = FeaturePair(
+        place(3, (4, 4)), place(3, (8, 6)), AttentionMap(), AttentionMap(), L2Loss(loss_weight=1000.0), resize=True
+    )
+    student = torch.randn(2, 3, 4, 4, requires_grad=True)
+    teacher = torch.nn.functional.interpolate(student.detach(), (8, 6), mode='bilinear', align_corners=False)
+    assert one(student, 5 * teacher).item() < 1e-8
 
 
 def test_the_sum_over_half_precision_features_is_taken_in_float32():
