@@ -78,6 +78,16 @@ def test_a_student_that_attends_where_its_teacher_does_has_no_loss_at_another_si
     assert one(student, 5 * teacher).item() < 1e-8
 
 
+def test_resize_interpolates_between_the_centres_of_pixels():
+    one = pair(student=(1, (1, 2)), teacher=(1, (1, 4)), resize=True)
+    one.student_transform = torch.nn.Identity()
+    seen = []
+    one.loss.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    one(torch.tensor([[[[0.0, 4.0]]]], requires_grad=True), torch.zeros(1, 1, 1, 4))
+    # Centres at 1/4 and 3/4 of the width before, at 1/8, 3/8, 5/8 and 7/8 after.
+    assert seen[0].flatten().tolist() == [0, 1, 3, 4]
+
+
 def test_the_sum_over_half_precision_features_is_taken_in_float32():
     one = pair(student=(5, (4, 4)))
     one.student_transform = torch.nn.Identity()

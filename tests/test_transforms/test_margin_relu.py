@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -46,3 +47,13 @@ def test_running_margins_survive_saving_and_loading():
     feature = torch.randn(1, 2, 9, 9)
     assert torch.equal(fresh(feature), trained(feature))
     assert torch.equal(fresh.margin, trained.margin)
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+def test_running_margins_of_half_precision_features_are_as_exact_as_in_float32(dtype):
+    transform, expected = MarginReLU(2), MarginReLU(2)
+    feature = 30 * torch.randn(2, 2, 64, 64).to(dtype) - 100  # its sum is far above the largest half, 65504
+    assert transform(feature).dtype == dtype
+    expected(feature.float())
+    torch.testing.assert_close(transform.margin, expected.margin)
+    assert transform.margin.dtype == torch.float32
