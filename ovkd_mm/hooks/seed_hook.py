@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..registry import HOOKS
 
@@ -23,11 +23,12 @@ class SeedHook(Hook):
     A checkpoint holds no states of random-number generators. With this hook none are needed: a resumed training draws
     what an uninterrupted one does, in augmentations and in the model.
 
-    - An epoch-based loop is seeded with (seed, epoch) at the start of each epoch, and its loading processes with
-      (seed, epoch, rank, worker). They start anew each epoch, persistent or not. Upstream seeds them alike in every
-      epoch, so that each epoch repeats the augmentations of the first.
-    - An iteration-based loop is seeded with (seed, number of the batch) before each batch. Upstream resumes such a loop
-      by drawing all former batches once more, which brings its loading processes to where they were.
+    - Before batch ``n`` is loaded the generators are seeded with (seed, n, rank), so that processes without loading
+      processes augment each in its own way. Loading processes are seeded with (seed, epoch, rank, worker) in an
+      epoch-based loop. They start anew each epoch, persistent or not; upstream seeds them alike in every epoch, so that
+      each repeats the augmentations of the first. In an iteration-based loop they go on: upstream resumes it by drawing
+      all former batches once more, which brings them to where they were.
+    - Before the model gets batch ``n`` the generators are seeded with (seed, n), alike in all processes.
 
     The seed is ``runner.seed``: processes of one training differ in it if ``randomness.diff_rank_seed`` is set.
 
@@ -40,26 +41,41 @@ class SeedHook(Hook):
     priority = 'HIGHEST'  # what other hooks draw comes after the seeding
 
     def before_train(self, runner: Runner) -> None:
-        """Seed an iteration-based loop before each of its batches."""
+        """Seed an iteration-based loop before it loads each of its batches, those too that are drawn once more."""
         loop = runner.train_loop
-        self._by_epoch = not hasattr(loop, 'dataloader_iterator')
+        self._by_epoch = not isinstance(loop, IterBasedTrainLoop)
         if self._by_epoch:
             self._init_worker = loop.dataloader.worker_init_fn
         else:
             loop.dataloader_iterator = _SeededBatches(loop.dataloader_iterator, runner.seed)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed an epoch of an epoch-based loop, and let its loading processes start anew."""
+        """Seed the first batch of an epoch, and let the loading processes start anew."""
         if self._by_epoch:
-            seeds = (runner.seed, runner.epoch)
-            _seed(*seeds)
+            _seed_loading(runner.seed, runner.iter)
             loader = runner.train_dataloader
-            loader.worker_init_fn = partial(_init_worker, first=self._init_worker, seeds=(*seeds, get_rank()))
+            seeds = (runner.seed, runner.epoch, get_rank())
+            loader.worker_init_fn = partial(_init_worker, first=self._init_worker, seeds=seeds)
             loader._iterator = None  # where persistent workers wait
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Seed the model."""
+        _seed(runner.seed, runner.iter)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Seed the next batch of an epoch."""
+        if self._by_epoch:
+            _seed_loading(runner.seed, runner.iter + 1)
 
 
 class _SeededBatches:
-    """An iterator that seeds the generators with (seed, number of the batch) before it draws a batch."""
+    """An iterator that seeds the generators before it draws a batch."""
 
     def __init__(self, batches: Iterator, seed: int) -> None:
         self._batches = batches
@@ -70,7 +86,7 @@ class _SeededBatches:
         return self
 
     def __next__(self) -> Any:
-        _seed(self._seed, self._drawn)
+        _seed_loading(self._seed, self._drawn)
         self._drawn += 1
         return next(self._batches)
 
@@ -83,7 +99,12 @@ class _SeededBatches:
 def _init_worker(worker: int, first: Callable[[int], None] | None, seeds: tuple[int, ...]) -> None:
     if first is not None:
         first(worker)
-    _seed(*seeds, worker + 1)  # numpy takes (seed, epoch, 0, 0) for (seed, epoch), the main process's seed
+    _seed(*seeds, worker + 1)
+
+
+def _seed_loading(seed: int, batch: int) -> None:
+    # Counted from 1, since numpy takes (seed, batch, 0) for (seed, batch), the model's.
+    _seed(seed, batch, get_rank() + 1)
 
 
 def _seed(*numbers: int) -> None:

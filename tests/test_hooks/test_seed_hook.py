@@ -128,13 +128,19 @@ def test_the_seed_decides_what_is_drawn(tmp_path, by_epoch, workers):
     assert not set(one) & set(other)
 
 
-def test_processes_load_with_other_numbers(tmp_path, monkeypatch):
-    ranks = []
+@WORKERS
+@pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
+def test_processes_load_with_other_numbers_and_their_models_draw_the_same(tmp_path, monkeypatch, by_epoch, workers):
+    loaded, drawn = [], []
     for rank in (0, 1):
         monkeypatch.setattr(seed_hook, 'get_rank', lambda rank=rank: rank)
-        loaded = train(tmp_path, num_workers=2)
-        ranks.append({number for inputs, _, _ in loaded for sample in inputs for number in sample[1:]})
-    assert not ranks[0] & ranks[1]
+        # Upstream's seeds of the loading processes of an iteration-based loop.
+        monkeypatch.setattr('mmengine.runner.runner.get_rank', lambda rank=rank: rank)
+        seen = train(tmp_path, by_epoch, **workers)
+        loaded.append({number for inputs, _, _ in seen for sample in inputs for number in sample[1:]})
+        drawn.append([own for _, own, _ in seen])
+    assert not loaded[0] & loaded[1]
+    assert drawn[0] == drawn[1]
 
 
 def prepare(worker, label):
