@@ -44,5 +44,6 @@ def test_keys_that_a_module_renames_while_loading_are_no_misfit():
 
 def test_weights_are_taken_with_and_without_an_envelope_and_without_what_only_served_training():
     weights = {'a.weight': torch.ones(1), 'distiller.pairs.0.margin': torch.ones(1)}
-    for checkpoint in (weights, dict(state_dict=weights, meta={})):
+    wrapped = {f'module.{key}': value for key, value in weights.items()}
+    for checkpoint in (weights, dict(state_dict=weights, meta={}), dict(state_dict=wrapped)):
         assert list(model_weights(checkpoint)) == ['a.weight']

@@ -48,8 +48,7 @@ def _load(model: nn.Module, checkpoint: str) -> None:
     except (FileNotFoundError, ValueError) as exc:
         raise type(exc)(f'teacher.checkpoint: {exc}') from exc
     # A distilled student can teach in its turn; what served its own training is left aside.
-    state = {key.removeprefix('module.'): value for key, value in model_weights(loaded).items()}
-    load_strictly(model, state, f'teacher.checkpoint={checkpoint!r}')
+    load_strictly(model, model_weights(loaded), f'teacher.checkpoint={checkpoint!r}')
 
 
 def _check_pixels(model: dict, own: nn.Module, student: nn.Module) -> None:

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..registry import HOOKS
-from ..state_dict import load_strictly
+from ..state_dict import load_strictly, strip_wrapper
 from .distiller_of import unwrapped
 
 __all__ = ['CheckpointFitHook']
@@ -38,6 +38,8 @@ class CheckpointFitHook(Hook):
         model = unwrapped(runner)
         state = checkpoint.get('state_dict', checkpoint)
         own = model.state_dict()
+        if not any(key.startswith('module.') for key in own):
+            strip_wrapper(state)  # upstream does so too, but only after this
         for key in [key for key in state if key.startswith('distiller.') and key not in own]:
             del state[key]
         load_strictly(model, state, 'the checkpoint')

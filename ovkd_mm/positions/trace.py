@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ..rng import preserve_rng_state
 from .graph import ancestors, depth
@@ -171,10 +172,16 @@ class Trace:
 
 @contextmanager
 def _as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without activation checkpointing, which hides the graph; everything is put back afterwards."""
+    """Evaluation mode without activation checkpointing, which hides the graph; everything is put back afterwards.
+
+    Dropout in place writes into its input in training alone, and what it writes into has to be known.
+    """
     modes = [(module, module.training) for module in model.modules()]
     checkpointed = [module for module in model.modules() if getattr(module, 'with_cp', False)]
     model.eval()
+    for module in model.modules():
+        if isinstance(module, _DropoutNd) and module.inplace:
+            module.train()
     for module in checkpointed:
         module.with_cp = False
     try:
@@ -230,7 +237,9 @@ def trace(model: nn.Module, input_shape: tuple[int, int]) -> Trace:
         with _as_found(model), torch.enable_grad():
             model(inputs)
     except Exception as exc:
-        error = exc
+        # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.
+        error = exc.with_traceback(None)
+        error.__cause__ = error.__context__ = None
     finally:
         for handle in handles:
             handle.remove()

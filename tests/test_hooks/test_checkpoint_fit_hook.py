@@ -45,6 +45,23 @@ def test_a_wrapped_model_is_compared_without_its_wrapper():
     after_load(wrapped, plain().state_dict())
 
 
+def wrapped(state):
+    return {f'module.{key}': value for key, value in state.items()}
+
+
+def test_weights_that_were_saved_with_the_models_wrapper_fit():
+    distilled = MODELS.build(distiller_config()).state_dict()
+    assert list(after_load(plain(), wrapped(plain().state_dict()))) == list(plain().state_dict())
+    assert list(after_load(plain(), wrapped(distilled))) == list(plain().state_dict())
+    assert list(after_load(MODELS.build(distiller_config()), wrapped(distilled))) == list(distilled)
+
+
+def test_a_part_of_the_model_that_is_called_module_keeps_its_name():
+    model = torch.nn.Sequential()
+    model.module = plain()
+    assert list(after_load(model, model.state_dict())) == [f'module.{key}' for key in plain().state_dict()]
+
+
 def test_weights_alone_are_not_enough_to_go_on_from():
     hook = CheckpointFitHook(needed=('state_dict', 'optimizer', 'meta'))
     with pytest.raises(ValueError, match=r'lacks optimizer, meta.*set load_from'):

@@ -9,7 +9,7 @@ from mmseg.models.backbones import MobileNetV2
 from torch import nn
 
 from ovkd_mm.models import MobileNetV1
-from ovkd_mm.positions import PreReLU, Tap, reading, trace
+from ovkd_mm.positions import ModuleOutput, PreReLU, Tap, reading, trace
 
 SIZE = (64, 64)
 
@@ -198,3 +198,14 @@ def test_a_forward_that_never_passes_a_tap_is_an_error():
     (tap,) = taps_of(net, ['layer4'])
     with reading(net, [tap]), pytest.raises(RuntimeError, match='layer4'):
         tap.take()
+
+
+@pytest.mark.parametrize('dropout', [nn.Dropout(0.5, inplace=True), nn.Dropout2d(0.5, inplace=True)])
+def test_dropout_in_place_after_a_tap_does_not_change_what_it_read(dropout):
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), dropout, nn.Conv2d(8, 8, 1)).train()
+    tap = Tap(ModuleOutput('2').resolve(trace(net, (8, 8))))
+    assert dropout.training
+    inputs = torch.randn(4, 3, 8, 8)
+    with reading(net, [tap]):
+        net(inputs)
+        torch.testing.assert_close(tap.take(), torch.relu(net[1](net[0](inputs))))

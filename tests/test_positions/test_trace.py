@@ -1,5 +1,7 @@
 import copy
+import gc
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -119,6 +121,31 @@ def test_a_convolution_or_an_activation_between_hides_the_norm():
     assert PreReLU('1').resolve(traced).norm is None
     assert ModuleOutput('2').resolve(traced).norm is None
     assert ModuleOutput('0').resolve(traced).norm == '0'
+
+
+def test_a_forward_that_fails_is_let_go_with_its_tensors_when_its_trace_is():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            x = self.conv(x)
+            try:
+                raise KeyError('data_samples')
+            except KeyError:
+                raise ValueError('no data samples') from None
+
+    gc.collect()
+    gc.disable()
+    try:
+        traced = trace(Fails(), (2, 2))
+        tensor = weakref.ref(traced.calls[-1].output.tensor)
+        assert tensor() is not None and 'no data samples' in repr(traced.error)
+        del traced
+        assert tensor() is None
+    finally:
+        gc.enable()
 
 
 def test_a_very_deep_network_is_traced_without_recursion():
