@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Sequence
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ..registry import MODELS, TASK_UTILS
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair
+from .finite_check import FiniteCheck
 from .stock_keys import from_stock, rename_keys, to_stock
 from .teacher import Teacher
 
@@ -105,6 +107,7 @@ class FeatureDistiller(BaseModel):
                 self._build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student_trace)
                 for index, (pair, weight) in enumerate(zip(pairs, weights, strict=True))
             )
+        self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self.teacher.attach([pair.teacher_place for pair in self.pairs])
         for pair in self.pairs:
@@ -155,6 +158,7 @@ class FeatureDistiller(BaseModel):
         Raises:
             ValueError: If a teacher feature is not finite or a pair's features do not fit.
         """
+        self._finite_check.read()
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
         if any(pair.takes_inputs for pair in self.pairs):
@@ -170,6 +174,7 @@ class FeatureDistiller(BaseModel):
         else:
             takes_inputs = any(pair.takes_inputs for pair in self.pairs)
             if takes_inputs:
+                self._check_differentiable_twice()
                 inputs = inputs.detach().requires_grad_()
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
@@ -179,8 +184,7 @@ class FeatureDistiller(BaseModel):
                 self.distill_weight * pair(student, teacher, inputs)
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
-            if not torch.isfinite(sum(distillation).detach()):
-                self._check_finite(teacher_features)
+            self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)
         share = sum(distillation).detach() / self.student.parse_losses(losses)[0].detach()
         if self.task_weight != 1:
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
@@ -191,15 +195,13 @@ class FeatureDistiller(BaseModel):
                 losses[f'distill_skipped_{index}'] = skipped if self.distill_weight else torch.ones_like(skipped)
         return losses
 
-    def _check_finite(self, teacher_features: list[Tensor]) -> None:
-        """Tell a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
-        for pair, feature in zip(self.pairs, teacher_features, strict=True):
-            tensors = feature if isinstance(feature, tuple) else (feature,)
-            if not all(torch.isfinite(tensor).all() for tensor in tensors):
-                raise ValueError(
-                    f'the teacher feature at {pair.teacher_place} is NaN or infinite; check teacher.checkpoint, the '
-                    "teacher's input normalisation and, under fp16, whether bf16 or a norm_mode='running' teacher helps"
-                )
+    def _check_differentiable_twice(self) -> None:
+        if get_world_size() > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in self.student.modules()):
+            raise ValueError(
+                'the student has SyncBN, through which a method that matches gradients (ovkd_mm.InputGradient) cannot '
+                "differentiate twice over several processes: set its norm_cfg=dict(type='BN'), and leave sync_bn out of "
+                'the config'
+            )
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the student does."""

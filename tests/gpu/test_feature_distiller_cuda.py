@@ -34,3 +34,25 @@ def test_a_trace_on_the_gpu_leaves_its_generator_as_found():
     state = torch.cuda.get_rng_state()
     trace(model, (16, 16))
     assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_a_training_step_does_not_wait_for_the_gpu():
+    distilled = MODELS.build(distiller_config()).train().cuda()
+    inputs, labels = (tensor.cuda() for tensor in batch())
+    distilled(inputs, labels, mode='loss')
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for _ in range(2):
+            sum(value for key, value in distilled(inputs, labels, mode='loss').items() if 'loss' in key).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+def test_a_teacher_feature_that_is_not_finite_is_named_by_the_next_forward():
+    distilled = MODELS.build(distiller_config()).train().cuda()
+    with torch.no_grad():
+        distilled.teacher.model.backbone.layer2[0].bn2.weight[0] = float('nan')
+    inputs, labels = (tensor.cuda() for tensor in batch())
+    distilled(inputs, labels, mode='loss')
+    with pytest.raises(ValueError, match=r'teacher feature at backbone\.layer2.*NaN'):
+        distilled(inputs, labels, mode='predict')

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from torch import nn
 from toy import HALF_DTYPES, PAIRS, Record, batch, distiller_config, needs_compile, toy_runner
 
+from ovkd_mm.distillers import feature_distiller
 from ovkd_mm.functional import attention_map, gram_matrix, marginal_l2, normalised_l1, softened_kl
 from ovkd_mm.transforms import Paraphraser
 
@@ -337,3 +339,13 @@ def test_the_weights_of_task_and_distillation_weigh_what_they_name():
     torch.testing.assert_close(weighted['loss_distill_0'], 3 * losses['loss_distill_0'])
     expected = sum(distillation_of(weighted)) / losses['loss']
     torch.testing.assert_close(weighted['distill_share'], expected.detach())
+
+
+def test_matching_gradients_through_a_sync_bn_of_several_processes_is_refused(monkeypatch):
+    model = build('jacobian')
+    model.student = nn.SyncBatchNorm.convert_sync_batchnorm(model.student)
+    monkeypatch.setattr(feature_distiller, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match=r"SyncBN.*differentiate twice.*norm_cfg=dict\(type='BN'\)"):
+        model(*batch(), mode='loss')
+    model.student = revert_sync_batchnorm(model.student)
+    model(*batch(), mode='loss')
