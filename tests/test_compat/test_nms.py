@@ -91,6 +91,22 @@ def test_an_iou_of_just_the_threshold_is_kept_though_float32_rounds_it_up():
     assert nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.2999, offset=0).tolist() == [0]
 
 
+HALF = torch.tensor([[0.0, 0, 2, 1], [0, 0, 1, 1]])  # an IoU of 1/2, which a float holds exactly
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_an_iou_of_exactly_the_threshold_is_kept_by_nms_and_lowered_by_soft_nms(offset):
+    """The compiled operators compare ``ovr > iou_threshold`` and ``ovr >= iou_threshold``."""
+    boxes, scores = HALF - torch.tensor([0, 0, offset, offset]), torch.tensor([0.75, 0.5])
+    above = 0.5 + 2**-20
+    for threshold, kept, naive, linear in ((0.5, [0, 1], 0, 0.25), (above, [0, 1], 0.5, 0.5), (0.499, [0], 0, 0.25)):
+        assert nms(boxes, scores, iou_threshold=threshold, offset=offset).tolist() == kept
+        for method, lowered in ((0, naive), (1, linear)):
+            dets = torch.empty(2, 5)
+            assert softnms(boxes, scores, dets, threshold, 0.5, 0.0, method, offset).tolist() == [0, 1]
+            assert dets[:, 4].tolist() == [0.75, lowered]
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 def test_nms_takes_every_float_type(dtype):
     boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], dtype=dtype)
@@ -137,6 +153,11 @@ def test_soft_nms_fills_the_places_of_dropped_boxes_from_the_end():
 def test_soft_nms_keeps_the_best_box_whatever_its_score():
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
     assert softnms(boxes, torch.tensor([0.1, 0.2]), torch.empty(2, 5), 0.5, 0.5, 0.3, 0, 0).tolist() == [1]
+
+
+def test_soft_nms_keeps_a_box_whose_lowered_score_is_exactly_the_least():
+    for min_score, kept in ((0.25, [0, 1]), (0.25 + 2**-20, [0])):
+        assert softnms(HALF, torch.tensor([0.75, 0.5]), torch.empty(2, 5), 0.5, 0.5, min_score, 1, 0).tolist() == kept
 
 
 def test_two_boxes_without_area_do_not_keep_soft_nms_from_the_others():
