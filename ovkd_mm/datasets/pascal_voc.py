@@ -9,7 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..registry import DATASETS
-from .split_list import HOW_TO_GET_VOC, config_key, read_split
+from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
 from .whole_image import run_pipeline
 
 __all__ = ['PascalVOCDataset']
@@ -22,6 +22,8 @@ HOW_TO_GET_SBD = (
     'ann_file=ImageSets/Segmentation/train.txt and data_prefix.seg_map_path=SegmentationClass'
 )
 
+DISJOINT = "Take disjoint lists: SBD's aug.txt holds none of VOC's train.txt, trainaug.txt all of it"
+
 
 @DATASETS.register_module()
 class PascalVOCDataset(MMSegPascalVOCDataset):
@@ -30,8 +32,9 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
     What is wrong with a folder stops the run with an error that names the file: missing lists, images and masks when
     the data set is built, broken images when they are loaded, broken masks when ``ovkd_mm.LoadMask`` loads them.
 
-    Classes that are all VOC's select these from VOC's masks and void the others, as mmseg does. Otherwise they are
-    one's own, and the masks hold their indices: 0 for the first, 255 for void.
+    The values in the masks count either VOC's 21 classes, of which those not in ``metainfo.classes`` become void, as in
+    mmseg, or the classes of ``metainfo.classes`` themselves: 0 for the first, 255 for void. A name that VOC lacks means
+    the latter; ``own_masks`` has to tell where some of VOC's names are taken, which may mean either.
 
     Args:
         ann_file: A split list (one image id a line) or several, below ``data_root``. VOC2012's ``train.txt`` and SBD's
@@ -40,12 +43,14 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         data_prefix: The folders ``img_path`` and ``seg_map_path``; of the latter one for all lists or one each. Without
             it the images have no masks.
         reduce_zero_label: Whether the masks' 0 is void and 1 the first class; not for VOC, whose 0 is a class.
+        own_masks: Whether the masks count ``metainfo.classes``, and not VOC's classes; None where the names tell.
         **kwargs: As mmseg's, for example ``metainfo=dict(classes=..., palette=...)``, ``img_suffix``.
 
     Raises:
         FileNotFoundError: If a split list, a folder, an image or a mask is missing.
-        ValueError: If a split is empty, an image is in two of them, the folders of masks are neither one nor one for
-            each list, ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.
+        ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, the folders
+            of masks are neither one nor one for each list, it is open which classes the masks count,
+            ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         data_root: str | None = None,
         data_prefix: dict | None = None,
         reduce_zero_label: bool = False,
+        own_masks: bool | None = None,
         img_suffix: str = '.jpg',
         seg_map_suffix: str = '.png',
         **kwargs: Any,
@@ -72,6 +78,8 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
             tuple(None if path is None else join_path(data_root or '', path) for path in split)
             for split in zip(lists, folders * (len(lists) // len(folders)), strict=True)
         ]
+        self._own_masks = own_masks
+        self._has_masks = folders[0] is not None
         # Not mmseg's class for VOC, whose constructor does no more than to assert that one list exists.
         BaseSegDataset.__init__(
             self,
@@ -90,25 +98,40 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         classes = loaded['classes']
         if isinstance(classes, str):
             raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
-        if not cls._are_vocs(classes) and 'palette' not in metainfo:
-            loaded['palette'] = []  # mmseg then draws one
+        if 'palette' not in (metainfo or {}):
+            colours = dict(zip(cls.METAINFO['classes'], cls.METAINFO['palette'], strict=True))
+            vocs = colours.keys() >= set(classes)
+            loaded['palette'] = [colours[name] for name in classes] if vocs else []  # mmseg then draws one
         return loaded
 
-    @classmethod
-    def get_label_map(cls, new_classes: Sequence[str]) -> dict[int, int] | None:
+    def get_label_map(self, new_classes: Sequence[str]) -> dict[int, int] | None:
         """Tell which class each value of a mask becomes.
 
         Args:
             new_classes: The classes to tell apart.
 
         Returns:
-            mmseg's map for classes that are all VOC's, where it is needed; none for classes of one's own.
-        """
-        return super().get_label_map(new_classes) if cls._are_vocs(new_classes) else None
+            mmseg's map where the masks count VOC's classes and these are others; none where they count these.
 
-    @classmethod
-    def _are_vocs(cls, classes: Sequence[str]) -> bool:
-        return set(classes) <= set(cls.METAINFO['classes'])
+        Raises:
+            ValueError: If it is open what the masks count, or they are VOC's and VOC lacks a class.
+        """
+        vocs, wanted = list(self.METAINFO['classes']), list(new_classes)
+        own = [name for name in wanted if name not in vocs]
+        if self._own_masks is False and own:
+            raise ValueError(
+                f"own_masks=False of {self._key} says that the masks count VOC's classes, but of those in "
+                f'metainfo.classes VOC lacks {own}. Leave them out, or set own_masks=True if the masks count yours'
+            )
+        if self._own_masks is None and self._has_masks and not own and wanted != vocs:
+            example = next((name for index, name in enumerate(wanted) if vocs[index] != name), wanted[-1])
+            raise ValueError(
+                f"the names in metainfo.classes of {self._key}, {wanted}, are all VOC's too, which leaves open whether "
+                f'the masks count these {len(wanted)} classes or all of VOC. Set own_masks=True of it if '
+                f'{example!r} is {wanted.index(example)} in your masks; set own_masks=False if it is '
+                f"{vocs.index(example)}, as in VOC's, of which all other classes then become void"
+            )
+        return None if own or self._own_masks else super().get_label_map(new_classes)
 
     def load_data_list(self) -> list[dict]:
         """Read all splits.
@@ -117,7 +140,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
             mmseg's dict of each image, in the order of the lists, with ``num_classes`` for ``LoadMask``.
         """
         classes = self._metainfo['classes']
-        if self.reduce_zero_label and (self._are_vocs(classes) or classes[0] == 'background'):
+        if self.reduce_zero_label and (self.label_map or classes[0] == 'background'):
             raise ValueError(
                 f'reduce_zero_label=True of {self._key} would make the value 0 void and lower all others by one, but '
                 "here 0 is a class of its own, 'background'. Set reduce_zero_label=False"
@@ -125,7 +148,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         data_list, split_of = [], {}
         for ann_file, folder in self._splits:
             img_ids = read_split(ann_file, self.data_root, self._fix_for_list(ann_file), self.backend_args)
-            self._check_disjoint(img_ids, ann_file, split_of)
+            check_disjoint(img_ids, ann_file, split_of, DISJOINT)
             infos = [self._data_info(img_id, folder) for img_id in img_ids]
             self._check_files('img_path', self.data_prefix['img_path'], infos, ann_file)
             if folder is not None:
@@ -152,16 +175,6 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
     def _is_sbds(self, path: str) -> bool:
         """Whether VOC's folder is there and what it lacks is SBD's part."""
         return 'aug' in osp.basename(osp.normpath(path)).lower() and (not self.data_root or osp.isdir(self.data_root))
-
-    def _check_disjoint(self, img_ids: list[str], ann_file: str, split_of: dict[str, str]) -> None:
-        twice = [img_id for img_id in img_ids if img_id in split_of]
-        if twice:
-            raise ValueError(
-                f'{len(twice)} of the {len(img_ids)} images of {ann_file!r} are in {split_of[twice[0]]!r} too, the '
-                f"first is {twice[0]!r}. Take disjoint lists: SBD's aug.txt holds none of VOC's train.txt, "
-                'trainaug.txt all of it'
-            )
-        split_of.update(dict.fromkeys(img_ids, ann_file))
 
     def _check_files(self, key: str, folder: str, infos: list[dict], ann_file: str) -> None:
         fix = f'Set data_prefix.{key} (or {key.removesuffix("_path")}_suffix) of {self._key} to what your folder has'

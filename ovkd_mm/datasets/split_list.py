@@ -1,10 +1,11 @@
 """Split lists: text files with one image id a line."""
 
 import os.path as osp
+from collections import Counter
 
 from mmengine.fileio import list_from_file
 
-__all__ = ['HOW_TO_GET_VOC', 'config_key', 'read_split']
+__all__ = ['HOW_TO_GET_VOC', 'check_disjoint', 'config_key', 'read_split']
 
 HOW_TO_GET_VOC = (
     'PASCAL VOC itself comes with `tools/misc/download_dataset.py --dataset-name voc2007 --save-dir data --unzip` '
@@ -32,7 +33,7 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
 
     Raises:
         FileNotFoundError: If there is no such list.
-        ValueError: If it is empty.
+        ValueError: If it is empty, or an id leads out of the data set's folder or is there twice.
     """
     try:
         lines = list_from_file(ann_file, backend_args=backend_args)
@@ -44,4 +45,38 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
     img_ids = [line.strip() for line in lines if line.strip()]
     if not img_ids:
         raise ValueError(f'the split list {ann_file!r} is empty. {fix}')
+    # A list may come from a stranger: it shall not make files into data that are none of this data set.
+    outside = [img_id for img_id in img_ids if osp.isabs(img_id) or '..' in img_id.replace('\\', '/').split('/')]
+    if outside:
+        raise ValueError(
+            f"the split list {ann_file!r} names {outside[0]!r}, which leads out of the data set's folder. Put the "
+            'files there (links will do) and name them by ids'
+        )
+    img_id, count = Counter(img_ids).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f'the split list {ann_file!r} names {img_id!r} {count} times. Leave one; to see images more often, use '
+            "type='RepeatDataset'"
+        )
     return img_ids
+
+
+def check_disjoint(img_ids: list[str], ann_file: str, split_of: dict[str, str], fix: str) -> None:
+    """Check that no image of a split list is in one before.
+
+    Args:
+        img_ids: The list's.
+        ann_file: The list.
+        split_of: The list of each image before; gets those of this one.
+        fix: What the user can do, the end of the error.
+
+    Raises:
+        ValueError: If one is.
+    """
+    twice = [img_id for img_id in img_ids if img_id in split_of]
+    if twice:
+        raise ValueError(
+            f'{len(twice)} of the {len(img_ids)} images of {ann_file!r} are in {split_of[twice[0]]!r} too, the first '
+            f'is {twice[0]!r}. {fix}'
+        )
+    split_of.update(dict.fromkeys(img_ids, ann_file))

@@ -1,8 +1,10 @@
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import readme
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -14,6 +16,7 @@ from voc_folder import write_voc_masks
 
 from ovkd_mm.datasets import PascalVOCDataset
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'deeplabv3plus'
 LISTS = 'ImageSets/Segmentation'
 TRAIN, AUG = f'{LISTS}/train.txt', f'{LISTS}/aug.txt'
 MASKS, SBD = 'SegmentationClass', 'SegmentationClassAug'
@@ -53,15 +56,17 @@ def names(dataset) -> list[str]:
     'options',
     [
         dict(),
-        dict(metainfo=dict(classes=['cat', 'background'])),
-        dict(metainfo=dict(classes=('background', 'cat'), palette=[[1, 1, 1], [2, 2, 2]])),
+        dict(metainfo=dict(classes=['cat', 'background']), own_masks=False),
+        dict(metainfo=dict(classes=('background', 'cat'), palette=[[1, 1, 1], [2, 2, 2]]), own_masks=False),
         dict(indices=1, test_mode=True),
         dict(data_prefix=dict(img_path='JPEGImages')),
     ],
 )
 def test_a_good_folder_reads_exactly_as_with_mmsegs_class(root, options):
     options = dict(data_root=str(root), ann_file=TRAIN, serialize_data=False, **{'data_prefix': PREFIX, **options})
-    ours, theirs = PascalVOCDataset(**options), MMSegPascalVOCDataset(**options)
+    ours = PascalVOCDataset(**options)
+    options.pop('own_masks', None)
+    theirs = MMSegPascalVOCDataset(**options)
     assert len(ours) == len(theirs) > 0
     for index in range(len(ours)):
         info = ours.get_data_info(index)
@@ -102,6 +107,30 @@ def test_an_image_in_two_lists_is_an_error_that_names_it_and_both(root):
     write_voc_masks(root, {'c': stripes(0), 'b': stripes(0)}, split='aug', folder=SBD)
     with pytest.raises(ValueError, match=r"1 of the 2 images of '.*aug\.txt' are in '.*/train\.txt' too.* 'b'"):
         read(root, **JOINED)
+
+
+def test_an_id_twice_in_a_list_or_a_list_twice_is_an_error_that_names_it(root):
+    with pytest.raises(ValueError, match=r"2 of the 2 images of '.*train\.txt' are in '.*train\.txt' too.* 'a'"):
+        read(root, ann_file=[TRAIN, TRAIN])
+    (root / TRAIN).write_text('a\nb\n a\n')
+    with pytest.raises(ValueError, match=r"train\.txt' names 'a' 2 times.*RepeatDataset"):
+        read(root)
+
+
+@pytest.mark.parametrize('image_id', ['../a', 'x/../../a', '/etc/a', '..\\a'])
+def test_an_id_cannot_lead_out_of_the_folder(root, image_id):
+    (root / TRAIN).write_text(f'a\n{image_id}\n')
+    with pytest.raises(ValueError, match=rf"train\.txt' .*{re.escape(repr(image_id))}.*out of"):
+        read(root)
+
+
+def test_an_id_may_lie_in_a_folder_of_its_own_and_have_dots(root):
+    write_voc_masks(root, {'a..b': stripes(0)})
+    for folder, suffix in (('JPEGImages', 'jpg'), (MASKS, 'png')):
+        (root / folder / 'cats').mkdir()
+        (root / folder / f'a..b.{suffix}').rename(root / folder / 'cats' / f'a..b.{suffix}')
+    (root / TRAIN).write_text('cats/a..b\n')
+    assert len(read(root)) == 1
 
 
 def test_blank_lines_in_a_list_are_no_images(root):
@@ -165,9 +194,15 @@ def test_a_list_with_paths_in_it_is_told_from_one_with_ids(root):
 
 
 def test_vocs_background_cannot_be_reduced_away(root):
-    for classes in (None, ('cat', 'dog'), ('background', 'cup')):
+    for classes, own_masks in (
+        (None, None),
+        (None, True),
+        (('cat', 'dog'), False),
+        (('background', 'cup'), None),
+        (('background', 'cat'), True),
+    ):
         with pytest.raises(ValueError, match=r'reduce_zero_label=True of train_dataloader.*background'):
-            read(root, reduce_zero_label=True, metainfo=classes and dict(classes=classes))
+            read(root, reduce_zero_label=True, metainfo=classes and dict(classes=classes), own_masks=own_masks)
 
 
 def test_classes_given_as_one_string_are_refused(root):
@@ -177,15 +212,78 @@ def test_classes_given_as_one_string_are_refused(root):
 
 def test_classes_may_stand_in_a_file(root, tmp_path):
     (tmp_path / 'classes.txt').write_text('background\ncat\n')
-    dataset = read(root, metainfo=dict(classes=str(tmp_path / 'classes.txt')))
+    dataset = read(root, metainfo=dict(classes=str(tmp_path / 'classes.txt')), own_masks=False)
     assert dataset.metainfo['classes'] == ['background', 'cat']
     assert dataset.metainfo['label_map'][8] == 1
 
 
+PETS = ['background', 'cat', 'dog']  # in VOC's masks 0, 8 and 12
+
+
 def test_vocs_classes_are_picked_out_of_vocs_masks(root):
-    dataset = read(root, metainfo=dict(classes=['background', 'cat']), pipeline=LOAD)
+    dataset = read(root, metainfo=dict(classes=['background', 'cat']), own_masks=False, pipeline=LOAD)
     assert np.unique(dataset[0]['gt_seg_map']).tolist() == [0, 1, 255]
     assert np.unique(dataset[1]['gt_seg_map']).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(
+    ('classes', 'own', 'vocs'),
+    [
+        (PETS, "'cat' is 1 in", 'it is 8,'),
+        (tuple(PETS), "'cat' is 1 in", 'it is 8,'),
+        (['background', 'dog', 'aeroplane'], "'dog' is 1 in", 'it is 12,'),
+        (['background', 'aeroplane'], "'aeroplane' is 1 in", 'it is 1,'),
+    ],
+)
+def test_names_that_voc_has_too_leave_open_what_the_masks_count_so_it_must_be_said(root, classes, own, vocs):
+    with pytest.raises(ValueError, match=r'metainfo\.classes of train_dataloader\.dataset') as caught:
+        read(root, metainfo=dict(classes=classes))
+    for part in (str(list(classes)), f'own_masks=True of it if {own}', f'own_masks=False if {vocs}'):
+        assert part in str(caught.value)
+
+
+def test_names_that_voc_has_too_are_the_indices_in_own_masks(tmp_path):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    dataset = read(tmp_path, metainfo=dict(classes=PETS), own_masks=True, pipeline=LOAD)
+    assert np.array_equal(dataset[0]['gt_seg_map'], stripes(0, 1, 2, 255))
+    vocs = dict(zip(*map(MMSegPascalVOCDataset.METAINFO.get, ('classes', 'palette')), strict=True))
+    assert dataset.metainfo['palette'] == [vocs[name] for name in PETS]
+    write_voc_masks(tmp_path, {'a': stripes(0, 8, 12)})
+    with pytest.raises(ValueError, match=r'holds 8 .*12 .*The 3 classes are 0 to 2'):
+        dataset[0]
+
+
+def test_the_readmes_options_for_own_classes_keep_all_of_them(tmp_path):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    write_voc_masks(tmp_path, {'b': stripes(2, 1)}, split='val')
+    config = Config.fromfile(CONFIGS / 'deeplabv3plus_r18_voc12aug-513.py')
+    text = (CONFIGS / 'README.md').read_text()
+    config.merge_from_dict(readme.cfg_options(text, 'train_dataloader.dataset.data_root', {'data/mine': str(tmp_path)}))
+    config.merge_from_dict(readme.cfg_options(text, 'metainfo.classes'))
+    for loader, values in ((config.train_dataloader, [0, 1, 2, 255]), (config.val_dataloader, [1, 2])):
+        dataset = DATASETS.build(loader.dataset | dict(pipeline=LOAD))
+        assert len(dataset.metainfo['classes']) == config.model.decode_head.num_classes
+        assert np.unique(dataset[0]['gt_seg_map']).tolist() == values
+
+
+def test_own_masks_may_count_the_names_that_voc_has_from_one(tmp_path):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    options = dict(metainfo=dict(classes=PETS[1:]), own_masks=True, reduce_zero_label=True)
+    assert read(tmp_path, **options, pipeline=LOAD)[0]['gt_seg_map'][0, :4].tolist() == [255, 0, 1, 255]
+
+
+def test_what_the_masks_count_need_not_be_said_where_there_is_no_doubt(root):
+    for options in (
+        dict(metainfo=dict(classes=MMSegPascalVOCDataset.METAINFO['classes'])),
+        dict(metainfo=dict(classes=[*PETS, 'cup'])),
+        dict(metainfo=dict(classes=PETS), data_prefix=dict(img_path='JPEGImages')),
+    ):
+        assert len(read(root, **options)) == 2
+
+
+def test_own_names_are_not_in_vocs_masks(root):
+    with pytest.raises(ValueError, match=r"own_masks=False of train_dataloader.*'cup', 'plate'.*own_masks=True"):
+        read(root, metainfo=dict(classes=['background', 'cup', 'plate']), own_masks=False)
 
 
 @pytest.mark.parametrize('palette', [None, [[9, 9, 9], [8, 8, 8], [7, 7, 7]]])
