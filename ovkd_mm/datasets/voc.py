@@ -10,7 +10,7 @@ from mmdet.datasets import VOCDataset as MMDetVOCDataset
 from mmengine.fileio import join_path
 
 from ..registry import DATASETS
-from .split_list import HOW_TO_GET_VOC, config_key, read_split
+from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
 from .whole_image import run_pipeline
 
 __all__ = ['VOCDataset']
@@ -24,6 +24,9 @@ class VOCDataset(MMDetVOCDataset):
     data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on
     degenerate boxes and fills up cut-off images with grey; use it (``type='VOCDataset'``) where that is wanted.
 
+    Boxes are mmdet's, which counts pixels from 0 and a box's last row and column to none, and so makes nothing of VOC's
+    box of one pixel, ``xmin == xmax``; here it is one pixel wide.
+
     Args:
         ann_file: A split list (one image id a line) or several, below ``data_root``. The images and annotations lie in
             the folder that holds ``ImageSets``, ``VOC2012/`` for ``VOC2012/ImageSets/Main/train.txt``, unless
@@ -34,8 +37,9 @@ class VOCDataset(MMDetVOCDataset):
 
     Raises:
         FileNotFoundError: If a split list or an annotation (or, on loading, an image) is missing.
-        ValueError: If a split is empty, nothing is left of it after ``filter_cfg``, an annotation is broken, holds a
-            class that is not among the classes or a box that cannot be one, or (on loading) an image is broken.
+        ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, nothing is
+            left after ``filter_cfg``, an annotation is broken, holds a class that is not among the classes or a box
+            that cannot be one, or (on loading) an image is broken.
     """
 
     def __init__(
@@ -75,8 +79,10 @@ class VOCDataset(MMDetVOCDataset):
             raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
         self.cat2label = {name: label for label, name in enumerate(classes)}
         first_folder = self.sub_data_root
-        data_list = []
+        data_list, split_of = [], {}
         for ann_file, folder in self._splits:
+            img_ids = self._read_split(ann_file)
+            check_disjoint(img_ids, ann_file, split_of.setdefault(osp.normpath(folder), {}), 'Take disjoint lists')
             self.data_prefix['sub_data_root'] = folder
             data_list += [
                 self.parse_data_info(
@@ -86,7 +92,7 @@ class VOCDataset(MMDetVOCDataset):
                         xml_path=osp.join(folder, self.ann_subdir, f'{img_id}.xml'),
                     )
                 )
-                for img_id in self._read_split(ann_file)
+                for img_id in img_ids
             ]
         self.data_prefix['sub_data_root'] = first_folder
         return data_list
@@ -132,6 +138,9 @@ class VOCDataset(MMDetVOCDataset):
                 "own with metainfo=dict(classes=...), or leave such objects out with mmdet's data set, "
                 "type='VOCDataset'"
             )
+        for obj in raw_ann_info.findall('object'):
+            for low, high in (('xmin', 'xmax'), ('ymin', 'ymax')):
+                _keep_one_pixel(obj, low, high)
         return super()._parse_instance_info(raw_ann_info, minus_one)
 
     def filter_data(self) -> list[dict]:
@@ -165,14 +174,25 @@ def _voc_folder(ann_file: str) -> str:
     return f'/{ann_file}'.rpartition('/ImageSets/')[0][1:]
 
 
+def _keep_one_pixel(obj: ET.Element, low: str, high: str) -> None:
+    """Move the end of a box that begins and ends in one pixel on by one.
+
+    Raises:
+        ValueError: If it ends before it begins.
+    """
+    first, last = obj.find(f'bndbox/{low}'), obj.find(f'bndbox/{high}')
+    if float(last.text) < float(first.text):
+        raise ValueError(f'the box of {obj.find("name").text!r} has {high} {last.text}, less than {low} {first.text}')
+    if int(float(last.text)) == int(float(first.text)):  # as mmdet rounds
+        last.text = str(int(float(last.text)) + 1)
+
+
 def _check_boxes(info: dict) -> None:
     width, height = info['width'], info['height']
     if width <= 0 or height <= 0:
         raise ValueError(f'{info["xml_path"]!r}: <size> is {width}x{height}')
     for instance in info['instances']:
         x1, y1, x2, y2 = instance['bbox']
-        if x2 <= x1 or y2 <= y1:
-            raise ValueError(f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) has no area')
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             raise ValueError(
                 f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) lies outside the image of '

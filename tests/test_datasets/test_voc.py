@@ -3,7 +3,9 @@ import re
 import pytest
 import torch
 from mmdet.datasets import VOCDataset as MMDetVOCDataset
+from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.evaluation import VOCMetric
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
@@ -90,6 +92,34 @@ def test_several_splits_follow_one_another_each_from_its_own_folder(devkit):
     assert [dataset[i]['img_id'] for i in range(5)] == ['z', 'y', 'a', 'b', 'c']
     assert [dataset[i]['img_path'].split('/')[-3] for i in range(5)] == ['VOC2007'] * 2 + ['VOC2012'] * 3
     assert dataset.metainfo['dataset_type'] == 'VOC2007'
+
+
+def test_an_id_twice_in_a_split_or_a_split_twice_is_an_error_that_names_it(devkit):
+    with pytest.raises(ValueError, match=r"3 of the 3 images of '.*train\.txt' are in '.*train\.txt' too.* 'a'"):
+        read(devkit, ann_file=[TRAIN, TRAIN])
+    write_voc(devkit / 'VOC2012', {'y': [DOG], 'b': [DOG]}, split='more')
+    with pytest.raises(ValueError, match=r"1 of the 2 images of '.*more\.txt' are in '.*train\.txt' too.* 'b'"):
+        read(devkit, ann_file=[TRAIN, 'VOC2012/ImageSets/Main/more.txt'])
+    (devkit / TRAIN).write_text('a\nb\n a\nb\na\n')
+    with pytest.raises(ValueError, match=r"train\.txt' names 'a' 3 times.*RepeatDataset"):
+        read(devkit)
+
+
+def test_folders_may_use_the_same_ids(devkit):
+    write_voc(devkit / 'VOC2007', {'a': [CAT]})
+    assert len(read(devkit, ann_file=['VOC2007/ImageSets/Main/train.txt', TRAIN])) == 4
+
+
+def test_repeating_a_data_set_on_purpose_stays(devkit):
+    dataset = dict(type='ovkd_mm.VOCDataset', data_root=str(devkit), ann_file=TRAIN)
+    assert len(DATASETS.build(dict(type='RepeatDataset', times=2, dataset=dataset))) == 6
+
+
+@pytest.mark.parametrize('image_id', ['../a', 'x/../../a', '/etc/a', '..\\a'])
+def test_an_id_cannot_lead_out_of_the_folder(devkit, image_id):
+    (devkit / TRAIN).write_text(f'a\n{image_id}\n')
+    with pytest.raises(ValueError, match=rf"train\.txt' .*{re.escape(repr(image_id))}.*out of"):
+        read(devkit)
 
 
 def test_blank_lines_in_a_split_are_no_images(devkit):
@@ -181,17 +211,47 @@ CORNERS = '<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>'
         (f'<a>{BOX.format(CORNERS.format(1, 2, "nan", 4))}</a>', 'NaN'),
         (f'<a>{BOX.format(CORNERS.format(1, 2, "inf", 4))}</a>', 'not a VOC annotation'),
         (f'<a>{BOX.format(CORNERS.format(1, 2, "wide", 4))}</a>', 'wide'),
-        (f'<a>{BOX.format(CORNERS.format(30, 2, 20, 40))}</a>', 'no area'),
-        (f'<a>{BOX.format(CORNERS.format(3, 20, 20, 20))}</a>', 'no area'),
-        (f'<a>{BOX.format(CORNERS.format(90, 2, 120, 40))}</a>', 'outside the image of 80x60'),
-        (f'<a>{BOX.format(CORNERS.format(-30, 2, -20, 40))}</a>', 'outside the image of 80x60'),
-        ('<a><size><width>0</width><height>0</height></size></a>', 'is 0x0'),
+        (f'<a>{BOX.format(CORNERS.format(30, 2, 20, 40))}</a>', "'cat'.*xmax 20.* less than xmin 30"),
+        (f'<a>{BOX.format(CORNERS.format(3, 20, 20, 19))}</a>', "'cat'.*ymax 19.* less than ymin 20"),
+        (f'<a>{BOX.format(CORNERS.format(3.9, 20, 3.1, 30))}</a>', "'cat'.*xmax 3.1.* less than xmin 3.9"),
+        (f'<a>{BOX.format(CORNERS.format(81, 2, 120, 40))}</a>', 'outside the image of 80x60'),
+        (f'<a>{BOX.format(CORNERS.format(2, 61, 40, 61))}</a>', 'outside the image of 80x60'),
+        (f'<a>{BOX.format(CORNERS.format(-30, 2, 1, 40))}</a>', 'outside the image of 80x60'),
+        (f'<a>{BOX.format(CORNERS.format(2, 0, 40, 0))}</a>', 'outside the image of 80x60'),
+        ('<a><size><width>0</width><height>60</height></size></a>', 'is 0x60'),
+        ('<a><size><width>80</width><height>0</height></size></a>', 'is 80x0'),
     ],
 )
 def test_a_broken_annotation_is_named_with_what_is_wrong(devkit, xml, reason):
     path = annotate(devkit, xml)
     with pytest.raises(ValueError, match=re.escape(str(path)) + f'.*{reason}'):
         read(devkit)
+
+
+@pytest.mark.parametrize(
+    ('corners', 'expected'),
+    [
+        ((3, 20, 3, 40), [2, 19, 3, 39]),
+        ((3, 20, 30, 20), [2, 19, 29, 20]),
+        ((1, 1, 1, 1), [0, 0, 1, 1]),
+        ((80, 60, 80, 60), [79, 59, 80, 60]),  # the last pixel of the image
+        ((3.2, 20, 3.9, 40), [2, 19, 3, 39]),
+        ((3, 20, 4, 21), [2, 19, 3, 20]),  # mmdet counts the last pixel of no box, so two are as wide as one
+    ],
+)
+def test_a_box_of_one_pixel_keeps_it(devkit, corners, expected):
+    annotate(devkit, f'<a>{BOX.format(CORNERS.format(*corners))}</a>')
+    boxes = LoadAnnotations(with_bbox=True)(read(devkit).get_data_info(1))['gt_bboxes'].tensor
+    assert boxes.tolist() == [expected]
+    priors = torch.tensor([[10.0, 10, 40, 40]])
+    assert DeltaXYWHBBoxCoder().encode(priors, boxes).isfinite().all()  # an SSD can learn it
+
+
+def test_a_box_of_one_pixel_is_no_smaller_than_one_pixel(devkit):
+    annotate(devkit, f'<a>{BOX.format(CORNERS.format(3, 20, 3, 40))}</a>')
+    for bbox_min_size, ignored in ((1, 0), (2, 1)):
+        info = read(devkit, filter_cfg=dict(bbox_min_size=bbox_min_size)).get_data_info(1)
+        assert info['instances'][0]['ignore_flag'] == ignored
 
 
 def test_a_box_that_sticks_out_of_the_image_is_kept_as_mmdet_keeps_it(devkit):
