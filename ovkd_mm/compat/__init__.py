@@ -5,7 +5,7 @@ Importing this package imports neither torch nor a toolkit: each mend waits for 
 
 from types import ModuleType
 
-from . import activation_checkpointing, atomic_save, config_names, fsdp_strategy, mmcv_ops, ssd_head
+from . import activation_checkpointing, atomic_save, config_names, fsdp_strategy, mmcv_ops, package_utils, ssd_head
 from .import_hook import when_imported
 
 
@@ -18,6 +18,7 @@ def install() -> None:
     when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
+    when_imported('mmengine.utils.package_utils', package_utils.mend)
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:
