@@ -1,16 +1,18 @@
 """Loads checkpoints, for our tools and for mmengine, without running code that hides in them."""
 
+import functools
 import os
 import pickle
 import re
 import zipfile
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlparse
 
 import torch
 
+from .config_text import disarm
 from .safe_globals import safe_globals
 
 
@@ -34,6 +36,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
             f'{str(path)!r} holds a {type(checkpoint).__name__}, not a checkpoint; expected a dict of weights, or one '
             "with the weights under 'state_dict'"
         )
+    disarm(checkpoint, str(path))
     return checkpoint
 
 
@@ -43,8 +46,27 @@ def register_loaders(mmengine_checkpoint: ModuleType) -> None:
     Args:
         mmengine_checkpoint: ``mmengine.runner.checkpoint``.
     """
-    mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    loader = mmengine_checkpoint.CheckpointLoader
+    loader.register_scheme(prefixes='', loader=load_from_local, force=True)
     mmengine_checkpoint.load_url = _load_url  # what all schemes call that download over HTTP
+    mmengine_checkpoint.torch = _torch_that_loads_safely()  # what the others call
+    upstream = loader.load_checkpoint.__func__
+    if not hasattr(upstream, '__wrapped__'):
+
+        @functools.wraps(upstream)
+        def load_checkpoint(cls, filename: str, map_location: Any = None, logger: Any = 'current') -> Any:
+            checkpoint = upstream(cls, filename, map_location, logger)
+            disarm(checkpoint, filename, logger)
+            return checkpoint
+
+        loader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _torch_that_loads_safely() -> ModuleType:
+    module = ModuleType('torch')
+    module.__getattr__ = functools.partial(getattr, torch)
+    module.load = lambda file, map_location=None: _load(file, map_location)
+    return module
 
 
 def load_from_local(filename: str, map_location: Any) -> Any:
@@ -74,17 +96,17 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
         raise ValueError(_explain(path, error)) from error
 
 
-def _load(path: Path, map_location: Any) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+def _load(file: str | os.PathLike | IO[bytes], map_location: Any) -> Any:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
             if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
                 raise ValueError('it is a TorchScript program')  # torch.load would run it
     if torch.__version__ >= (2, 6):
         with torch.serialization.safe_globals([(value, name) for name, value in safe_globals().items()]):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(file, map_location=map_location, weights_only=True)
     from . import restricted_pickle
 
-    return torch.load(path, map_location=map_location, pickle_module=restricted_pickle, weights_only=False)
+    return torch.load(file, map_location=map_location, pickle_module=restricted_pickle, weights_only=False)
 
 
 def _explain(path: Path, error: Exception) -> str:

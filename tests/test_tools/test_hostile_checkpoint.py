@@ -1,0 +1,62 @@
+"""Resume on the command line from a checkpoint that means harm.
+
+The trainings import this file for its data set.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from command_line import ROOT
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from toy import ToyImages, distiller_config
+
+DATASETS.register_module(ToyImages, name='HostileTestImages')
+
+
+def test_the_config_inside_a_resumed_file_is_not_run(tmp_path):
+    config = Config(
+        dict(
+            custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),
+            model=distiller_config(),
+            train_dataloader=dict(
+                dataset=dict(type='HostileTestImages'),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                batch_size=4,
+                num_workers=0,
+                collate_fn=dict(type='default_collate'),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        )
+    )
+    config.dump(tmp_path / 'config.py')
+    run_train(tmp_path)
+    checkpoint = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
+    checkpoint['meta']['config'] = '__import__("os").system("touch PWNED")'
+    torch.save(checkpoint, tmp_path / 'hostile.pth')
+
+    log = run_train(tmp_path, '--resume', tmp_path / 'hostile.pth', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert not (tmp_path / 'PWNED').exists()
+    assert 'resumed epoch: 1, iter: 2' in log
+    assert 'hostile.pth: the config that it carries (meta.config) is read, never run' in log
+    assert (tmp_path / 'work' / 'epoch_2.pth').exists()
+
+
+def run_train(folder: Path, *args: object) -> str:
+    paths = [str(ROOT / 'tests'), str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])]
+    command = [sys.executable, ROOT / 'tools' / 'train.py', 'config.py', '--work-dir', 'work', *args]
+    run = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=os.environ | dict(PYTHONPATH=os.pathsep.join(paths)),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    return run.stdout
