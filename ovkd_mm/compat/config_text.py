@@ -86,8 +86,9 @@ def _is_literal(node: ast.expr) -> bool:
             return all(map(_is_literal, parts))
         case ast.Dict(keys=keys, values=values):
             return None not in keys and all(map(_is_literal, [*keys, *values]))
-        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
-            return all(keyword.arg is not None and _is_literal(keyword.value) for keyword in keywords)
+        case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()], keywords=keywords):
+            named = all(keyword.arg is not None and _is_literal(keyword.value) for keyword in keywords)
+            return named and all(map(_is_literal, node.args))
         case ast.Call(func=ast.Name(id='float'), args=[ast.Constant(value=str())], keywords=[]):
             return True  # inf and nan
     return False
