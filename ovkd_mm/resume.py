@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from .compat.atomic_save import UNFINISHED
+from .compat.atomic_save import leftovers
 from .compat.checkpoint import load_checkpoint_file
 
-__all__ = ['checkpoint_hook', 'prepare_resume']
+__all__ = ['prepare_resume']
 
 NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
@@ -39,10 +39,8 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
             checkpoint = last  # on a server, or a folder, as DeepSpeed saves; upstream finds out whether it is whole
         else:
             checkpoint, loaded, notes = _newest_resumable(paths)
-        if (folder / UNFINISHED).exists():
-            notes.insert(
-                0, f'the last save was cut off; {UNFINISHED!r} is left of it and the next save will replace it'
-            )
+        if left := ', '.join(repr(file.name) for file in leftovers(folder)):
+            notes.insert(0, f'the last save was cut off; {left} is left of it and the next save will remove it')
         if checkpoint is None:
             config.resume = False
             return [*notes, f'no checkpoint in {str(folder)!r} to resume from: the training starts from the beginning']
@@ -60,18 +58,18 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
     return notes
 
 
-def checkpoint_hook(config: Config) -> dict:
+def _checkpoint_hook(config: Config) -> dict:
     """The settings of mmengine's ``CheckpointHook``."""
     return config.get('default_hooks', {}).get('checkpoint') or {}
 
 
 def _folder(config: Config) -> Path:
-    work_dir, out_dir = Path(config.work_dir), checkpoint_hook(config).get('out_dir')
+    work_dir, out_dir = Path(config.work_dir), _checkpoint_hook(config).get('out_dir')
     return work_dir if out_dir in (None, config.work_dir) else Path(out_dir, work_dir.name)
 
 
 def _template(config: Config) -> str:
-    hook = checkpoint_hook(config)
+    hook = _checkpoint_hook(config)
     return hook.get('filename_tmpl') or ('epoch_{}.pth' if hook.get('by_epoch', True) else 'iter_{}.pth')
 
 

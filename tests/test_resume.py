@@ -1,12 +1,13 @@
+import fcntl
 import os
 import random
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from ovkd_mm.compat.atomic_save import UNFINISHED
 from ovkd_mm.resume import NEEDED, prepare_resume
 
 FIT = [dict(type='ovkd_mm.CheckpointFitHook', needed=NEEDED)]
@@ -61,10 +62,14 @@ def test_one_that_is_cut_short_is_named_and_left_alone_and_the_one_before_is_tak
 
 
 def test_a_save_that_was_cut_off_is_spoken_of(tmp_path):
-    (tmp_path / UNFINISHED).touch()
+    left = tmp_path / f'.epoch_2.pth.{socket.gethostname()}.0123abcd.unfinished'
+    left.touch()
+    with left.open('rb') as file:  # another process is saving
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert len(resumed(tmp_path)[1]) == 1
     name, (cut_off, beginning) = resumed(tmp_path)
     assert name is None
-    assert cut_off.startswith(f'the last save was cut off; {UNFINISHED!r} is left of it')
+    assert cut_off.startswith(f'the last save was cut off; {left.name!r} is left of it')
     assert 'from the beginning' in beginning
 
     save(tmp_path / 'epoch_1.pth')

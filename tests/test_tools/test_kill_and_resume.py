@@ -22,8 +22,6 @@ from mmengine.registry import DATASETS, HOOKS, METRICS
 from torch.utils.data import Dataset
 from toy import distiller_config
 
-from ovkd_mm.compat.atomic_save import UNFINISHED
-
 BATCHES = 5  # an epoch
 
 
@@ -135,9 +133,12 @@ class Training:
 
     def kill_while_saving(self, *flags: str) -> None:
         """Kill it as soon as half a checkpoint is there; if that was too late, once more."""
-        unfinished = self.work_dir / UNFINISHED
-        while not unfinished.exists():
-            self._kill(self.start(*flags), unfinished.exists)
+
+        def unfinished() -> bool:
+            return any(self.work_dir.glob('.*.unfinished'))
+
+        while not unfinished():
+            self._kill(self.start(*flags), unfinished)
 
     def newest(self) -> Path:
         return max(self.work_dir.glob('epoch_?.pth'))
