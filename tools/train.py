@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.cli import add_config_arguments, load_config
 from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, SeedHook
-from ovkd_mm.resume import checkpoint_hook, prepare_resume
+from ovkd_mm.resume import prepare_resume
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,11 +48,6 @@ def main() -> None:
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     for hook in (SeedHook(), ClassCountHook(), FSDPKeysHook()):
         runner.register_hook(hook)
-    if checkpoint_hook(config).get('max_keep_ckpts') == 1:
-        notes.append(
-            'default_hooks.checkpoint.max_keep_ckpts=1: the last checkpoint is deleted before the next is written; '
-            'a training that is killed in between has nothing to resume from, which 2 avoids'
-        )
     for note in notes:
         runner.logger.warning(note)
     runner.train()

@@ -5,7 +5,16 @@ Importing this package imports neither torch nor a toolkit: each mend waits for 
 
 from types import ModuleType
 
-from . import activation_checkpointing, atomic_save, config_names, fsdp_strategy, mmcv_ops, package_utils, ssd_head
+from . import (
+    activation_checkpointing,
+    atomic_save,
+    checkpoint_hook,
+    config_names,
+    fsdp_strategy,
+    mmcv_ops,
+    package_utils,
+    ssd_head,
+)
 from .import_hook import when_imported
 
 
@@ -15,6 +24,7 @@ def install() -> None:
     when_imported('mmengine._strategy.fsdp', fsdp_strategy.mend)
     when_imported('mmengine.config.utils', config_names.mend)
     when_imported('mmengine.fileio.backends.local_backend', atomic_save.mend)
+    when_imported('mmengine.hooks.checkpoint_hook', checkpoint_hook.mend)
     when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)

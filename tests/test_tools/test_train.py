@@ -61,13 +61,6 @@ def test_mixed_precision_without_a_gpu_is_an_error(train, monkeypatch):
         train('--amp')
 
 
-def test_keeping_one_checkpoint_is_warned_of(train):
-    log = train(default_hooks__checkpoint__type='CheckpointHook', default_hooks__checkpoint__max_keep_ckpts=1)
-    assert 'max_keep_ckpts=1: the last checkpoint is deleted before the next is written' in log
-    log = train(default_hooks__checkpoint__type='CheckpointHook', default_hooks__checkpoint__max_keep_ckpts=2)
-    assert 'max_keep_ckpts=1:' not in log
-
-
 def test_a_training_begins_ends_and_goes_on_with_the_same_command(train, tmp_path):
     assert 'the training starts from the beginning' in train('--resume')
 
