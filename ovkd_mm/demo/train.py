@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..report import read_history
+from ..resume import prepare_resume
 
 __all__ = ['train']
 
@@ -28,15 +29,21 @@ def train(config: Config, work_dir: Path, console: Console) -> Path:
 
     Returns:
         The last checkpoint.
+
+    Raises:
+        ValueError: If the work dir holds nothing but complete checkpoints that cannot be resumed.
     """
     checkpoint = work_dir / f'iter_{config.train_cfg.max_iters}.pth'
+    config.work_dir = str(work_dir)
+    notes = prepare_resume(config) if work_dir.is_dir() else []
     # The last iteration is saved first and validated then.
-    if checkpoint.is_file() and METRIC in read_history(work_dir)[-1]:
+    if config.get('load_from') == str(checkpoint) and _is_validated(work_dir):
         console.print(f'{work_dir.name}: finished before, kept')
         return checkpoint
-    config.work_dir = str(work_dir)
-    config.resume = (work_dir / 'last_checkpoint').is_file()
     runner = _QuietRunner.from_cfg(config)
+    for note in notes:
+        console.print(f'{work_dir.name}: {note}', markup=False, highlight=False)
+        runner.logger.warning(note)
     columns = (
         TextColumn('{task.description:<10}'),
         BarColumn(),
@@ -50,9 +57,15 @@ def train(config: Config, work_dir: Path, console: Console) -> Path:
         runner.train()
     # Left to the garbage collector, each loading process would be waited for in vain for five seconds.
     runner.train_loop.dataloader_iterator = None
-    if METRIC not in read_history(work_dir)[-1]:
+    if not _is_validated(work_dir):
         runner.val_loop.run()
     return checkpoint
+
+
+def _is_validated(work_dir: Path) -> bool:
+    """Whether a validation is the last that was logged."""
+    history = read_history(work_dir)
+    return bool(history) and METRIC in history[-1]
 
 
 class _QuietRunner(Runner):
