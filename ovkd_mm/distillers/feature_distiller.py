@@ -199,8 +199,8 @@ class FeatureDistiller(BaseModel):
         if get_world_size() > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in self.student.modules()):
             raise ValueError(
                 'the student has SyncBN, through which a method that matches gradients (ovkd_mm.InputGradient) cannot '
-                "differentiate twice over several processes: set its norm_cfg=dict(type='BN'), and leave sync_bn out of "
-                'the config'
+                "differentiate twice over several processes: set its norm_cfg=dict(type='BN'), and leave sync_bn out "
+                'of the config'
             )
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
