@@ -29,6 +29,12 @@ def write_voc(
     return root
 
 
+def write_swelling_png(path: Path, side: int) -> Path:
+    """Write a black square whose file is thousands of times smaller than its pixels."""
+    Image.new('1', (side, side)).save(path, 'PNG', compress_level=9)
+    return path
+
+
 def write_voc_masks(
     root: Path, masks: dict[str, np.ndarray], split: str = 'train', folder: str = 'SegmentationClass'
 ) -> Path:

@@ -7,9 +7,10 @@ from typing import Any
 
 import cv2
 from mmdet.datasets import VOCDataset as MMDetVOCDataset
-from mmengine.fileio import join_path
+from mmengine.fileio import get, join_path
 
 from ..registry import DATASETS
+from .annotation_xml import refuse_entities
 from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
 from .whole_image import run_pipeline
 
@@ -112,6 +113,7 @@ class VOCDataset(MMDetVOCDataset):
         """
         xml_path = img_info['xml_path']
         try:
+            refuse_entities(get(xml_path, backend_args=self.backend_args))
             info = super().parse_data_info(img_info)
         except FileNotFoundError as error:
             raise FileNotFoundError(

@@ -4,6 +4,9 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+from .annotation_xml import refuse_entities
+from .split_list import read_split
+
 __all__ = ['VOCFolder', 'read_voc_folder']
 
 SPLITS = (('train', 'val'), ('trainval', 'test'))
@@ -37,8 +40,8 @@ def read_voc_folder(path: str | Path) -> VOCFolder:
 
     Raises:
         FileNotFoundError: If there is no such folder, or a listed image or annotation is not there.
-        ValueError: If the folder is not in VOC's layout, holds several data sets, has no pair of splits, an annotation
-            is broken or there is no object in it.
+        ValueError: If the folder is not in VOC's layout, holds several data sets, has no pair of splits, an id is
+            listed twice or leads out of the folder, an annotation is broken or there is no object in it.
     """
     root = _find_root(Path(path))
     complaints = []
@@ -51,7 +54,7 @@ def read_voc_folder(path: str | Path) -> VOCFolder:
                 break
             complaints.append(
                 f'{len(missing)} of the {2 * len(ids)} files that {pair[0]}.txt and {pair[1]}.txt of {root} ask for do '
-                f'not exist; the first is {missing[0]}'
+                f'not exist; the first is {str(missing[0])!r}'
             )
     else:
         if complaints:
@@ -87,8 +90,8 @@ def _ids(root: Path, split: str) -> list[str]:
     """The image ids of a split; none if there is no such split or it is a list of one class."""
     file = root / 'ImageSets/Main' / f'{split}.txt'
     lines = file.read_text().splitlines() if file.is_file() else []
-    ids = [line.strip() for line in lines if line.strip()]
-    return [] if any(len(image_id.split()) > 1 for image_id in ids) else ids
+    columns = {len(line.split()) for line in lines if line.strip()}
+    return read_split(str(file), str(root), fix='') if columns == {1} else []
 
 
 def _missing(root: Path, ids: list[str]) -> list[Path]:
@@ -101,7 +104,15 @@ def _missing(root: Path, ids: list[str]) -> list[Path]:
 
 
 def _class_names(file: Path) -> set[str]:
+    content = file.read_bytes()
     try:
-        return {thing.findtext('name') or '' for thing in ET.parse(file).iter('object')}
+        refuse_entities(content)
+        names = {thing.findtext('name') or '' for thing in ET.fromstring(content).iter('object')}
     except ET.ParseError as error:
-        raise ValueError(f'{file} is not well-formed XML: {error}') from error
+        raise ValueError(f'{str(file)!r} is not well-formed XML: {error}') from error
+    except ValueError as error:
+        raise ValueError(f'{str(file)!r}: {error}') from error
+    for name in names:
+        if not name.isprintable():  # it becomes a class, and a terminal obeys what it is told in a table, too
+            raise ValueError(f'{str(file)!r} names a class with characters that cannot be printed, {name!r}')
+    return names

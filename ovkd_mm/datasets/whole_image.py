@@ -1,11 +1,13 @@
 """Naming the image file that a pipeline fails on."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import mmcv
 from mmengine.fileio import get
+from PIL import Image
 
 __all__ = ['run_pipeline']
 
@@ -23,7 +25,8 @@ def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict
 
     Raises:
         FileNotFoundError: If the image does not exist.
-        ValueError: If it is cut off (OpenCV would fill it up with grey) or cannot be decoded.
+        ValueError: If it is cut off (OpenCV would fill it up with grey), has more pixels than pillow takes, or cannot
+            be decoded.
     """
     path = info['img_path']
     try:
@@ -32,6 +35,7 @@ def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict
         raise FileNotFoundError(f'the image {path!r} does not exist') from None
     if _is_cut_off(content):
         raise ValueError(f'the image {path!r} is cut off: it has no end. Copy or download it again')
+    _check_pixels(content, path)
     try:
         return pipeline(info)
     except Exception as error:
@@ -45,6 +49,18 @@ def _is_cut_off(content: bytes) -> bool:
     """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with grey."""
     # Neither marker can occur in the coded data that follows the last start of scan.
     return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+
+
+def _check_pixels(content: bytes, path: str) -> None:
+    """Refuse what pillow takes for a bomb by its header; OpenCV makes gigabytes of a file of kilobytes."""
+    try:
+        Image.open(io.BytesIO(content)).close()
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f'the image {path!r} is too large: {error} Cut it into smaller ones, or raise PIL.Image.MAX_IMAGE_PIXELS'
+        ) from None
+    except Exception:  # of a format that pillow does not know, or broken, which the pipeline tells
+        return
 
 
 def _is_image(content: bytes) -> bool:

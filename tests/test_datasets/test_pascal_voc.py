@@ -11,8 +11,9 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS
+from PIL import Image
 from torch.utils.data import DataLoader
-from voc_folder import write_voc_masks
+from voc_folder import write_swelling_png, write_voc_masks
 
 from ovkd_mm.datasets import PascalVOCDataset
 
@@ -333,6 +334,17 @@ def test_a_broken_mask_is_not_blamed_on_the_image(root):
     cut(path)
     with pytest.raises(ValueError, match=re.escape(f"the mask '{path}' cannot be decoded")):
         read(root, pipeline=LOAD)[1]
+
+
+def test_images_and_masks_that_swell_to_gigabytes_are_refused_before_they_are_decoded(root):
+    dataset = read(root, pipeline=LOAD)
+    mask = write_swelling_png(root / MASKS / 'b.png', 13_400)
+    with pytest.raises(ValueError, match=re.escape(f"the mask '{mask}' cannot be decoded")) as caught:
+        dataset[1]
+    assert isinstance(caught.value.__cause__, Image.DecompressionBombError)
+    image = write_swelling_png(root / 'JPEGImages' / 'b.jpg', 13_400)
+    with pytest.raises(ValueError, match=re.escape(f"the image '{image}' is too large")):
+        dataset[1]
 
 
 def test_real_images_and_masks_pass(voc_animals):

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
-from voc_folder import write_voc
+from voc_folder import write_swelling_png, write_voc
 
 from ovkd_mm.datasets import VOCDataset
 
@@ -226,6 +228,58 @@ def test_a_broken_annotation_is_named_with_what_is_wrong(devkit, xml, reason):
     path = annotate(devkit, xml)
     with pytest.raises(ValueError, match=re.escape(str(path)) + f'.*{reason}'):
         read(devkit)
+
+
+READ = """
+import sys
+from ovkd_mm.datasets import VOCDataset
+try:
+    VOCDataset(data_root=sys.argv[1], ann_file='ImageSets/Main/train.txt', serialize_data=False)
+except ValueError as error:
+    print(error)
+"""
+BOMBS = {  # XML's entities: what they are declared as, and what uses them
+    'billions of laughs': (
+        '<!ENTITY l0 "lol">' + ''.join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 12)),
+        '&l11;',
+    ),
+    'a chain deeper than the stack': (
+        '<!ENTITY l0 "cat">' + ''.join(f'<!ENTITY l{i} "&l{i - 1};">' for i in range(1, 200_000)),
+        '&l199999;',
+    ),
+    'a file of the machine': ('<!ENTITY l0 SYSTEM "file:///etc/passwd">', '&l0;'),
+    'a file by way of a parameter': ('<!ENTITY % l0 SYSTEM "file:///etc/passwd"> %l0;', 'cat'),
+}
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+@pytest.mark.parametrize('bomb', BOMBS)
+def test_entities_neither_swell_nor_read_files_nor_end_the_process(devkit, bomb, encoding):
+    declared, used = BOMBS[bomb]
+    xml = f'<!DOCTYPE a [{declared}]><a>{BOX.format(CORNERS.format(1, 2, 3, 4)).replace("cat", used)}</a>'
+    path = devkit / 'VOC2012' / 'Annotations' / 'b.xml'
+    path.write_bytes(xml.encode(encoding))
+    command = [sys.executable, '-c', READ, str(devkit / 'VOC2012')]  # a process of its own, since it may die
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{str(path)!r}: it declares the entity 'l0'" in done.stdout
+
+
+def test_a_file_name_in_an_annotation_opens_nothing(devkit):
+    annotate(devkit, '<a><folder>/etc</folder><filename>../../passwd</filename><path>/etc/passwd</path></a>')
+    assert read(devkit, pipeline=LOAD)[1]['img_path'] == str(devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg')
+
+
+def test_an_image_that_swells_to_gigabytes_is_refused_before_it_is_decoded(devkit):
+    path = write_swelling_png(devkit / 'VOC2012' / 'JPEGImages' / 'b.jpg', 13_400)
+    assert path.stat().st_size < 100_000
+
+    def decode(results):
+        raise AssertionError('it was decoded')
+
+    dataset = read(devkit, pipeline=[decode])
+    with pytest.raises(ValueError, match=re.escape(f"'{path}' is too large") + f'.*{13_400**2} pixels'):
+        dataset[1]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from voc_folder import write_voc
 
@@ -73,7 +75,35 @@ def test_several_data_sets_are_named_to_choose_from(root):
 
 def test_a_broken_annotation_is_named(root):
     (root / 'Annotations/b.xml').write_text('<annotation><object>')
-    with pytest.raises(ValueError, match=r'b\.xml is not well-formed XML'):
+    with pytest.raises(ValueError, match=r"b\.xml' is not well-formed XML"):
+        read_voc_folder(root)
+
+
+def test_an_annotation_with_entities_is_refused(root):
+    (root / 'Annotations/b.xml').write_text('<!DOCTYPE a [<!ENTITY x "cat">]><a><object><name>&x;</name></object></a>')
+    with pytest.raises(ValueError, match=r"b\.xml.*: it declares the entity 'x'"):
+        read_voc_folder(root)
+
+
+@pytest.mark.parametrize('name', ['\x9b2J', 'cat\n', '\u202etac'])
+def test_a_class_name_that_would_steer_a_terminal_is_refused(root, name):
+    write_voc(root, {'b': [(name, 1, 1, 9, 9)]})
+    with pytest.raises(ValueError, match=r'b\.xml.*' + re.escape(repr(name))) as caught:
+        read_voc_folder(root)
+    assert str(caught.value).isprintable()
+
+
+def test_an_id_that_would_steer_a_terminal_is_printed_as_text(root):
+    (root / 'ImageSets/Main/train.txt').write_text('\x1b[2Ja\n')
+    with pytest.raises(FileNotFoundError) as caught:
+        read_voc_folder(root)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize('image_id', ['../a', '/etc/a'])
+def test_an_id_that_leads_out_of_the_folder_is_refused(root, image_id):
+    (root / 'ImageSets/Main/train.txt').write_text(f'{image_id}\n')
+    with pytest.raises(ValueError, match=r'train\.txt.*out of'):
         read_voc_folder(root)
 
 
