@@ -48,7 +48,7 @@ def draw_detections(models: Iterable[nn.Module], dataset: dict, count: int) -> l
     batch = pseudo_collate([dataset[index] for index in range(min(count, len(dataset)))])
     visualizer = DetLocalVisualizer(line_width=3)
     colours = [tuple(round(255 * c) for c in colour) for colour in matplotlib.colormaps['tab10'].colors]
-    classes = dataset.metainfo['classes']
+    classes = [name.replace('$', r'\$') for name in dataset.metainfo['classes']]  # no formulas
     visualizer.dataset_meta = dict(classes=classes, palette=colours * (len(classes) // len(colours) + 1))
     rows = [[_draw(visualizer, sample, gt_instances=sample.gt_instances)] for sample in batch['data_samples']]
     for model in models:

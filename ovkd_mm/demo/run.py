@@ -59,7 +59,7 @@ def run_demo(
             make_synthetic_voc(work_dir / 'data' / 'VOCshapes', plan.train_images, plan.val_images, seed)
         )
     explanation = _explain(folder, plan, seed, generated=data is None)
-    console.print(*explanation, sep='\n', highlight=False)
+    console.print(*explanation, sep='\n', highlight=False, markup=False)
     init_default_scope('mmdet')
     register_all_modules(init_default_scope=False)
 
@@ -106,7 +106,7 @@ def run_demo(
     console.print(
         f'One seed: {seed}. Another one moves these figures; the results of the paper rest on far longer training.'
     )
-    console.print(f'report: {report}')
+    console.print(f'report: {report}', markup=False)
     return report
 
 

@@ -71,6 +71,20 @@ def test_a_second_call_trains_nothing_and_writes_the_same_figures(work_dir):
     assert table.search((work_dir / 'report.html').read_text())[0] == before
 
 
+def test_a_folders_name_is_printed_as_it_is_and_never_as_markup(tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('ovkd_mm.demo.run.train', stop)
+    monkeypatch.setenv('COLUMNS', '1000')
+    folder = tmp_path / '[link=http:' / '[/x]'
+    for split in ('train', 'val'):
+        write_voc(folder, {split: [('cat', 5, 5, 40, 40)]}, split=split)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(CONFIGS, tmp_path / 'demo', data=folder, plan=PLAN)
+    assert str(folder) in capsys.readouterr().out
+
+
 def test_another_demos_work_dir_is_refused_and_left_alone(work_dir):
     before = times(work_dir)
     with pytest.raises(ValueError, match=r"holds a demo of .*'seed': 5.*--work-dir"):
