@@ -4,6 +4,7 @@ import functools
 import os
 import pickle
 import re
+import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -12,8 +13,8 @@ from urllib.parse import urlparse
 
 import torch
 
+from . import restricted_pickle
 from .config_text import disarm
-from .safe_globals import safe_globals
 
 
 def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
@@ -97,16 +98,22 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
 
 
 def _load(file: str | os.PathLike | IO[bytes], map_location: Any) -> Any:
+    size = file.seek(0, os.SEEK_END) if hasattr(file, 'seek') else os.path.getsize(file)
+    if hasattr(file, 'seek'):
+        file.seek(0)
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
-            if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
-                raise ValueError('it is a TorchScript program')  # torch.load would run it
-    if torch.__version__ >= (2, 6):
-        with torch.serialization.safe_globals([(value, name) for name, value in safe_globals().items()]):
-            return torch.load(file, map_location=map_location, weights_only=True)
-    from . import restricted_pickle
-
-    return torch.load(file, map_location=map_location, pickle_module=restricted_pickle, weights_only=False)
+            entries = archive.infolist()
+        if any(PurePosixPath(entry.filename).name == 'constants.pkl' for entry in entries):
+            raise ValueError('it is a TorchScript program')  # torch.load would run it
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in entries):
+            raise ValueError('it is compressed, which torch.save never does, and may be far bigger inside')
+    elif tarfile.is_tarfile(file):
+        raise ValueError('it is a tar archive, as torch wrote them before 2017')
+    if hasattr(file, 'seek'):
+        file.seek(0)
+    with torch.sparse.check_sparse_tensor_invariants():
+        return torch.load(file, map_location, restricted_pickle.limited_to(size), weights_only=False)
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The names that a checkpoint of mmengine may mention beyond torch's own, and what they stand for."""
 
 import functools
+import math
 import pickle
 from typing import Any
 
@@ -22,22 +23,20 @@ def safe_globals() -> dict[str, Any]:
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
     return {
         f'{HistoryBuffer.__module__}.HistoryBuffer': HistoryBuffer,
         _ONE_CYCLE: _ONE_CYCLE,
         'builtins.getattr': _method,
-        'numpy.ndarray': np.ndarray,
+        'numpy.ndarray': _ARRAY,
         'numpy.dtype': _plain_dtype,
-        **{f'numpy.dtypes.{type(np.dtype(code)).__name__}': type(np.dtype(code)) for code in _PLAIN_DTYPES},
         # numpy.core until numpy 1, numpy._core since numpy 2
-        **{f'numpy.{core}.multiarray._reconstruct': reconstruct for core in ('core', '_core')},
-        **{f'numpy.{core}.multiarray.scalar': scalar for core in ('core', '_core')},
+        **{f'numpy.{core}.multiarray._reconstruct': _reconstruct for core in ('core', '_core')},
+        **{f'numpy.{core}.multiarray.scalar': _scalar for core in ('core', '_core')},
     }
 
 
-# Stands for itself: the class is named only to get at its methods.
+# Stand for themselves: the class is named only to get at its methods, and numpy's to say what to reconstruct.
+_ARRAY = 'numpy.ndarray'
 _ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'
 
 
@@ -58,9 +57,42 @@ def _plain_dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype
 
     The dtype is numpy's shared one, not a copy, because that one ignores the state the file wants to set on it.
     """
-    if code not in _PLAIN_DTYPES:
+    if type(code) is not str or code not in _PLAIN_DTYPES:
         raise pickle.UnpicklingError(f'GLOBAL numpy.dtype:{code}')
     return np.dtype(code)
 
 
-__all__ = ['safe_globals']
+def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
+    """Answer for numpy's: an empty array, which :func:`fill_array` gives its numbers."""
+    if kind is not _ARRAY or shape != (0,):
+        raise pickle.UnpicklingError('GLOBAL numpy._reconstruct')
+    return np.empty(0, 'b')
+
+
+def fill_array(array: np.ndarray, state: Any) -> None:
+    """Set the state that a file has for an array, once and only if all of it fits.
+
+    Raises:
+        pickle.UnpicklingError: The array is not empty, or the state is not that of plain numbers.
+    """
+    _, shape, dtype, _, data = state if type(state) is tuple and len(state) == 5 else (None,) * 5
+    if array.shape != (0,) or type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+        raise pickle.UnpicklingError('an array of numpy with a broken state')
+    _check_data(dtype, data, math.prod(shape))
+    array.__setstate__(state)
+
+
+def _scalar(dtype: Any, data: Any) -> np.generic:
+    """Answer for numpy's."""
+    _check_data(dtype, data, 1)
+    return np.frombuffer(data, dtype)[0]
+
+
+def _check_data(dtype: Any, data: Any, count: int) -> None:
+    if not isinstance(dtype, np.dtype) or dtype.str[1:] not in _PLAIN_DTYPES:
+        raise pickle.UnpicklingError('GLOBAL numpy.dtype')
+    if type(data) is not bytes or len(data) != count * dtype.itemsize:
+        raise pickle.UnpicklingError(f'numpy data whose size is not that of {count} numbers of type {dtype}')
+
+
+__all__ = ['fill_array', 'safe_globals']

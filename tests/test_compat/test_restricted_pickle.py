@@ -1,0 +1,157 @@
+"""Files that are small and want to be big: each must be refused, and the process must live."""
+
+import collections
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
+
+HEAD = b'\x80\x02'
+LONG = b'\x8a\x06' + (10**13).to_bytes(6, 'little')
+HASHED = b'}' + b'))\x86' + 60 * (b'q\x00h\x00\x86') + b'K\x01s.'  # a key of 2**60 tuples
+DEEP = b'})' + 10**6 * b'\x85' + b'K\x01s.'
+PICKLES = dict(
+    zeros=b'cbuiltins\nbytearray\n' + LONG + b'\x85R.',
+    longer_and_longer=b'c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.',
+    key_without_end=HASHED,
+    deep_key=DEEP,
+    set_of_a_tensor=b'cbuiltins\nset\nctorch\nTensor\n' + LONG + b'\x85R\x85R.',
+    tensor=b'ctorch\nFloatTensor\n' + LONG + b'\x85R.',
+    storage=b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu' + LONG + b'tQ.',
+    list_that_is_a_bytearray=b'cbuiltins\nbytearray\n)R(K\x01K\x02e.',
+    object_of_a_class=b'(ctorch\nTensor\n' + LONG + b'o.',
+    unknown_instance=b'(ios\nsystem\n.',
+    extension=b'\x82\x01.',
+    text_without_end=b'X\xff\xff\xff\xffa.',
+    bytes_without_end=b'\x8e' + (2**62).to_bytes(8, 'little') + b'a.',
+    array_without_end=b'\x96' + (2**40).to_bytes(8, 'little') + b'a.',
+    memo=b'h\x07.',
+    nothing=b'.',
+)
+
+
+def write(path: Path, content: bytes, **changes) -> Path:
+    """A checkpoint whose pickle is the given one, in torch's zip."""
+    torch.save(dict(a=torch.ones(3)), path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w', changes.get('compression', zipfile.ZIP_STORED)) as archive:
+        for name, data in files.items():
+            archive.writestr(name, content if name.endswith('/data.pkl') and content else data)
+    return path
+
+
+def write_legacy(path: Path, content: bytes) -> Path:
+    torch.save(dict(), path, _use_new_zipfile_serialization=False)
+    with path.open('rb') as file:
+        for _ in range(3):
+            pickle.load(file)
+        head = path.read_bytes()[: file.tell()]
+    path.write_bytes(head + content + pickle.dumps([], 2))
+    return path
+
+
+def test_no_pickle_takes_the_process_down(tmp_path):
+    for name, content in PICKLES.items():
+        write(tmp_path / f'{name}.pth', HEAD + content)
+        write_legacy(tmp_path / f'{name}.legacy.pth', HEAD + content)
+    code = f"""
+import pathlib, resource
+import ovkd_mm, mmengine.runner
+from ovkd_mm.compat.checkpoint import load_checkpoint_file
+used = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)
+for path in sorted(pathlib.Path({str(tmp_path)!r}).glob('*.pth')):
+    try:
+        load_checkpoint_file(path)
+    except ValueError as error:
+        assert path.name in str(error), error
+        print('refused', path.name, flush=True)
+"""
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.count('refused') == 2 * len(PICKLES), run.stdout
+
+
+def test_a_compressed_file_is_refused(tmp_path):
+    path = write(tmp_path / 'small.pth', b'', compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=r'small\.pth.*it is compressed'):
+        load_checkpoint_file(path)
+
+
+def test_a_tar_archive_is_refused(tmp_path):
+    import tarfile
+
+    with tarfile.open(tmp_path / 'old.pth', 'w') as archive:
+        archive.add(__file__, 'storages')
+    with pytest.raises(ValueError, match=r'old\.pth.*tar archive'):
+        load_checkpoint_file(tmp_path / 'old.pth')
+
+
+class Call:
+    def __init__(self, function, *args):
+        self.reduced = function, args
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
+@pytest.mark.parametrize(
+    ('offset', 'size', 'stride'),
+    [
+        (1, (3,), (1,)),
+        (0, (4,), (1,)),
+        (0, (3,), (2,)),
+        (-1, (3,), (1,)),
+        (0, (3,), (-1,)),
+        (0, (2**62, 8), (1, 1)),
+        (0, (2**40, 2**40), (0, 0)),
+        (0, (-3,), (1,)),
+        (0, (3,), (2**62,)),
+    ],
+)
+def test_a_tensor_stays_within_its_storage(offset, size, stride, is_zip, tmp_path):
+    storage = torch.ones(3).storage()
+    value = Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, collections.OrderedDict())
+    torch.save(dict(a=value), tmp_path / 'a.pth', _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ValueError, match=r'a\.pth'):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
+def test_what_honest_checkpoints_hold_comes_back(is_zip, tmp_path):
+    tensor = torch.arange(6.0).reshape(2, 3)
+    content = dict(
+        transposed=tensor.T,
+        view=tensor[1:, 1:],
+        parameter=torch.nn.Parameter(tensor),
+        sparse=tensor.to_sparse(),
+        counter=collections.Counter(a=2),
+        ordered=collections.OrderedDict(a=1, b=[(1, 2), (3, (4,))]),
+        nested={('a', (1, 2)): {1, 2}},
+        binary=b'\x00\xff',
+        empty=b'',
+        array=bytearray(b'ab'),
+        complex=1 + 2j,
+        size=tensor.shape,
+        dtype=torch.float16,
+        device=torch.device('cpu'),
+        palette=[(i, i, i) for i in range(3000)],
+        big=2**70,
+    )
+    torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=is_zip)
+    found = load_checkpoint_file(tmp_path / 'a.pth')
+    assert found.keys() == content.keys()
+    for key, value in content.items():
+        assert type(found[key]) is type(value), key
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(found[key].to_dense(), value.to_dense()), key
+        else:
+            assert found[key] == value, key
