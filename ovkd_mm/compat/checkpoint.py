@@ -101,6 +101,7 @@ def _load(file: str | os.PathLike | IO[bytes], map_location: Any) -> Any:
     size = file.seek(0, os.SEEK_END) if hasattr(file, 'seek') else os.path.getsize(file)
     if hasattr(file, 'seek'):
         file.seek(0)
+    records = None
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -108,12 +109,13 @@ def _load(file: str | os.PathLike | IO[bytes], map_location: Any) -> Any:
             raise ValueError('it is a TorchScript program')  # torch.load would run it
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in entries):
             raise ValueError('it is compressed, which torch.save never does, and may be far bigger inside')
+        records = {entry.filename.partition('/')[2]: entry.file_size for entry in entries}
     elif tarfile.is_tarfile(file):
         raise ValueError('it is a tar archive, as torch wrote them before 2017')
     if hasattr(file, 'seek'):
         file.seek(0)
     with torch.sparse.check_sparse_tensor_invariants():
-        return torch.load(file, map_location, restricted_pickle.limited_to(size), weights_only=False)
+        return torch.load(file, map_location, restricted_pickle.limited_to(size, records), weights_only=False)
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -100,6 +100,7 @@ class Unpickler(pickle._Unpickler):
 
     dispatch = dict(pickle._Unpickler.dispatch)
     largest: int | None = None  # bytes that a storage may have: those of the file
+    records: dict[str, int] | None = None  # and in a zip those of its record
 
     for _code in (pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.NEWOBJ_EX):
         del dispatch[_code[0]]
@@ -151,7 +152,8 @@ class Unpickler(pickle._Unpickler):
         if type(numel) is not int or numel < 0:
             _refuse(f'a storage of size {numel!r}')
         dtype = torch.uint8 if name[1] is torch.UntypedStorage else name[1].dtype
-        if self.largest is not None and numel * torch._utils._element_size(dtype) > self.largest:
+        largest = self.largest if self.records is None else self.records.get(f'data/{name[2]}', 0)
+        if largest is not None and numel * torch._utils._element_size(dtype) > largest:
             _refuse(f'a storage of {numel} numbers, more than the file can hold')
         super().load_binpersid()
 
@@ -194,9 +196,9 @@ def load(file: IO[bytes], **kwargs: Any) -> Any:
     return Unpickler(file, **kwargs).load()
 
 
-def limited_to(size: int) -> SimpleNamespace:
-    """This module for a file of so many bytes."""
-    kind = type('Unpickler', (Unpickler,), dict(largest=size))
+def limited_to(size: int, records: dict[str, int] | None = None) -> SimpleNamespace:
+    """This module for a file of so many bytes and, if it is a zip, for records of these sizes."""
+    kind = type('Unpickler', (Unpickler,), dict(largest=size, records=records))
     return SimpleNamespace(__name__=__name__, Unpickler=kind, load=lambda file, **kwargs: kind(file, **kwargs).load())
 
 

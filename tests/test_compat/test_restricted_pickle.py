@@ -94,6 +94,15 @@ def test_a_tar_archive_is_refused(tmp_path):
         load_checkpoint_file(tmp_path / 'old.pth')
 
 
+@pytest.mark.parametrize('key', [b'0', b'9'], ids=['its record', 'a record that is not there'])
+def test_a_storage_is_no_bigger_than_its_record(key, tmp_path):
+    # 100 numbers would fit into the file, but the record has 3
+    storage = b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00' + key
+    path = write(tmp_path / 'a.pth', HEAD + storage + b'X\x03\x00\x00\x00cpuK\x64tQ.')
+    with pytest.raises(ValueError, match=r'a\.pth.*a storage of 100 numbers, more than the file can hold'):
+        load_checkpoint_file(path)
+
+
 class Call:
     def __init__(self, function, *args):
         self.reduced = function, args
