@@ -1,28 +1,123 @@
 """What the command lines share."""
 
 import argparse
+import difflib
+import inspect
 import os
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
+from mmengine.runner import FlexibleRunner, Runner
 
-__all__ = ['add_config_arguments', 'load_config']
+from .mistakes import mistake
+
+__all__ = ['add_config_arguments', 'add_config_options', 'load_config', 'read_config', 'run']
+
+# What tells a process of its place among the others, and what sets it.
+LAUNCHERS = dict(
+    pytorch=(('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'), 'torchrun sets: use tools/dist_train.sh'),
+    slurm=(('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'), 'srun sets: use tools/slurm_train.sh'),
+    mpi=(('OMPI_COMM_WORLD_LOCAL_RANK', 'MASTER_ADDR'), 'mpirun and its caller set'),
+)
+
+
+def run(command: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Run a tool, and answer a mistake of its user's with a sentence on stderr and exit status 2.
+
+    A fault of the code keeps its traceback; ``--traceback`` shows that of a mistake.
+
+    Args:
+        command: What to do with the flags.
+        parser: Of the flags.
+
+    Raises:
+        SystemExit: If the user made a mistake.
+    """
+    parser.add_argument('--traceback', action='store_true', help='show the traceback of errors that take one line')
+    args = parser.parse_args()
+    try:
+        command(args)
+    except Exception as error:
+        message = None if args.traceback else mistake(error)
+        if message is None:
+            raise
+        print(f'error{_which_process()}: {message}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _which_process() -> str:
+    return f' (rank {os.environ["RANK"]})' if int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
+
+
+class _Options(DictAction):
+    """Says what is wrong where upstream fails to unpack."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *args) -> None:
+        for value in values:
+            if '=' not in value:
+                raise argparse.ArgumentError(self, f'{value!r} is not KEY=VALUE')
+        super().__call__(parser, namespace, values, *args)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_Options,
+        metavar='KEY=VALUE',
+        help='override settings of the config, such as model.teacher.checkpoint=teacher.pth; lists as key="[a,b]"',
+    )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every toolkit's train and test tools have."""
     parser.add_argument('--work-dir', help='folder for logs and models; default: work_dirs/<config name>')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config, such as model.teacher.checkpoint=teacher.pth; lists as key="[a,b]"',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    add_config_options(parser)
+    parser.add_argument('--launcher', choices=['none', *LAUNCHERS], default='none', help='job launcher')
     # torch.distributed.launch hands over --local-rank, older ones --local_rank.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def read_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config and override some of its settings.
+
+    Args:
+        path: Of the config.
+        options: Values by keys with dots, as ``--cfg-options`` gives them.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If it cannot be read, names no model or has no place for an option.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'the config {str(path)!r} does not exist; check the path')
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a config is code and may raise anything
+        raise ValueError(f'the config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
+    for key, value in (options or {}).items():
+        _check_option(config, key)
+        try:
+            config.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f'--cfg-options {key}={value}: the config has no place for it: {error}') from error
+    if not config.get('model'):
+        raise ValueError(f'the config {str(path)!r} has no model; it has {", ".join(sorted(config))}')
+    return config
+
+
+def _check_option(config: Config, key: str) -> None:
+    """Refuse a mistyped first part of a key, which nobody would ever read."""
+    first = key.partition('.')[0]
+    known = {*config, *inspect.signature(Runner).parameters, *inspect.signature(FlexibleRunner).parameters}
+    near = difflib.get_close_matches(first, known)
+    if first not in known and near:
+        raise ValueError(f'--cfg-options {key}: neither the config nor a runner has {first!r}; nearest: {near[0]}')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -32,13 +127,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If the work dir cannot be written.
+        ValueError: If it or an option of ``--cfg-options`` is wrong, the work dir cannot be written, or the launcher's
+            environment is not there.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
+    config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    _check_launcher(config)
     config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
     try:
         Path(config.work_dir).mkdir(parents=True, exist_ok=True)
@@ -49,3 +144,20 @@ def load_config(args: argparse.Namespace) -> Config:
             f'work_dir={config.work_dir!r} cannot be written ({exc}); choose another with --work-dir'
         ) from exc
     return config
+
+
+def _check_launcher(config: Config) -> None:
+    if config.launcher == 'none':
+        return
+    needed, source = LAUNCHERS[config.launcher]
+    if missing := [name for name in needed if name not in os.environ]:
+        raise ValueError(
+            f'--launcher {config.launcher} needs {", ".join(missing)} in the environment, which {source}; '
+            'for one process leave --launcher out'
+        )
+    backend = (config.get('env_cfg') or {}).get('dist_cfg', {}).get('backend', 'nccl')
+    if backend == 'nccl' and not torch.cuda.is_available():
+        raise ValueError(
+            "env_cfg.dist_cfg.backend='nccl' needs GPUs, and torch finds none here; "
+            'on CPUs set --cfg-options env_cfg.dist_cfg.backend=gloo'
+        )

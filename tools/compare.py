@@ -11,15 +11,14 @@ import signal
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.cli import add_config_options, run
 from ovkd_mm.compare import read_study, run_study
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def parse_args() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
     """Flags; those that a study file has, too, override it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', nargs='?', metavar='STUDY.yml', help='what to compare; see configs/ablation')
@@ -35,19 +34,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where everything goes; default: work_dirs/<name of the study, or compare_<config>>'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the base config in all runs, such as model.teacher.checkpoint=teacher.pth',
-    )
-    return parser.parse_args()
+    add_config_options(parser)
+    return parser
 
 
-def main() -> None:
+def compare(args: argparse.Namespace) -> None:
     """Compare."""
-    args = parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the training is ended, too
     try:
         study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
@@ -60,10 +52,13 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         sys.exit('\nStopped. The same command goes on from the last checkpoint.')
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
     if any(not result.finished for row in rows for result in row.results):
         sys.exit('Some runs failed, see the table. The same command tries them again.')
+
+
+def main() -> None:
+    """Compare."""
+    run(compare, arguments())
 
 
 if __name__ == '__main__':

@@ -8,24 +8,32 @@ import sys
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.cli import run
 from ovkd_mm.demo import run_demo
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
-def main() -> None:
-    """Run the demo."""
+def arguments() -> argparse.ArgumentParser:
+    """Flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', help='a VOC-format folder with train and val or trainval and test; default: generate')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='where everything goes (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of data and training (default: %(default)s)')
-    args = parser.parse_args()
+    return parser
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Run the demo."""
     try:
         run_demo(CONFIGS, args.work_dir, args.data, args.seed)
     except KeyboardInterrupt:
         sys.exit('\nStopped. The same command goes on from the last checkpoint.')
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+
+
+def main() -> None:
+    """Run the demo."""
+    run(demo, arguments())
 
 
 if __name__ == '__main__':

@@ -4,16 +4,16 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.cli import add_config_options, read_config, run
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.plain_config import is_distillation, plain_config
 from ovkd_mm.state_dict import load_strictly, model_weights
 
 
-def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Path:
+def export_student(config_path: str, checkpoint_path: str, out_path: str, options: dict | None = None) -> Path:
     """Write the student's weights to ``out_path`` and its plain config beside it.
 
     The weights keep the checkpoint's ``meta`` (classes, palette), by which the toolkits' inferencers name things.
@@ -22,6 +22,7 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Pat
         config_path: The distillation config.
         checkpoint_path: A checkpoint trained with it.
         out_path: Where the weights go; must end with ``.pth``.
+        options: Settings by keys with dots that override the config's, as in the training.
 
     Returns:
         Path of the plain config.
@@ -37,7 +38,7 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Pat
     for path in (out, out_config):
         if path.exists():
             raise ValueError(f'{path} exists and is not overwritten; move it away or choose another OUT')
-    config = Config.fromfile(config_path)
+    config = read_config(config_path, options)
     if not is_distillation(config):
         raise ValueError(f'{config_path}: model.type is {config.model.type!r}, not ovkd_mm.FeatureDistiller')
     checkpoint = load_checkpoint_file(checkpoint_path)
@@ -56,15 +57,25 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str) -> Pat
     return out_config
 
 
-def main() -> None:
-    """Export."""
+def arguments() -> argparse.ArgumentParser:
+    """Flags."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', metavar='CONFIG', help='the distillation config')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='a checkpoint trained with it')
     parser.add_argument('out', metavar='OUT.pth', help='file for the weights; the plain config goes to OUT.py')
-    args = parser.parse_args()
-    out_config = export_student(args.config, args.checkpoint, args.out)
+    add_config_options(parser)
+    return parser
+
+
+def export(args: argparse.Namespace) -> None:
+    """Export, and say how to go on."""
+    out_config = export_student(args.config, args.checkpoint, args.out, args.cfg_options)
     print(f'wrote {args.out} and {out_config}; try\n  python tools/test.py {out_config} {args.out}')
+
+
+def main() -> None:
+    """Export."""
+    run(export, arguments())
 
 
 if __name__ == '__main__':

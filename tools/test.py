@@ -8,12 +8,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.cli import add_config_arguments, load_config, run
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.plain_config import plain_config
 
 
-def parse_args() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
     """Flags as mmdet's tools/test.py has them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between two shown pictures')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
     add_config_arguments(parser)
-    return parser.parse_args()
+    return parser
 
 
 def draw_predictions(config: Config, args: argparse.Namespace) -> None:
@@ -41,9 +41,8 @@ def draw_predictions(config: Config, args: argparse.Namespace) -> None:
         hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = args.show_dir
 
 
-def main() -> None:
+def test(args: argparse.Namespace) -> None:
     """Test."""
-    args = parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out must end with .pkl or .pickle, got {args.out!r}')
     config = plain_config(load_config(args))
@@ -56,11 +55,17 @@ def main() -> None:
             raise ValueError('--tta needs tta_model and tta_pipeline in the config')
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(**config.tta_model, module=config.model)
+    config = Config(config.to_dict())  # no file name: the runner is not to write over the training's config
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.register_hook(ClassCountHook())
     runner.test()
+
+
+def main() -> None:
+    """Test."""
+    run(test, arguments())
 
 
 if __name__ == '__main__':

@@ -7,12 +7,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.cli import add_config_arguments, load_config, run
 from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, SeedHook
 from ovkd_mm.resume import prepare_resume
 
 
-def parse_args() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
     """Flags as mmdet's tools/train.py has them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
@@ -26,12 +26,11 @@ def parse_args() -> argparse.Namespace:
         help='go on from CHECKPOINT, or from the newest one in the work dir that can be read',
     )
     add_config_arguments(parser)
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
+def train(args: argparse.Namespace) -> None:
     """Train."""
-    args = parse_args()
     config = load_config(args)
     if args.amp:
         if get_device() not in ('cuda', 'musa', 'npu', 'mlu'):
@@ -51,6 +50,11 @@ def main() -> None:
     for note in notes:
         runner.logger.warning(note)
     runner.train()
+
+
+def main() -> None:
+    """Train."""
+    run(train, arguments())
 
 
 if __name__ == '__main__':

@@ -136,7 +136,7 @@ class Training:
             return f'ended by {signal.Signals(-code).name}{hint}'
         if code > 0:
             lines = [line.strip() for line in log.splitlines() if line.strip()] or [f'exit status {code}']
-            errors = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Interrupt|Exit)\b', line)]
+            errors = [line for line in lines if re.match(r'error\b.*: |[\w.]*(Error|Exception|Interrupt|Exit)\b', line)]
             return (errors or lines)[-1]
         return self._lack(metric)
 

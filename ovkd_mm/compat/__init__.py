@@ -28,7 +28,7 @@ def install() -> None:
     when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
-    when_imported('mmengine.utils.package_utils', package_utils.mend)
+    when_imported('mmengine.config.config', package_utils.mend)
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:

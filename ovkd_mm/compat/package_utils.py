@@ -16,11 +16,11 @@ def mend(module: ModuleType) -> None:
     """Let the functions that look for packages import ``pkg_resources`` without that warning; others come through.
 
     Args:
-        module: ``mmengine.utils.package_utils``.
+        module: ``mmengine.config.config``, which calls them. Whoever imported it first has it mended, too.
     """
     for name in ('is_installed', 'get_installed_path'):
-        function = getattr(module, name)
-        if not hasattr(function, '__wrapped__'):
+        function = getattr(module, name, None)
+        if function is not None and not hasattr(function, '__wrapped__'):
             setattr(module, name, _without_warning(function))
 
 

@@ -73,6 +73,24 @@ def test_the_checkpoint_holds_the_stock_student_and_no_teacher(run):
     assert [key for key in state if not key.startswith('distiller.')] == list(MODELS.build(config.model).state_dict())
 
 
+def test_a_test_in_the_work_dir_leaves_what_the_training_wrote_and_the_students_own_options_export_it(run, tmp_path):
+    work_dir, _ = run
+    trained, weights = work_dir / DISTILLED.name, work_dir / 'epoch_4.pth'
+    before = {file: file.read_bytes() for file in work_dir.rglob('*') if file.is_file()}
+    run_tool('test', trained, weights)
+    assert {file: file.read_bytes() for file in before} == before
+    tested = [Config.fromfile(file) for file in set(work_dir.glob('*.py')) - {trained}]
+    assert [config.load_from for config in tested] == [str(weights)]  # the test has a record of its own
+    run_tool('export_student', trained, weights, tmp_path / 'by_the_record.pth')
+
+    small = small_wrn('model.student', classes=3)
+    # The shipped config has ten classes, the student three.
+    assert 'does not fit' in run_tool('export_student', DISTILLED, weights, tmp_path / 'ten.pth', fails=True)
+    run_tool('export_student', DISTILLED, weights, tmp_path / 'three.pth', *as_arguments(small))
+    one, two = (Config.fromfile(tmp_path / name) for name in ('by_the_record.py', 'three.py'))
+    assert one.model == two.model
+
+
 def test_the_exported_student_is_the_plain_configs_and_predicts_what_the_distilled_one_does(run, tmp_path):
     work_dir, _ = run
     trained = work_dir / DISTILLED.name

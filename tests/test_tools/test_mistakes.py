@@ -1,0 +1,357 @@
+"""What users get wrong, by the command lines, and the part of the answer that tells the fix."""
+
+import os
+import pickle
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import toy
+from command_line import ROOT
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+from PIL import Image
+from torch.utils.data import TensorDataset
+from voc_folder import write_voc, write_voc_masks
+
+
+@DATASETS.register_module(force=True)
+class MistakenToys(TensorDataset):
+    def __init__(self, broken=False):
+        super().__init__(*toy.batch(8))
+        self.broken = broken
+
+    def __getitem__(self, index):
+        if self.broken:
+            raise ValueError('a fault that no code of ours tells of')
+        image, label = super().__getitem__(index)
+        return dict(inputs=image, data_samples=label)
+
+
+def loader(**dataset) -> dict:
+    return dict(
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=2,
+        num_workers=0,
+        collate_fn=dict(type='default_collate'),
+    )
+
+
+def config(folder: Path) -> Config:
+    """A toy that distils itself; every path is below the folder."""
+    return Config(
+        dict(
+            model=toy.distiller_config(),
+            train_dataloader=loader(type='MistakenToys'),
+            test_dataloader=loader(type='MistakenToys'),
+            test_cfg=dict(),
+            test_evaluator=[],
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            custom_hooks=[],
+            work_dir=str(folder / 'work'),
+        )
+    )
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    """What a user has: data, weights and configs, good ones and bad ones."""
+    home = tmp_path_factory.mktemp('home')
+    config(home).dump(home / 'toy.py')
+    plain = config(home)
+    plain.model = dict(type='ToyClassifier')
+    plain.dump(home / 'plain.py')
+    voc = dict(type='ovkd_mm.VOCDataset', data_root=str(home / 'voc'), pipeline=[dict(type='LoadImageFromFile')])
+    boxes = config(home)
+    boxes.train_dataloader = loader(**voc, ann_file='ImageSets/Main/train.txt')
+    boxes.train_dataloader.num_workers = 0
+    boxes.dump(home / 'boxes.py')
+    masks = config(home)
+    masks.train_dataloader = loader(
+        type='ovkd_mm.PascalVOCDataset',
+        data_root=str(home / 'seg'),
+        ann_file='ImageSets/Segmentation/train.txt',
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='ovkd_mm.LoadMask', imdecode_backend='pillow')],
+    )
+    masks.dump(home / 'masks.py')
+
+    write_voc(home / 'voc', {'a': [('cat', 5, 5, 60, 50)], 'b': [('dog', 5, 5, 60, 50)]})
+    lists = home / 'voc/ImageSets/Main'
+    for name, xml in dict(
+        torn='<annotation>', alien=None, flat=None, bare='<annotation><object/></annotation>'
+    ).items():
+        thing = [('unicorn', 5, 5, 60, 50)] if name == 'alien' else [('cat', 30, 5, 10, 50)]
+        write_voc(home / 'voc', {name: thing}, split=name)
+        if xml:
+            (home / f'voc/Annotations/{name}.xml').write_text(xml)
+    for name in ('cut', 'gone'):
+        write_voc(home / 'voc', {name: [('cat', 5, 5, 60, 50)]}, split=name)
+    picture = home / 'voc/JPEGImages/cut.jpg'
+    picture.write_bytes(picture.read_bytes()[:900])
+    (home / 'voc/JPEGImages/gone.jpg').unlink()
+    (lists / 'absent.txt').write_text('nobody\n')
+    (lists / 'empty.txt').write_text('\n')
+
+    good = np.zeros((60, 80), np.uint8)
+    for name in ('train', 'colour', 'size', 'values', 'missing', 'torn'):
+        write_voc_masks(home / 'seg', {name: good}, split=name)
+    folder = home / 'seg/SegmentationClass'
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(folder / 'colour.png')
+    Image.fromarray(np.zeros((60, 79), np.uint8)).save(folder / 'size.png')
+    Image.fromarray(np.full((60, 80), 77, np.uint8)).save(folder / 'values.png')
+    (folder / 'missing.png').unlink()
+    (folder / 'torn.png').write_bytes((folder / 'torn.png').read_bytes()[:40])
+
+    torch.manual_seed(0)
+    for name, model in dict(
+        teacher=dict(type='ToyClassifier', width=6),
+        student=dict(type='ToyClassifier'),
+        other=dict(type='ToyClassifier', width=8),
+    ).items():
+        torch.save(dict(state_dict=MODELS.build(model).state_dict()), home / f'{name}.pth')
+    (home / 'torn.pth').write_bytes((home / 'teacher.pth').read_bytes()[:-500])
+    torch.save([1, 2], home / 'list.pth')
+    (home / 'text.pth').write_text('weights')
+
+    class Hostile:
+        def __reduce__(self):
+            return os.system, (f'touch {home}/owned',)
+
+    with (home / 'hostile.pth').open('wb') as file:
+        pickle.dump(dict(state_dict=Hostile()), file)
+    (home / 'syntax.py').write_text('model = dict(')
+    (home / 'base.py').write_text("_base_ = './no_such_base.py'")
+    (home / 'raises.py').write_text('model = undefined')
+    (home / 'empty.py').write_text('seed = 1')
+    (home / 'import.py').write_text("custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)")
+    (home / 'file').touch()
+    (home / 'taken.pth').touch()
+    (home / 'study.yml').write_text('config: toy.py\nmethds: [kd]\n')
+    (home / 'twice.yml').write_text('config: toy.py\nmethods: [kd, kd]\n')
+    cv2.imwrite(str(home / 'picture.png'), good)
+    return home
+
+
+@pytest.fixture
+def tool(home, monkeypatch, capsys):
+    """Run a tool in this process, as a user at home does; returns its status and what it said on stderr."""
+    monkeypatch.chdir(home)
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_PROCID', 'OMPI_COMM_WORLD_LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+
+    def run(line: str) -> tuple[object, str]:
+        name, *flags = line.split()
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *flags])
+        try:
+            runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name='__main__')
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+TOY = 'train toy.py --cfg-options experiment_name={id} '
+PLAIN = 'train plain.py --cfg-options experiment_name={id} '
+BOXES = 'train boxes.py --cfg-options experiment_name={id} train_dataloader.dataset.'
+MASKS = 'train masks.py --cfg-options experiment_name={id} train_dataloader.dataset.'
+MAIN, SEG = 'ImageSets/Main', 'ImageSets/Segmentation'
+MISTAKES = {
+    'config': [
+        ('train nowhere.py', "the config 'nowhere.py' does not exist; check the path"),
+        ('test nowhere.py x.pth', "the config 'nowhere.py' does not exist; check the path"),
+        ('export_student nowhere.py x.pth out.pth', "the config 'nowhere.py' does not exist; check the path"),
+        ('compare --config nowhere.py --methods kd', "config='nowhere.py': no such file"),
+        ('train syntax.py', "'syntax.py' cannot be read: SyntaxError"),
+        ('train base.py', 'no_such_base.py'),
+        ('train raises.py', "name 'undefined' is not defined"),
+        ('train empty.py', "'empty.py' has no model; it has seed"),
+        ('train import.py', 'no_such_module'),
+        (TOY + 'model.type=ovkd_mm.FetureDistiller', "model.type='ovkd_mm.FetureDistiller': there is no such model; nearest: ovkd_mm.FeatureDistiller"),
+        (TOY + 'train_dataloader.dataset.type=MistakenToy', "train_dataloader.dataset.type='MistakenToy': there is no such dataset; nearest: MistakenToys"),
+        (TOY + 'optim_wrapper.optimizer.type=SGDD', "type='SGDD': there is no such optimizer; nearest: SGD"),
+        (TOY + 'model.method.loss.type=ovkd_mm.PartialL2', 'nearest: ovkd_mm.PartialL2Loss'),
+        (TOY + 'model.techer.checkpoint=teacher.pth', "model.techer=.*FeatureDistiller has no setting 'techer'; nearest: teacher"),
+        (TOY + 'model.student.widht=8', "model.student.widht=8: ToyClassifier has no setting 'widht'; nearest: width"),
+        (TOY + 'model.teacher.chekpoint=teacher.pth', "chekpoint"),
+        (TOY + 'model.method.student_transform.type=ovkd_mm.Conv1', 'nearest: ovkd_mm.Conv1x1'),
+    ],
+    'data': [
+        (BOXES + 'data_root=nowhere', "data_root='nowhere' .* is not a folder"),
+        (BOXES + f'ann_file={MAIN}/typo.txt', r'typo\.txt. does not exist. Point data_root and ann_file of train_dataloader'),
+        (BOXES + f'ann_file={MAIN}/empty.txt', r'empty\.txt. is empty'),
+        (BOXES + f'ann_file={MAIN}/absent.txt', r"nobody\.xml. does not exist, but its id 'nobody' is in a split list"),
+        (BOXES + f'ann_file={MAIN}/torn.txt', r'torn\.xml. is not well-formed XML'),
+        (BOXES + f'ann_file={MAIN}/bare.txt', r'bare\.xml. is not a VOC annotation. Each <object> needs'),
+        (BOXES + f'ann_file={MAIN}/alien.txt', "'unicorn' is not among the classes .*metainfo=dict"),
+        (BOXES + f'ann_file={MAIN}/flat.txt', r'flat\.xml.: the box .* has no area'),
+        (BOXES + f'ann_file={MAIN}/cut.txt', r'cut\.jpg. is cut off'),
+        (BOXES + f'ann_file={MAIN}/gone.txt', r'gone\.jpg'),
+        (BOXES + f'ann_file={MAIN}/cut.txt train_dataloader.num_workers=1', r'cut\.jpg. is cut off'),
+        (BOXES + 'metainfo.classes=cat', "metainfo.classes must be a list of names"),
+        ('demo --data nowhere', 'nowhere is not a folder'),
+        ('demo --data seg', 'is not in VOC format: it needs JPEGImages, Annotations and ImageSets/Main'),
+    ],
+    'masks': [
+        (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is no map of class indices.*palette PNG'),
+        (MASKS + f'ann_file={SEG}/size.txt', r'size\.png. is 79x60, but its image'),
+        (MASKS + f'ann_file={SEG}/values.txt', r'values\.png. holds 77 .*21 classes are 0 to 20'),
+        (MASKS + f'ann_file={SEG}/values.txt train_dataloader.num_workers=1', r'values\.png. holds 77 .*21 classes are'),
+        (MASKS + f'ann_file={SEG}/missing.txt', r'missing\.png.*seg_map_path .*train_dataloader'),
+        (MASKS + f'ann_file={SEG}/torn.txt', r'torn\.png. cannot be decoded'),
+        (MASKS + 'reduce_zero_label=True', 'Set reduce_zero_label=False'),
+        (MASKS + 'data_prefix.seg_map_path=Masks', "Masks. does not exist. Set data_prefix.seg_map_path"),
+    ],
+    'teacher': [
+        (TOY + 'model.teacher.allow_random=False', 'teacher.checkpoint is not set.*--cfg-options model.teacher.checkpoint'),
+        (TOY + 'model.teacher.checkpoint=nowhere.pth', "teacher.checkpoint: .*'nowhere.pth' does not exist"),
+        (TOY + 'model.teacher.checkpoint=torn.pth', "'torn.pth' cannot be read as a checkpoint"),
+        (TOY + 'model.teacher.checkpoint=other.pth', r"teacher.checkpoint='other.pth' does not fit.*\d+ of \d+"),
+        (TOY + 'model.teacher.checkpoint=hostile.pth', "'hostile.pth'"),
+        (TOY + 'model.teacher.norm_mode=batsch', "teacher.norm_mode must be 'batch' or 'running', got 'batsch'"),
+        (TOY + 'model.teacher.model=nowhere.py', "teacher.model='nowhere.py': no such config"),
+        (TOY + 'model.teacher.model=empty.py', "teacher.model='empty.py' has no key 'model'"),
+    ],
+    'checkpoint': [
+        ('test plain.py nowhere.pth', "'nowhere.pth' does not exist; check the path"),
+        ('test plain.py other.pth', r'does not fit the model ToyClassifier: \d+ of \d+'),
+        ('test plain.py text.pth', "'text.pth' cannot be read as a checkpoint"),
+        ('test plain.py hostile.pth', "'hostile.pth'"),
+        ('train toy.py --resume nowhere.pth', "'nowhere.pth' does not exist; check the path"),
+        ('train toy.py --resume torn.pth', "'torn.pth' cannot be read as a checkpoint"),
+        ('train toy.py --resume teacher.pth', 'lacks|does not fit'),
+        ('export_student toy.py nowhere.pth out.pth', "'nowhere.pth' does not exist; check the path"),
+        ('export_student toy.py other.pth out.pth', 'does not fit the model.*use the config that the checkpoint was'),
+        ('export_student toy.py list.pth out.pth', 'holds a list, not a checkpoint'),
+    ],
+    'pairs': [
+        (TOY + 'model.pairs.0.student=backbone.layr1', r"pairs\[0\].student: place 'backbone.layr1' .*backbone.layer1"),
+        (TOY + 'model.pairs.0.teacher=backbone.layer2', 'unequal spatial size.*resize=True'),
+        (TOY + 'model.pairs.0.wieght=2', r"pairs\[0\] .*unknown \['wieght'\].*weight"),
+        (TOY + 'model.pairs=atuo', "pairs must be 'auto' or a list of dicts, got 'atuo'"),
+        (TOY + 'model.method.position.type=ovkd_mm.Logits', 'logits is not set.*such as logits='),
+        (TOY + 'model.pairs.7.weight=1', '--cfg-options model.pairs.7.weight=1: the config has no place for it'),
+    ],
+    'hooks': [('train hooked_plain.py', 'DistillScheduleHook needs a FeatureDistiller, got ToyClassifier')],
+    'options': [
+        ('train toy.py --cfg-options trian_cfg.max_epochs=2', "has 'trian_cfg'; nearest: train_cfg"),
+        ('train toy.py --cfg-options model', "'model' is not KEY=VALUE"),
+        ('train toy.py --auto-scale-lr', r'auto_scale_lr=dict\(base_batch_size=...\)'),
+        ('train toy.py --launcher torch', 'invalid choice'),
+        ('train toy.py --work-dir file/below', "work_dir='file/below' cannot be written.*--work-dir"),
+        ('test plain.py student.pth --out result.json', '--out must end with .pkl'),
+        ('test plain.py student.pth --show-dir pictures', 'need default_hooks.visualization in the config'),
+        ('test plain.py student.pth --tta', '--tta needs tta_model and tta_pipeline'),
+        ('export_student toy.py student.pth taken.pth', 'taken.pth exists and is not overwritten'),
+        ('export_student toy.py student.pth out.pt', "OUT must end with .pth, got 'out.pt'"),
+        ('export_student plain.py student.pth out.pth', "model.type is 'ToyClassifier', not ovkd_mm.FeatureDistiller"),
+        ('compare study.yml', "a study has the keys .*got .'methds'"),
+        ('compare twice.yml', "'kd' twice"),
+        ('compare none.yml', 'none.yml: no such study file'),
+        ('compare --config toy.py --methods kdd --work-dir new', "unknown method 'kdd'; nearest: kd"),
+        ('compare --config toy.py --methods kd --seeds -1', 'seeds must be whole numbers from 0 up'),
+        ('compare --config plain.py --methods kd --work-dir new', 'distils nothing'),
+        ('compare --methods kd', 'config is missing: .*--config'),
+    ],
+    'environment': [
+        ('train toy.py --amp', '--amp needs a GPU, .*without --amp'),
+        ('train toy.py --launcher pytorch', 'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment, which torchrun'),
+        ('train toy.py --launcher slurm', 'SLURM_PROCID.*srun sets'),
+        ('test plain.py student.pth --launcher mpi', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+    ],
+}  # fmt: skip
+HOOK = 'custom_hooks.0.'
+for options, message in {
+    'type=ovkd_mm.ConnectorWarmupHook': 'ConnectorWarmupHook needs either epochs or iters, from 0 up',
+    'type=ovkd_mm.ConnectorWarmupHook epochs=1 iters=1': 'ConnectorWarmupHook needs either epochs or iters',
+    'type=ovkd_mm.ConnectorWarmupHook epochs=-1': 'ConnectorWarmupHook needs either epochs or iters, from 0 up',
+    'type=ovkd_mm.DistillScheduleHook schedule=cosin': 'schedule must be one of constant, linear, cosine',
+    'type=ovkd_mm.DistillScheduleHook stop_at=0': 'DistillScheduleHook.stop_at must be above 0',
+    'type=ovkd_mm.FeatureVisualizationHook interval=0': 'FeatureVisualizationHook.interval must be above 0',
+    'type=ovkd_mm.ConectorWarmupHook': 'nearest: ovkd_mm.ConnectorWarmupHook',
+    'type=ovkd_mm.ConnectorWarmupHook epoch=1': "custom_hooks.0.epoch=1: ConnectorWarmupHook has no setting 'epoch'; nearest: epochs",
+}.items():  # fmt: skip
+    settings = ' '.join(HOOK + option for option in options.split())
+    MISTAKES['hooks'].append(('train hooked.py --cfg-options experiment_name={id} ' + settings, message))
+CASES = [
+    pytest.param(*case, id=f'{kind}-{index}') for kind, cases in MISTAKES.items() for index, case in enumerate(cases)
+]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def hooked(home):
+    for name in ('toy', 'plain'):
+        read = Config.fromfile(home / f'{name}.py')
+        read.custom_hooks = [dict(type='ovkd_mm.DistillScheduleHook')]
+        read.dump(home / ('hooked.py' if name == 'toy' else 'hooked_plain.py'))
+    bare = Config.fromfile(home / 'toy.py')
+    bare.custom_hooks = [dict()]
+    bare.dump(home / 'hooked.py')
+
+
+def test_there_are_mistakes_of_every_kind():
+    assert len(CASES) >= 40
+    assert len({line for cases in MISTAKES.values() for line, _ in cases}) == len(CASES)
+
+
+@pytest.mark.parametrize(('line', 'message'), CASES)
+def test_a_mistake_is_answered_with_one_message_and_status_2(tool, request, line, message):
+    status, said = tool(line.format(id=request.node.callspec.id))
+    assert status == 2, said
+    assert re.search(message, said, re.DOTALL), said
+    assert re.search(r'^(error|\w+\.py: error): ', said, re.MULTILINE)
+    assert 'Traceback' not in said
+    assert not Path('owned').exists()
+
+
+def test_a_fault_keeps_its_traceback_whether_it_happens_here_or_in_a_loading_process(tool):
+    for workers in (0, 1):
+        with pytest.raises(ValueError, match='a fault that no code of ours tells of'):
+            tool(
+                f'train toy.py --cfg-options experiment_name=fault{workers} train_dataloader.dataset.broken=True '
+                f'train_dataloader.num_workers={workers}'
+            )
+
+
+def test_the_traceback_of_a_mistake_is_shown_on_request(tool):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.py'):
+        tool('train nowhere.py --traceback')
+
+
+def test_among_several_processes_each_says_which_it_is(tool, monkeypatch):
+    monkeypatch.setenv('RANK', '3')
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    assert tool('train nowhere.py')[1].startswith("error (rank 3): the config 'nowhere.py'")
+
+
+@pytest.mark.parametrize('name', ['train', 'test', 'export_student', 'compare', 'demo'])
+def test_the_shell_sees_the_message_on_stderr_and_status_2(home, name):
+    flags = dict(
+        train=['nowhere.py'],
+        test=['nowhere.py', 'x.pth'],
+        export_student=['nowhere.py', 'x.pth', 'y.pth'],
+        compare=['nowhere.yml'],
+        demo=['--data', 'nowhere'],
+    )[name]
+    run = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *flags],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (2, '')
+    assert run.stderr.startswith('error: ')
+    assert run.stderr.count('\n') == 1
