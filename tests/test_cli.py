@@ -10,7 +10,7 @@ from ovkd_mm.cli import add_config_arguments, load_config
 def load(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Config(dict(model=dict(depth=1), pairs=[dict(weight=1)])).dump('net.py')
-    Config(dict(work_dir='mine')).dump('with_work_dir.py')
+    Config(dict(model=dict(depth=1), work_dir='mine')).dump('with_work_dir.py')
 
     def parse(*flags, config='net.py'):
         parser = argparse.ArgumentParser()

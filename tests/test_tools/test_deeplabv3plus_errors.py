@@ -189,7 +189,7 @@ def test_the_tool_says_what_is_wrong_and_ends(root, tmp_path):
     options = [f'{TRAIN}.data_root={root}', f'{VAL}.data_root={root}', 'train_dataloader.num_workers=0']
     options += ['train_dataloader.persistent_workers=False', 'model.backbone.init_cfg=None']
     log = run_tool('train', PLAIN, '--work-dir', tmp_path / 'work', '--cfg-options', *options, fails=True)
-    assert re.search(r"FileNotFoundError: .*the split list '.*aug\.txt' does not exist\. .*voc_aug\.py", log)
+    assert re.search(r"^error: .*the split list '.*aug\.txt' does not exist\. .*voc_aug\.py", log, re.MULTILINE)
 
 
 @pytest.fixture(scope='module')

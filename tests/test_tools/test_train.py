@@ -3,7 +3,6 @@
 import runpy
 import sys
 
-import mmengine.device
 import pytest
 import toy
 from command_line import ROOT
@@ -53,12 +52,6 @@ def train(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return run
-
-
-def test_mixed_precision_without_a_gpu_is_an_error(train, monkeypatch):
-    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cpu')
-    with pytest.raises(ValueError, match=r'--amp needs a GPU'):
-        train('--amp')
 
 
 def test_a_training_begins_ends_and_goes_on_with_the_same_command(train, tmp_path):
