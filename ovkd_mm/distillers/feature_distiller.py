@@ -82,9 +82,8 @@ class FeatureDistiller(BaseModel):
             student.setdefault('data_preprocessor', data_preprocessor)
         self.student = MODELS.build(student)
         student_trace = trace(self.student, input_shape)
-        known = [
-            key for key in inspect.signature(Teacher).parameters if key not in ('student_preprocessor', 'input_shape')
-        ]
+        offered = ('student_preprocessor', 'student_order', 'input_shape')
+        known = [key for key in inspect.signature(Teacher).parameters if key not in offered]
         if unknown := sorted(set(teacher) - set(known)):
             raise ValueError(f'teacher has no setting {", ".join(map(repr, unknown))}; it has {", ".join(known)}')
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
