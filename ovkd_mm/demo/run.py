@@ -1,6 +1,7 @@
 """The demo: a teacher, a student alone, and the same student distilled from that teacher."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,15 +117,20 @@ def _claim(work_dir: Path, recipe: dict) -> None:
     Raises:
         ValueError: If it holds anything but a demo of this very recipe.
     """
-    note = work_dir / 'demo.json'
+    note, draft = work_dir / 'demo.json', work_dir / 'demo.tmp'
     if note.is_file():
-        found = json.loads(note.read_text())
+        try:
+            found = json.loads(note.read_text())
+        except ValueError as error:
+            raise ValueError(f'{note} cannot be read ({error}); name another folder with --work-dir') from error
         if found != recipe:
             raise ValueError(f'{work_dir} holds a demo of {found}, not of {recipe}; name another with --work-dir')
-    elif work_dir.is_dir() and any(work_dir.iterdir()):
+        return
+    if work_dir.is_dir() and any(file != draft for file in work_dir.iterdir()):
         raise ValueError(f'{work_dir} holds something else; name another with --work-dir')
     work_dir.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(recipe))
+    draft.write_text(json.dumps(recipe))
+    os.replace(draft, note)
 
 
 def _explain(folder: VOCFolder, plan: Plan, seed: int, generated: bool) -> list[str]:

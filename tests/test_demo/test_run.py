@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from voc_folder import write_voc
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.demo import Plan, run_demo
 from ovkd_mm.demo import train as demo_train
+from ovkd_mm.demo.run import _claim
 from ovkd_mm.demo.train import METRIC
 from ovkd_mm.report import Run, read_history
 
@@ -97,6 +99,30 @@ def test_a_work_dir_with_other_things_in_it_is_refused(tmp_path):
     with pytest.raises(ValueError, match='holds something else'):
         run_demo(CONFIGS, tmp_path, plan=PLAN)
     assert [file.name for file in tmp_path.iterdir()] == ['thesis.tex']
+
+
+def test_a_kill_while_the_work_dir_is_claimed_claims_nothing(tmp_path, monkeypatch):
+    def kill(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', kill)
+    with pytest.raises(KeyboardInterrupt):
+        _claim(tmp_path, dict(seed=5))
+    assert not (tmp_path / 'demo.json').exists()
+    monkeypatch.undo()
+    _claim(tmp_path, dict(seed=5))
+    assert json.loads((tmp_path / 'demo.json').read_text()) == dict(seed=5)
+    assert os.listdir(tmp_path) == ['demo.json']
+    before = times(tmp_path)
+    _claim(tmp_path, dict(seed=5))
+    assert times(tmp_path) == before
+
+
+def test_a_claim_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / 'demo.json').write_text('{"data": nu')
+    with pytest.raises(ValueError, match=r'demo\.json cannot be read'):
+        _claim(tmp_path, dict(seed=5))
+    assert (tmp_path / 'demo.json').read_text() == '{"data": nu'
 
 
 def test_bad_data_is_refused_before_anything_is_written(tmp_path):
