@@ -66,8 +66,12 @@ def register_loaders(mmengine_checkpoint: ModuleType) -> None:
 def _torch_that_loads_safely() -> ModuleType:
     module = ModuleType('torch')
     module.__getattr__ = functools.partial(getattr, torch)
-    module.load = lambda file, map_location=None: _load(file, map_location)
+    module.load = _load_path_or_buffer
     return module
+
+
+def _load_path_or_buffer(file: str | os.PathLike | IO[bytes], map_location: Any = None) -> Any:
+    return _load_file(file, map_location) if isinstance(file, str | os.PathLike) else _load(file, map_location)
 
 
 def load_from_local(filename: str, map_location: Any) -> Any:
@@ -90,30 +94,31 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
         what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'
         raise FileNotFoundError(f'checkpoint {str(path)!r} {what}; check the path')
     try:
-        return _load(path, map_location)
+        with path.open('rb') as file:
+            return _load(file, map_location)
     except (PermissionError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         raise ValueError(_explain(path, error)) from error
 
 
-def _load(file: str | os.PathLike | IO[bytes], map_location: Any) -> Any:
-    size = file.seek(0, os.SEEK_END) if hasattr(file, 'seek') else os.path.getsize(file)
-    if hasattr(file, 'seek'):
+def _load(file: IO[bytes], map_location: Any) -> Any:
+    size, records = file.seek(0, os.SEEK_END), None
+    file.seek(0)
+    if file.read(4) == b'PK\x03\x04':  # what torch takes for a zip
         file.seek(0)
-    records = None
-    if zipfile.is_zipfile(file):
+        if 'constants.pkl' in torch._C.PyTorchFileReader(file).get_all_records():
+            raise ValueError('it is a TorchScript program')  # torch.load would run it
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-        if any(PurePosixPath(entry.filename).name == 'constants.pkl' for entry in entries):
-            raise ValueError('it is a TorchScript program')  # torch.load would run it
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in entries):
             raise ValueError('it is compressed, which torch.save never does, and may be far bigger inside')
         records = {entry.filename.partition('/')[2]: entry.file_size for entry in entries}
-    elif tarfile.is_tarfile(file):
-        raise ValueError('it is a tar archive, as torch wrote them before 2017')
-    if hasattr(file, 'seek'):
+    else:
         file.seek(0)
+        if tarfile.is_tarfile(file):
+            raise ValueError('it is a tar archive, as torch wrote them before 2017')
+    file.seek(0)
     with torch.sparse.check_sparse_tensor_invariants():
         return torch.load(file, map_location, restricted_pickle.limited_to(size, records), weights_only=False)
 

@@ -1,6 +1,7 @@
 import functools
 import http.server
 import os
+import pickle
 import threading
 from pathlib import Path
 
@@ -134,6 +135,22 @@ def test_mmengine_refuses_code_too(tmp_path):
 def test_mmengine_still_names_its_backend(capsys, tmp_path):
     CheckpointLoader.load_checkpoint(str(save(dict(a=1), tmp_path / 'a.pth')), logger=None)
     assert 'Loads checkpoint by local backend' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('backend', ['s3', 'openmmlab'])
+def test_the_loaders_of_other_schemes_refuse_code_too(backend, tmp_path, monkeypatch):
+    import mmengine.runner.checkpoint as upstream
+
+    path = save(dict(state_dict=Touch(tmp_path / 'made')), tmp_path / 'bomb.pth')
+    whole = save(dict(a=1), tmp_path / 'good.pth')
+    stored = dict(get=lambda self, name: (tmp_path / Path(name).name).read_bytes())
+    monkeypatch.setattr(upstream, 'get_file_backend', lambda *args, **kwargs: type('Backend', (), stored)())
+    monkeypatch.setattr(upstream, 'get_external_models', lambda: dict(bomb=str(path), good=str(whole)))
+    bomb, good = ('s3://bomb.pth', 's3://good.pth') if backend == 's3' else ('openmmlab://bomb', 'openmmlab://good')
+    assert CheckpointLoader.load_checkpoint(good) == dict(a=1)
+    with pytest.raises((ValueError, pickle.UnpicklingError), match=r'\.mkdir'):
+        CheckpointLoader.load_checkpoint(bomb)
+    assert not (tmp_path / 'made').exists()
 
 
 @pytest.fixture
