@@ -13,6 +13,7 @@ from ovkd_mm.functional import (
     marginal_l2,
     normalised_l1,
     partial_l2,
+    skipped_by_partial_l2,
     softened_kl,
 )
 
@@ -250,3 +251,23 @@ def test_the_teacher_gets_no_gradient(distance):
     distance(student, teacher).sum().backward()
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None
+
+
+def test_partial_l2_counts_equality_with_a_blocked_teacher_as_skipped_and_so_zero():
+    student = torch.tensor([[-0.3, -0.1, 0.0, 0.1]])
+    teacher = torch.tensor([[-0.3, 0.0, 0.0, 0.1]])
+    assert skipped_by_partial_l2(student, teacher).tolist() == [[True, True, True, False]]
+
+
+def test_margins_of_another_precision_keep_the_features():
+    feature = torch.tensor([[-3.0, 2.0]], dtype=torch.half)
+    found = margin_relu(feature, torch.tensor([-1.0, -1.0]))
+    assert found.dtype == torch.half
+    assert found.tolist() == [[-1.0, 2.0]]
+
+
+def test_the_margin_of_marginal_l2_is_one_and_boolean_activity_keeps_the_features_precision():
+    student = torch.tensor([0.25, 0.25], dtype=torch.half)
+    found = marginal_l2(student, torch.tensor([True, False]))
+    assert found.dtype == torch.half
+    assert found.tolist() == [0.5625, 1.5625]

@@ -52,3 +52,8 @@ def test_temperatures_and_classes_are_positive():
         KDLoss(temperature=0)
     with pytest.raises(ValueError, match='classes of a pair of logits must be above 0, got 0'):
         KDLoss(classes=0)
+
+
+def test_one_class_is_a_distribution_without_a_choice():
+    student, teacher = torch.randn(2, 2, 3, 4, 4)
+    assert KDLoss(classes=1)(student, teacher) == 0

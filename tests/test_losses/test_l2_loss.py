@@ -26,3 +26,8 @@ def test_equal_features_are_at_no_distance():
 def test_an_unknown_reduction_is_an_error():
     with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'none'"):
         L2Loss(reduction='none')
+
+
+def test_a_loss_without_a_weight_has_weight_one():
+    student, teacher = torch.randn(2, 2, 3, 4, 4)
+    torch.testing.assert_close(L2Loss(loss_weight=3.0)(student, teacher), 3 * L2Loss()(student, teacher))

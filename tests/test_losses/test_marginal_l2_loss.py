@@ -16,3 +16,10 @@ def test_there_is_no_loss_beyond_the_margin():
     loss = MarginalL2Loss()(student, active)
     loss.backward()
     assert loss == 0 and not student.grad.any()
+
+
+def test_a_loss_without_a_weight_has_weight_one():
+    student, teacher = torch.randn(2, 2, 3, 4, 4)
+    torch.testing.assert_close(
+        MarginalL2Loss(loss_weight=3.0)(student, teacher), 3 * MarginalL2Loss()(student, teacher)
+    )

@@ -25,3 +25,12 @@ def test_the_skipped_part_holds_no_graph():
     loss = PartialL2Loss()
     loss(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 3, 4, 4))
     assert not loss.skipped.requires_grad
+
+
+def test_a_loss_without_a_weight_has_weight_one():
+    student, teacher = torch.randn(2, 2, 3, 4, 4)
+    torch.testing.assert_close(PartialL2Loss(loss_weight=3.0)(student, teacher), 3 * PartialL2Loss()(student, teacher))
+
+
+def test_nothing_is_known_of_what_was_skipped_before_the_first_call():
+    assert PartialL2Loss().skipped is None

@@ -84,3 +84,22 @@ def test_a_rate_that_leaves_no_channel_is_an_error():
     for build in (lambda: Paraphraser(4, rate=0.1), lambda: Translator(8, 4, rate=0.1)):
         with pytest.raises(ValueError, match=r'rate=0\.1 leaves none of the 4 channels'):
             build()
+
+
+def test_one_channel_is_enough_for_a_code():
+    assert Paraphraser(4, rate=0.25).encoder[3].out_channels == 1
+
+
+def test_a_negative_response_passes_the_leaky_relu_with_a_tenth():
+    activations = [layer for layer in Translator(3, 4).encoder if isinstance(layer, nn.LeakyReLU)]
+    assert [layer(torch.tensor(-1.0)).item() for layer in activations] == 3 * [pytest.approx(-0.1)]
+
+
+def test_nothing_of_an_untrained_paraphraser_asks_for_a_gradient():
+    paraphraser = Paraphraser(4)
+    assert paraphraser.is_trained is False
+    assert not any(weight.requires_grad for weight in paraphraser.parameters())
+
+
+def test_an_untrained_paraphraser_trains_unless_it_is_told_otherwise():
+    assert Paraphraser(4).eval().train().encoder.training

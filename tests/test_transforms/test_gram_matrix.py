@@ -40,3 +40,10 @@ def test_half_precision_ends_do_not_overflow_even_under_autocast():
 def test_a_place_of_one_tensor_is_an_error():
     with pytest.raises(TypeError, match='both ends of a group; set position=dict'):
         GramMatrix(3, 5)
+
+
+def test_ends_without_a_partner_are_an_error():
+    with pytest.raises(ValueError, match='shorter'):
+        GramMatrix((3, 5), (3,))
+    with pytest.raises(ValueError, match='longer'):
+        GramMatrix((3, 5), (3, 5))(3 * (torch.randn(2, 3, 4, 4),))

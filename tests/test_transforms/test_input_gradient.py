@@ -102,3 +102,11 @@ def test_a_feature_of_zeros_has_a_gradient_of_zeros_and_gives_no_nan():
 def test_a_feature_without_a_graph_is_an_error():
     with pytest.raises(ValueError, match=r'without torch\.no_grad'):
         InputGradient()(torch.randn(1, 2, 3, 3), images(1))
+
+
+def test_by_default_the_gradient_is_a_constant_and_the_feature_keeps_its_graph():
+    net, inputs = network(), images(1)
+    feature = net(inputs)
+    assert not InputGradient()(feature, inputs).requires_grad
+    feature.sum().backward()  # the task's loss
+    assert all(weight.grad is not None for weight in net.parameters())

@@ -57,3 +57,32 @@ def test_running_margins_of_half_precision_features_are_as_exact_as_in_float32(d
     expected(feature.float())
     torch.testing.assert_close(transform.margin, expected.margin)
     assert transform.margin.dtype == torch.float32
+
+
+def test_one_negative_response_is_its_own_mean():
+    transform = MarginReLU(1)
+    transform(torch.tensor([[[[-3.0, 1.0, 0.0]]]]))
+    assert transform.margin.item() == -3
+    assert transform.negatives.tolist() == [1]
+
+
+def test_responses_are_counted_beyond_what_float32_can_count():
+    transform = MarginReLU(1)
+    transform.negatives.fill_(2**24)
+    transform(torch.tensor([[[[-1.0]]]]))
+    assert transform.negatives.item() == 2**24 + 1
+
+
+def test_its_text_says_which_margin_it_is():
+    assert str(MarginReLU(3)) == 'MarginReLU(channels=3, margin=running)'
+    assert str(MarginReLU(3, nn.BatchNorm2d(3))) == 'MarginReLU(channels=3, margin=closed form)'
+
+
+def test_running_margins_are_over_all_processes(monkeypatch):
+    """Two processes of equal batches: a sum over both is twice that of one."""
+    summed = []
+    monkeypatch.setattr('ovkd_mm.transforms.margin_relu.all_reduce', lambda values: summed.append(values.mul_(2)))
+    transform = MarginReLU(1)
+    transform(torch.tensor([[[[-3.0, -1.0, 1.0]]]]))
+    assert transform.negatives.tolist() == [4]
+    assert transform.margin.item() == -2
