@@ -168,7 +168,7 @@ def test_weights_are_loaded_and_nothing_is_run(runner_class, tmp_path):
 def test_another_number_of_gpus_is_still_noticed(runner_class, tmp_path):
     train(runner_class, tmp_path / 'work')
     last = with_config(tmp_path / 'work' / 'epoch_2.pth', 'gpu_ids = [0, 1, 2]\n')
-    with pytest.raises(RuntimeError, match='rescale lr|Number of GPUs'):
+    with pytest.raises(RuntimeError, match=r'rescale lr|Number of GPUs'):
         train(runner_class, tmp_path / 'work', resume=True, load_from=str(last))
     train(
         runner_class,

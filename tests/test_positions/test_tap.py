@@ -9,7 +9,7 @@ from mmseg.models.backbones import MobileNetV2
 from torch import nn
 
 from ovkd_mm.models import MobileNetV1
-from ovkd_mm.positions import ModuleOutput, PreReLU, Tap, reading, trace
+from ovkd_mm.positions import GroupEnds, ModuleOutput, PreReLU, SpanTap, Tap, reading, tap_at, trace
 
 SIZE = (64, 64)
 
@@ -209,3 +209,44 @@ def test_dropout_in_place_after_a_tap_does_not_change_what_it_read(dropout):
     with reading(net, [tap]):
         net(inputs)
         torch.testing.assert_close(tap.take(), torch.relu(net[1](net[0](inputs))))
+
+
+def test_what_a_forward_of_no_concern_computes_is_not_kept():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    tap = Tap(ModuleOutput('0').resolve(trace(net, (4, 4))))
+    assert tap.feature is None
+    with reading(net, [tap]):
+        pass
+    net(torch.randn(1, 3, 4, 4))
+    assert tap.feature is None
+
+
+@pytest.mark.parametrize(('position', 'kind', 'times'), [(PreReLU, Tap, 1), (GroupEnds, SpanTap, 2)])
+def test_whoever_waits_for_a_place_is_told_after_each_tensor_that_was_read(position, kind, times):
+    net, told = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), []
+    tap = tap_at(position('0').resolve(trace(net, (4, 4))), then=lambda: told.append(tap.feature is not None))
+    assert type(tap) is kind
+    with reading(net, [tap]):
+        net(torch.randn(1, 3, 4, 4))
+    assert len(told) == times and told[-1]
+
+
+def test_a_module_gets_all_its_inputs_where_the_first_is_kept_from_being_overwritten():
+    class Add(nn.ReLU):
+        def forward(self, x, shift, factor):
+            return super().forward(x) + factor * shift
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.add = nn.Conv2d(3, 4, 1), Add(inplace=True)
+
+        def forward(self, x):
+            return self.add(self.conv(x), 2, 3)
+
+    net, inputs = Net(), torch.randn(1, 3, 4, 4)
+    place = PreReLU('conv').resolve(trace(net, (4, 4)))
+    assert place.side == 'input' and place.overwritten
+    expected = net(inputs)
+    with reading(net, [Tap(place)]):
+        assert torch.equal(net(inputs), expected)

@@ -163,3 +163,23 @@ def test_a_very_deep_network_is_traced_without_recursion():
             return self.relu(self.bn(x) + y)
 
     assert PreReLU('relu').resolve(trace(Deep(), (2, 2))).norm == 'bn'
+
+
+def test_a_typing_error_at_the_front_of_a_long_path_is_answered_with_what_is_written_like_it(resnet):
+    with pytest.raises(ValueError, match=r'the nearest real ones: .*layer2\.0\.conv1') as error:
+        PreReLU('layr2.0.conv1').resolve(resnet)
+    assert len(str(error.value).split(': ')[1].split(', ')) == 5
+    assert 'stopped early' not in str(error.value)
+
+
+def test_a_wrong_end_of_a_path_is_answered_with_what_lies_in_its_real_part():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    with pytest.raises(ValueError, match=r'the nearest real ones: 1\.0, 1\.1$'):
+        PreReLU('1.something').resolve(trace(net, (4, 4)))
+
+
+def test_a_model_is_traced_with_one_image_of_its_own_precision():
+    net, seen = nn.Sequential(nn.Conv2d(3, 4, 1)).double(), []
+    net.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    assert ModuleOutput('0').resolve(trace(net, (4, 6))).shape == (4, 4, 6)
+    assert seen[0].shape == (1, 3, 4, 6) and seen[0].dtype == torch.float64
