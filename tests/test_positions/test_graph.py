@@ -22,3 +22,11 @@ def test_depth_is_the_longest_path_also_through_thousands_of_nodes():
     known = {}
     assert depth((x * 2 + deep).grad_fn, known) == 3002
     assert known[deep.grad_fn] == 3001
+
+
+def test_an_ancestor_that_several_paths_lead_to_is_met_once():
+    x = torch.ones(2, requires_grad=True)
+    for _ in range(10):
+        x = x.sin() + x.cos()  # 2 ** 10 paths
+    nodes = list(ancestors(x.grad_fn))
+    assert len(nodes) == len(set(nodes)) == 31
