@@ -266,8 +266,8 @@ def test_margins_of_another_precision_keep_the_features():
     assert found.tolist() == [[-1.0, 2.0]]
 
 
-def test_the_margin_of_marginal_l2_is_one_and_boolean_activity_keeps_the_features_precision():
+def test_the_margin_of_marginal_l2_is_one_and_activity_of_another_precision_keeps_the_features_precision():
     student = torch.tensor([0.25, 0.25], dtype=torch.half)
-    found = marginal_l2(student, torch.tensor([True, False]))
+    found = marginal_l2(student, torch.tensor([1.0, 0.0]))
     assert found.dtype == torch.half
     assert found.tolist() == [0.5625, 1.5625]
