@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch.utils.data import DataLoader
 
@@ -142,12 +143,12 @@ def test_the_loaders_of_other_schemes_refuse_code_too(backend, tmp_path, monkeyp
     import mmengine.runner.checkpoint as upstream
 
     path = save(dict(state_dict=Touch(tmp_path / 'made')), tmp_path / 'bomb.pth')
-    whole = save(dict(a=1), tmp_path / 'good.pth')
+    whole = save(dict(a=HistoryBuffer([1.5], [1])), tmp_path / 'good.pth')
     stored = dict(get=lambda self, name: (tmp_path / Path(name).name).read_bytes())
     monkeypatch.setattr(upstream, 'get_file_backend', lambda *args, **kwargs: type('Backend', (), stored)())
     monkeypatch.setattr(upstream, 'get_external_models', lambda: dict(bomb=str(path), good=str(whole)))
     bomb, good = ('s3://bomb.pth', 's3://good.pth') if backend == 's3' else ('openmmlab://bomb', 'openmmlab://good')
-    assert CheckpointLoader.load_checkpoint(good) == dict(a=1)
+    assert CheckpointLoader.load_checkpoint(good)['a'].current() == 1.5  # which plain torch.load refuses
     with pytest.raises((ValueError, pickle.UnpicklingError), match=r'\.mkdir'):
         CheckpointLoader.load_checkpoint(bomb)
     assert not (tmp_path / 'made').exists()

@@ -38,10 +38,12 @@ def hostile(made: Path) -> list[str]:
         f'custom_imports = dict(imports=[{EVIL!r}])',
         # environment variables are filled in as text, so that the string ends before the call
         f"a = '''{{{{$NOT_SET:'''+str({call})+'''}}}}'''",
+        # the same, hidden in one plain string
+        "a = '''QQQ+str(CALL)+QQQ'''".replace('Q', "{{$NOT_SET:''}}").replace('CALL', call),
     ]
 
 
-@pytest.mark.parametrize('number', range(11))
+@pytest.mark.parametrize('number', range(12))
 @PLACES
 def test_a_text_with_code_is_harmless_to_execute(place, number, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
