@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import FlexibleRunner, Runner
 
 from .mistakes import mistake
 
-__all__ = ['add_config_arguments', 'add_config_options', 'load_config', 'read_config', 'run']
+__all__ = ['add_config_arguments', 'add_config_options', 'check_optimizer', 'load_config', 'read_config', 'run']
 
 # What tells a process of its place among the others, and what sets it.
 LAUNCHERS = dict(
@@ -144,6 +145,23 @@ def load_config(args: argparse.Namespace) -> Config:
             f'work_dir={config.work_dir!r} cannot be written ({exc}); choose another with --work-dir'
         ) from exc
     return config
+
+
+def check_optimizer(config: Config) -> None:
+    """Refuse an optimizer that does not exist, which upstream asks for its arguments before it looks.
+
+    Args:
+        config: Of a runner that is built, whose toolkit is imported.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    name = (config.optim_wrapper.get('optimizer') or {}).get('type')
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        near = difflib.get_close_matches(name, OPTIMIZERS.module_dict) or sorted(OPTIMIZERS.module_dict)
+        raise ValueError(
+            f'optim_wrapper.optimizer.type={name!r}: there is no such optimizer; nearest: {", ".join(near)}'
+        )
 
 
 def _check_launcher(config: Config) -> None:

@@ -7,7 +7,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, load_config, run
+from ovkd_mm.cli import add_config_arguments, check_optimizer, load_config, run
 from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, SeedHook
 from ovkd_mm.resume import prepare_resume
 
@@ -47,6 +47,7 @@ def train(args: argparse.Namespace) -> None:
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     for hook in (SeedHook(), ClassCountHook(), FSDPKeysHook()):
         runner.register_hook(hook)
+    check_optimizer(config)
     for note in notes:
         runner.logger.warning(note)
     runner.train()
