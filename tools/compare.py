@@ -40,7 +40,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def compare(args: argparse.Namespace) -> None:
     """Compare."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the training is ended, too
+    # An end by SIGTERM ends the training, too.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
         name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
@@ -52,6 +53,8 @@ def compare(args: argparse.Namespace) -> None:
         )
     except KeyboardInterrupt:
         sys.exit('\nStopped. The same command goes on from the last checkpoint.')
+    finally:
+        signal.signal(signal.SIGTERM, before)  # processes that are forked from here on must bear to be ended
     if any(not result.finished for row in rows for result in row.results):
         sys.exit('Some runs failed, see the table. The same command tries them again.')
 

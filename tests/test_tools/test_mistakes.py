@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,7 @@ def tool(home, monkeypatch, capsys):
         except SystemExit as end:
             return end.code, capsys.readouterr().err
         finally:
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
             MMLogger._instance_dict.clear()  # it would write to this test's streams
         return 0, capsys.readouterr().err
 
