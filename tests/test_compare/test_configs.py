@@ -47,7 +47,7 @@ def test_a_method_brings_its_four_parts_and_its_hooks_and_nothing_else(base, che
     found = build(base, Entry(name, name), **{'model.teacher.checkpoint': str(checkpoint)})
     method = Config.fromfile(METHODS / f'{name}.py')
     assert found.model.method.to_dict() == method.method.to_dict()
-    assert set(found.model.method) == {'position', 'teacher_transform', 'student_transform', 'loss'}
+    assert set(found.model.method) == {'position', 'teacher_transform', 'student_transform', 'loss', 'weight'}
     assert found.custom_hooks == [dict(type='EMAHook'), dict(type='Own'), *method.method_hooks]
     for part in ('student', 'teacher', 'pairs', 'logits', 'input_shape'):
         if part != 'teacher':

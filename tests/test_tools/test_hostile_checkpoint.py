@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from toy import ToyImages, distiller_config
 
-DATASETS.register_module(ToyImages, name='HostileTestImages')
+DATASETS.register_module(name='HostileTestImages', module=ToyImages, force=True)
 
 
 def test_the_config_inside_a_resumed_file_is_not_run(tmp_path):
