@@ -133,6 +133,17 @@ def test_mmengine_refuses_code_too(tmp_path):
     assert not (tmp_path / 'made').exists()
 
 
+@ZIP_OR_LEGACY
+@pytest.mark.parametrize('load', [load_checkpoint_file, CheckpointLoader.load_checkpoint], ids=['ours', 'mmengine'])
+def test_tensors_are_put_where_they_are_asked_for(tmp_path, load, is_zip):
+    asked = []
+    load(
+        str(save(dict(a=torch.ones(1)), tmp_path / 'a.pth', is_zip)),
+        map_location=lambda data, where: asked.append(where),
+    )
+    assert asked == ['cpu']
+
+
 def test_mmengine_still_names_its_backend(capsys, tmp_path):
     CheckpointLoader.load_checkpoint(str(save(dict(a=1), tmp_path / 'a.pth')), logger=None)
     assert 'Loads checkpoint by local backend' in capsys.readouterr().out

@@ -195,6 +195,15 @@ def test_getattr_gives_out_four_methods_only(load, name, tmp_path):
         load(dict(value=Call(getattr, HistoryBuffer, name)), tmp_path / 'a.pth')
 
 
+@pytest.mark.parametrize('name', ['__init__', 'step', '_annealing_cosine', 'min'])
+def test_of_a_one_cycle_schedule_getattr_gives_out_its_two_curves_only(name):
+    known = safe_globals()
+    schedule = known['mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler']
+    assert callable(known['builtins.getattr'](schedule, '_annealing_cos'))
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        known['builtins.getattr'](schedule, name)
+
+
 @LOADERS
 @pytest.mark.parametrize('function', [eval, exec, open, __import__, setattr, pickle.loads, np.load, torch.load])
 def test_dangerous_functions_are_refused(load, function, tmp_path):

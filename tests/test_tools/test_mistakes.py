@@ -162,7 +162,10 @@ def tool(home, monkeypatch, capsys):
             return end.code, capsys.readouterr().err
         finally:
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-            MMLogger._instance_dict.clear()  # it would write to this test's streams
+            for logger in MMLogger._instance_dict.values():  # they would write to this test's streams
+                for handler in logger.handlers:
+                    handler.close()
+            MMLogger._instance_dict.clear()
         return 0, capsys.readouterr().err
 
     return run
