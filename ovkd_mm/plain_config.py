@@ -32,8 +32,7 @@ def plain_config(config: Config) -> Config:
         config.model = config.model.student
         if preprocessor is not None:
             config.model.setdefault('data_preprocessor', preprocessor)
-        for key in ('method', 'method_hooks'):
-            config.pop(key, None)
+        config.pop('method', None)
         if config.get('custom_hooks'):
             ours = [f'ovkd_mm.{name}' for name in DISTILLATION_HOOKS]
             config.custom_hooks = [hook for hook in config.custom_hooks if hook.get('type') not in ours]

@@ -8,11 +8,11 @@ from ovkd_mm.plain_config import DISTILLATION_HOOKS, is_distillation, plain_conf
 
 def test_a_distillation_config_becomes_its_students():
     model = distiller_config(data_preprocessor=dict(type='ImgDataPreprocessor'))
-    config = Config(dict(model=model, method={}, method_hooks=[], seed=1))
+    config = Config(dict(model=model, method={}, seed=1))
     plain = plain_config(config)
     assert plain.model == dict(type='ToyClassifier', data_preprocessor=dict(type='ImgDataPreprocessor'))
     assert plain.seed == 1
-    assert 'method' not in plain and 'method_hooks' not in plain
+    assert 'method' not in plain
     assert is_distillation(config)
     assert 'method' in config
 

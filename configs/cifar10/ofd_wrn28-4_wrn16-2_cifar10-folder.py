@@ -15,4 +15,3 @@ model = dict(
     ],
     logits=[dict(teacher='head.fc', student='head.fc')],
     input_shape=(32, 32))
-custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

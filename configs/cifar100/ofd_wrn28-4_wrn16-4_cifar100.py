@@ -16,4 +16,3 @@ model = dict(
     logits=[dict(teacher='head.fc', student='head.fc')],
     channel_order='rgb',  # of CIFAR's archive
     input_shape=(32, 32))
-custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

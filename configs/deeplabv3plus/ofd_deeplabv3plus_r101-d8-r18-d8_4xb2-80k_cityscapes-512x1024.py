@@ -21,4 +21,3 @@ model = dict(
     ],
     logits=[dict(teacher='decode_head.conv_seg', student='decode_head.conv_seg')],
     input_shape=(512, 1024))
-custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

@@ -22,6 +22,6 @@ model = dict(
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(pairs=dict(lr_mult=10.0))))
 # In the first epoch only the connectors learn.
 custom_hooks = [
-    *_base_.get('custom_hooks', []), *_base_.method_hooks,
+    *_base_.get('custom_hooks', []),
     dict(type='ovkd_mm.ConnectorWarmupHook', epochs=1)
 ]

@@ -17,4 +17,3 @@ model = dict(
     ],
     logits=[dict(teacher='head.fc', student='head.fc')],
     input_shape=(224, 224))
-custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

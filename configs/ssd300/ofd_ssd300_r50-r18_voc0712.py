@@ -19,4 +19,3 @@ model = dict(
         for level in range(6)
     ],
     input_shape=(300, 300))
-custom_hooks = [*_base_.get('custom_hooks', []), *_base_.method_hooks]

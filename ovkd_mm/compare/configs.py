@@ -31,10 +31,9 @@ def read_base(file: Path) -> Config:
 
 
 def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Config:
-    """The base config with the entry's method and its hooks, and the settings of study and entry.
+    """The base config with the entry's method, and the settings of study and entry.
 
-    Settings are applied last, and to the distillation config even where the student alone is trained. In them
-    ``method_hooks`` are the hooks of the method, such as ``method_hooks.0.epochs``.
+    Settings are applied last, and to the distillation config even where the student alone is trained.
 
     Args:
         base: The base config, left as it is.
@@ -48,24 +47,17 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
     """
     config = copy.deepcopy(base)
     config.pop('method', None)
-    hooks = config.get('custom_hooks') or []
-    config.method_hooks = [hook for hook in config.get('method_hooks') or [] if hook in hooks]
-    config.custom_hooks = [hook for hook in hooks if hook not in config.method_hooks]
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        chosen = _read_method(entry.method, methods)
-        config.model.method, config.method_hooks = chosen.method, chosen.method_hooks
+        config.model.method = _read_method(entry.method, methods)
     try:
         for options in (study.options, entry.options):
             config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
     except (KeyError, TypeError, IndexError) as exc:
         raise ValueError(f'{entry.label}: these settings do not fit the config: {exc}') from exc
-    method_hooks = config.pop('method_hooks')
     if entry.method == NONE:
-        config = plain_config(config)
-    else:
-        config.custom_hooks = [*config.custom_hooks, *method_hooks]
-        _check_checkpoint(config.model.get('teacher') or {})
+        return plain_config(config)
+    _check_checkpoint(config.model.get('teacher') or {})
     return config
 
 
@@ -94,12 +86,12 @@ def what_differs(one: object, two: object, key: str = '') -> list[str]:
     return [found for name, a, b in pairs for found in what_differs(a, b, f'{key}.{name}' if key else name)]
 
 
-def _read_method(name: str, folder: Path) -> Config:
+def _read_method(name: str, folder: Path) -> dict:
     names = sorted(path.stem for path in folder.glob('*.py'))
     if name not in names:
         near = difflib.get_close_matches(str(name), names) or names
         raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)} (or {NONE}, the student alone)')
-    return Config.fromfile(folder / f'{name}.py')
+    return Config.fromfile(folder / f'{name}.py').method
 
 
 def _check_pairs(config: Config) -> None:

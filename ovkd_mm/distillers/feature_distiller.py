@@ -16,6 +16,7 @@ from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair
 from .finite_check import FiniteCheck
+from .method_hooks import register_before_runs
 from .stock_keys import from_stock, rename_keys, to_stock
 from .teacher import Teacher
 
@@ -39,9 +40,10 @@ class FeatureDistiller(BaseModel):
         student: Model config of any toolkit; left as it is.
         teacher: ``model`` (a config path, ``package::config`` or a dict), ``checkpoint``, and the other arguments of
             :class:`Teacher`.
-        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``; and ``weight``,
+        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``; ``weight``,
             what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in the last stage and half as much in each
-            earlier one, which is OFD's and belongs to a sum over C, H and W.
+            earlier one, which is OFD's and belongs to a sum over C, H and W; and ``hooks``, those that it cannot be
+            trained without. The runner registers them, unless ``custom_hooks`` has one of the same class.
         pairs: ``'auto'`` (the last place of each spatial size that both have), or a list of dicts with ``student`` and
             ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the
             pair's index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its
@@ -55,6 +57,7 @@ class FeatureDistiller(BaseModel):
             not tell: mmpretrain's with ``to_rgb=False``.
 
     Attributes:
+        hooks: Configs of the hooks that the method brings, and of the one that logs ``distill_share``.
         distill_weight: Weight of all pairs together, 1 unless a hook changes it. At 0 the teacher does not run.
         task_weight: Weight of the student's own losses, 1 unless a hook changes it.
 
@@ -75,6 +78,11 @@ class FeatureDistiller(BaseModel):
     ) -> None:
         super().__init__()
         self.distill_weight = self.task_weight = 1.0
+        method = dict(method)
+        hooks = method.pop('hooks', [])
+        if not isinstance(hooks, list):
+            raise ValueError(f'method.hooks must be a list of hook configs, got {hooks!r}')
+        self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
         # The student has its own; found through __getattr__ like everything else of the student.
         del self.data_preprocessor
         student = copy.deepcopy(student)
@@ -148,8 +156,7 @@ class FeatureDistiller(BaseModel):
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
-        For the log it adds ``distill_share``, the distillation losses as a multiple of the task's, and for each pair
-        whose loss skips positions the part that it skips, ``distill_skipped_<i>``.
+        For the log it adds, for each pair whose loss skips positions, the part that it skips, ``distill_skipped_<i>``.
 
         Args:
             inputs: Preprocessed batch, shape ``(N, 3, H, W)``.
@@ -189,10 +196,8 @@ class FeatureDistiller(BaseModel):
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
             self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)
-        share = sum(distillation).detach() / self.student.parse_losses(losses)[0].detach()
         if self.task_weight != 1:
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
-        losses['distill_share'] = share
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
             if (skipped := getattr(pair.loss, 'skipped', None)) is not None:
@@ -208,8 +213,11 @@ class FeatureDistiller(BaseModel):
             )
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """As the student does."""
-        return self.student.parse_losses(losses)
+        """As the student does, but ``loss`` in the log is the whole; mmpretrain's heads call the task's so."""
+        loss, log = self.student.parse_losses(losses)
+        if 'loss' in losses:
+            log = {'loss': loss, 'loss_task': log.pop('loss'), **log}
+        return loss, log
 
     def val_step(self, data: dict | tuple | list) -> list:
         """As the student does."""
@@ -290,3 +298,6 @@ def _no_loss(pair: FeaturePair, inputs: Tensor) -> Tensor:
 def _name_keys_as_the_student_does(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     if not prefix.endswith(FSDP_PREFIX):
         rename_keys(state_dict, prefix, to_stock)
+
+
+register_before_runs(FeatureDistiller)

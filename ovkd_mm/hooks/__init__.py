@@ -4,6 +4,7 @@ from .checkpoint_fit_hook import CheckpointFitHook
 from .class_count_hook import ClassCountHook
 from .connector_warmup_hook import ConnectorWarmupHook
 from .distill_schedule_hook import DistillScheduleHook
+from .distill_share_hook import DistillShareHook
 from .feature_visualization_hook import FeatureVisualizationHook
 from .fsdp_keys_hook import FSDPKeysHook
 from .initialisation_hook import InitialisationHook
@@ -15,6 +16,7 @@ __all__ = [
     'ClassCountHook',
     'ConnectorWarmupHook',
     'DistillScheduleHook',
+    'DistillShareHook',
     'FSDPKeysHook',
     'FeatureVisualizationHook',
     'InitialisationHook',

@@ -1,15 +1,16 @@
 """The stage in which FT's paraphrasers learn what factors a teacher's features have."""
 
+import datetime
 import itertools
+import time
 from collections.abc import Iterator
 
 import torch
-from mmengine.dist import all_reduce_params, broadcast, get_rank, is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce_params, broadcast, get_rank
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
-from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader
@@ -27,6 +28,8 @@ __all__ = ['ParaphraserHook']
 @HOOKS.register_module()
 class ParaphraserHook(Hook):
     """Trains the paraphrasers of a distiller on the teacher's features before the student's training begins.
+
+    The log shows each one's mean squared error, ``error_<pair>``, as often as it shows the training's losses.
 
     They are saved with the checkpoint: a resumed training, and one that starts from such a checkpoint, has them and
     goes on at once. What is interrupted during this stage begins it anew.
@@ -73,18 +76,20 @@ class ParaphraserHook(Hook):
         optimizer = OPTIMIZERS.build(dict(self.optimizer, params=parameters))
         length = self.duration.in_iters(runner)
         print_log(f'training {len(paraphrasers)} paraphrasers for {length} iterations', logger='current')
-        bar = ProgressBar(length) if is_main_process() else None
-        for batch in itertools.islice(_batches(runner), length):
+        interval = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
+        start = time.monotonic()
+        for done, batch in enumerate(itertools.islice(_batches(runner), length), 1):
             features = model.teacher(model.data_preprocessor(batch, training=True)['inputs'])
             errors = {index: one.reconstruction_loss(features[index].float()) for index, one in paraphrasers.items()}
             optimizer.zero_grad()
             sum(errors.values()).backward()
             all_reduce_params([weight.grad for weight in parameters], op='mean')
             optimizer.step()
-            if bar:
-                bar.update()
+            if done % interval == 0 or done == length:
+                eta = datetime.timedelta(seconds=round((time.monotonic() - start) / done * (length - done)))
+                squared = '  '.join(f'error_{index}: {error.item():.4g}' for index, error in errors.items())
+                print_log(f'Iter(paraphrasers) [{done}/{length}]  eta: {eta}  {squared}', logger='current')
         for index, one in paraphrasers.items():
-            print_log(f'paraphraser {index}: mean squared error {errors[index].item():.4g}', logger='current')
             if not all(torch.isfinite(weight).all() for weight in one.parameters()):
                 raise ValueError(
                     f'the paraphraser of pair {index} diverged: lower the learning rate of ParaphraserHook.optimizer, '

@@ -38,22 +38,21 @@ def toy_base(**changes) -> Config:
 
 @pytest.mark.parametrize('name', EIGHT)
 def test_a_method_brings_its_four_parts_and_its_hooks_and_nothing_else(base, checkpoint, name):
+    base = Config(base.to_dict() | dict(custom_hooks=[dict(type='EMAHook'), dict(type='Own')]))
     # As though the base were AB's, whose stage must not stay.
-    base = Config(base.to_dict() | dict(custom_hooks=[dict(type='EMAHook'), dict(type='Own')], method_hooks=[]))
-    base.custom_hooks.append(dict(type='ovkd_mm.InitialisationHook', epochs=3))
-    base.method_hooks.append(dict(type='ovkd_mm.InitialisationHook', epochs=3))
+    base.model.method.hooks = [dict(type='ovkd_mm.InitialisationHook', epochs=3)]
     before = base.to_dict()
 
     found = build(base, Entry(name, name), **{'model.teacher.checkpoint': str(checkpoint)})
     method = Config.fromfile(METHODS / f'{name}.py')
     assert found.model.method.to_dict() == method.method.to_dict()
-    assert set(found.model.method) == {'position', 'teacher_transform', 'student_transform', 'loss', 'weight'}
-    assert found.custom_hooks == [dict(type='EMAHook'), dict(type='Own'), *method.method_hooks]
+    parts = {'position', 'teacher_transform', 'student_transform', 'loss', 'weight'}
+    assert set(found.model.method) == (parts | {'hooks'} if name in ('ft', 'ab') else parts)
+    assert found.custom_hooks == [dict(type='EMAHook'), dict(type='Own')]
     for part in ('student', 'teacher', 'pairs', 'logits', 'input_shape'):
         if part != 'teacher':
             assert found.model[part] == base.model[part]
     assert found.optim_wrapper == base.optim_wrapper
-    assert 'method_hooks' not in found
     assert base.to_dict() == before
 
 
@@ -62,15 +61,18 @@ def test_the_student_alone_is_the_plain_config(base):
     expected = plain_config(base)
     assert found.to_dict() == expected.to_dict()
     plain = Config.fromfile(CIFAR.with_name('wrn16-2_cifar10.py'))
-    assert found.custom_hooks == []
     assert {key: found[key] for key in plain} == {key: plain[key] for key in plain}
 
 
 def test_settings_meant_for_the_distillation_do_not_break_the_student_alone(base):
-    options = {'model.student.backbone.depth': 22, 'model.method.loss.loss_weight': 5, 'method_hooks': [dict(type='x')]}
+    options = {
+        'model.student.backbone.depth': 22,
+        'model.method.loss.loss_weight': 5,
+        'model.method.hooks': [dict(type='x')],
+    }
     found = build(base, Entry('none', 'none'), **options)
     assert found.model.backbone == dict(base.model.student.backbone, depth=22)
-    assert found.custom_hooks == []
+    assert 'custom_hooks' not in found
 
 
 def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
@@ -80,10 +82,11 @@ def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
         'train_cfg.val_begin': 2,
         'model.input_shape': (8, 8),
     }
-    entries = [Entry('ab', 'ab', {'train_cfg.max_epochs': 4, 'method_hooks.0.epochs': 1}), Entry('at', 'at')]
+    entries = [Entry('ab', 'ab', {'train_cfg.max_epochs': 4, 'model.method.hooks.0.epochs': 1}), Entry('at', 'at')]
     study = Study(CIFAR, tuple(entries), options=options)
     ab, at = (entry_config(base, study, entry, METHODS) for entry in entries)
-    assert ab.custom_hooks == [dict(type='ovkd_mm.InitialisationHook', epochs=1)]
+    assert ab.model.method.hooks == [dict(type='ovkd_mm.InitialisationHook', epochs=1)]
+    assert 'hooks' not in at.model.method
     assert (ab.train_cfg.max_epochs, at.train_cfg.max_epochs) == (4, 3)
     assert ab.train_cfg.val_begin == 2
     assert ab.model.input_shape == (8, 8)
@@ -91,10 +94,9 @@ def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
 
 
 def test_the_configs_own_method_keeps_its_hooks(base, checkpoint):
-    hook = dict(type='ovkd_mm.InitialisationHook', epochs=3)
-    base = Config(base.to_dict() | dict(custom_hooks=[hook], method_hooks=[hook]))
+    base = Config(base.to_dict())
+    base.model.method.hooks = [dict(type='ovkd_mm.InitialisationHook', epochs=3)]
     found = build(base, Entry('own'), **{'model.teacher.checkpoint': str(checkpoint)})
-    assert found.custom_hooks == [hook]
     assert found.model.method == base.model.method
 
 

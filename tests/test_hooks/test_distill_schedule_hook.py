@@ -79,7 +79,7 @@ def test_at_weight_zero_every_connector_gets_a_zero_gradient_so_that_ddp_goes_on
     loss, log = runner.model.parse_losses(runner.model(*runner_batch(runner), mode='loss'))
     loss.backward()
     assert all((weight.grad == 0).all() for weight in runner.model.pairs.parameters())
-    assert log['loss_distill_0'] == log['distill_share'] == 0
+    assert log['loss_distill_0'] == log['loss_distill_1'] == 0
 
 
 def test_a_connector_that_is_not_finite_does_not_spoil_a_run_without_distillation(tmp_path):
@@ -101,7 +101,7 @@ def test_the_log_shows_the_weight_and_that_all_is_skipped_once_it_is_zero(tmp_pa
     def look(runner):
         return [runner.message_hub.get_scalar(f'train/{name}').current() for name in scalars]
 
-    _, seen = run(tmp_path, dict(stop_at=1), look)
+    _, seen = run(tmp_path, dict(stop_at=1), look, log_processor=dict(window_size=1))
     assert seen[0][0] == 1 and seen[0][1] > 0 and 0 < seen[0][2] < 1
     assert seen[-1] == [0, 0, 1]
 

@@ -10,7 +10,7 @@ NO_DECAY = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
 
 
 def losses(runner):
-    keys = ('loss', 'loss_distill_0', 'loss_distill_1')
+    keys = ('loss_task', 'loss_distill_0', 'loss_distill_1')
     return [runner.message_hub.get_scalar(f'train/{key}').current() for key in keys]
 
 
@@ -75,16 +75,6 @@ def test_a_training_resumes_in_the_stage_where_it_stopped(tmp_path):
         assert seen == expected[start:]
         others = resumed.model.state_dict()
         assert all(torch.equal(value, others[key]) for key, value in whole.model.state_dict().items())
-
-
-def test_the_share_of_the_task_is_finite_in_both_stages(tmp_path):
-    _, shares = run(
-        tmp_path,
-        InitialisationHook(iters=1),
-        look=lambda runner: runner.message_hub.get_scalar('train/distill_share').current(),
-        iters=2,
-    )
-    assert 0 < shares[0] < float('inf') and shares[1] == 0
 
 
 def test_the_model_is_left_as_it_was_found(tmp_path):

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import pytest
 import torch
@@ -57,6 +58,16 @@ def test_they_learn_to_rebuild_the_teachers_features_and_then_stay_as_they_are(t
         assert after_60 < after_20
     variances = [feature.var().item() for feature in runner.model.teacher(ToyImages().images)]
     assert all(error < variance for error, variance in zip(error_of(runner), variances, strict=True))
+
+
+def test_the_log_shows_as_often_as_for_the_training_how_far_they_are(tmp_path):
+    logger = dict(logger=dict(type='LoggerHook', interval=2), checkpoint=None)
+    run(tmp_path, ParaphraserHook(iters=5), iters=1, default_hooks=logger)
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    number = r'[\d.e-]+'
+    found = re.findall(rf'\[(\d)/5\]  eta: (\d:\d\d:\d\d)  error_0: {number}  error_1: {number}\n', log)
+    assert [done for done, _ in found] == ['2', '4', '5']
+    assert found[-1][1] == '0:00:00'
 
 
 def test_an_epoch_is_a_pass_over_the_training_set(tmp_path):

@@ -172,7 +172,9 @@ def test_errors_are_said_in_a_line_before_anything_is_written(compare, tmp_path,
 
 
 def test_two_labels_for_the_very_same_training_are_an_error(compare, tmp_path):
-    same = dict(STUDY, methods={'kd': dict(method='kd'), 'same': {'method': 'kd', 'method_hooks': []}})
+    same = dict(
+        STUDY, methods={'kd': dict(method='kd'), 'same': {'method': 'kd', 'model.method.loss.temperature': 4.0}}
+    )
     (tmp_path / 'study.yml').write_text(yaml.safe_dump(same))
     assert "'kd' and 'same' are the very same training" in compare()[0]
 

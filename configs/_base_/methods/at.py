@@ -6,4 +6,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.AttentionMap'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=1000.0),
     weight=1.0)
-method_hooks = []

@@ -7,4 +7,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=100.0),
     weight=1.0)
-method_hooks = []

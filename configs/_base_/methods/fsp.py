@@ -7,4 +7,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.GramMatrix'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=50.0),
     weight=1.0)
-method_hooks = []

@@ -6,4 +6,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.InputGradient', differentiable=True),
     loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=1.0),
     weight=1.0)
-method_hooks = []

@@ -7,4 +7,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.KDLoss', temperature=4.0, loss_weight=1.0),
     weight=1.0)
-method_hooks = []

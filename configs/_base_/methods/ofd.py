@@ -8,4 +8,3 @@ method = dict(
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-5),
     weight='halved')
-method_hooks = []

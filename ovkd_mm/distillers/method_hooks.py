@@ -1,0 +1,46 @@
+"""The hooks that a method brings, registered by whichever runner trains its distiller."""
+
+import functools
+from collections.abc import Callable
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import FlexibleRunner, Runner
+from torch import nn
+
+__all__ = ['register_before_runs']
+
+
+def register_before_runs(kind: type[nn.Module]) -> None:
+    """Let every runner register the hooks of a model of this kind before it runs.
+
+    A model does not know its runner, and a list such as ``custom_hooks`` cannot be extended by a config that is one of
+    several bases. So the runners look, whoever made them: our tools, upstream's or a notebook.
+
+    Args:
+        kind: Class of models with ``hooks``, the list of their configs.
+    """
+    for runner in (Runner, FlexibleRunner):
+        runner.call_hook = _registering(runner.call_hook, kind)
+
+
+def _registering(upstream: Callable, kind: type[nn.Module]) -> Callable:
+    @functools.wraps(upstream)
+    def call_hook(runner: Runner | FlexibleRunner, fn_name: str, **kwargs) -> None:
+        if fn_name == 'before_run':
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            if isinstance(model, kind):
+                _register(runner, model.hooks)
+        upstream(runner, fn_name, **kwargs)
+
+    return call_hook
+
+
+def _register(runner: Runner | FlexibleRunner, hooks: list[dict]) -> None:
+    for cfg in hooks:
+        hook = HOOKS.build(cfg)
+        # The config's own takes the place of the method's; and a runner may run more than once.
+        if not any(type(other) is type(hook) for other in runner.hooks):
+            runner.register_hook(hook)
+            print_log(f"the method's {type(hook).__name__} is registered", logger='current')

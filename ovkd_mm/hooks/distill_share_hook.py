@@ -1,0 +1,32 @@
+"""Logging how much of what the student learns from is the teacher."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+from .distiller_of import distiller_of
+
+__all__ = ['DistillShareHook']
+
+
+@HOOKS.register_module()
+class DistillShareHook(Hook):
+    """Logs ``distill_share``, the distillation losses as a multiple of the task's; every distiller brings it.
+
+    Both are what the same line of the log shows, means over the log processor's window. Nothing is logged while the
+    task weighs nothing, as in the first stage of AB.
+    """
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
+    ) -> None:
+        """Compute the share from what ``RuntimeInfoHook`` has noted before, for ``LoggerHook``, which comes after."""
+        model = distiller_of(runner, self)
+
+        def logged(name: str) -> float:
+            return runner.message_hub.get_scalar(f'train/{name}').mean(runner.log_processor.window_size)
+
+        distillation = sum(logged(f'loss_distill_{index}') for index in range(len(model.pairs)))
+        task = logged('loss') - distillation
+        if model.task_weight and task > 0:
+            runner.message_hub.update_scalar('train/distill_share', distillation / task)

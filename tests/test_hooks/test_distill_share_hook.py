@@ -1,0 +1,45 @@
+import json
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from toy import ToyClassifier, distiller_config, toy_runner
+
+
+@MODELS.register_module()
+class NamedLoss(ToyClassifier):
+    """Calls its loss as detectors do."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        out = super().forward(inputs, data_samples, mode)
+        return dict(loss_cls=out['loss'], accuracy=torch.ones(())) if mode == 'loss' else out
+
+
+def lines(work_dir, **settings) -> list[dict]:
+    """What the log shows, by iteration."""
+    toy_runner(work_dir, iters=6, **settings).train()
+    return [json.loads(line) for line in next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+
+
+@pytest.mark.parametrize('window', [1, 3])
+@pytest.mark.parametrize('student', ['ToyClassifier', 'NamedLoss'])
+def test_the_share_is_the_ratio_of_the_losses_that_the_same_line_shows(tmp_path, student, window):
+    found = lines(tmp_path, model=distiller_config(student=dict(type=student)), log_processor=dict(window_size=window))
+    assert len(found) == 6
+    for line in found:
+        distillation = line['loss_distill_0'] + line['loss_distill_1']
+        task = line['loss_task' if student == 'ToyClassifier' else 'loss_cls']
+        assert line['loss'] == pytest.approx(task + distillation, rel=1e-5)
+        assert line['distill_share'] == pytest.approx(distillation / task, rel=1e-4)
+    assert len({line['distill_share'] for line in found}) == 6
+
+
+def test_there_is_no_share_while_the_task_weighs_nothing_and_none_is_distilled_after(tmp_path):
+    stage = dict(type='ovkd_mm.InitialisationHook', iters=2)
+    found = lines(tmp_path, custom_hooks=[stage], log_processor=dict(window_size=1))
+    assert [line.get('distill_share') for line in found] == [None, None, 0, 0, 0, 0]
+
+
+def test_a_model_that_distils_nothing_is_refused(tmp_path):
+    with pytest.raises(TypeError, match='DistillShareHook needs a FeatureDistiller, got ToyClassifier'):
+        toy_runner(tmp_path, dict(type='ToyClassifier'), custom_hooks=[dict(type='ovkd_mm.DistillShareHook')]).train()
