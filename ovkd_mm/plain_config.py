@@ -3,17 +3,11 @@
 import copy
 
 from mmengine.config import Config
+from mmengine.registry import HOOKS
+
+from .hooks import DistillerHook
 
 __all__ = ['is_distillation', 'plain_config']
-
-# Hooks that have nothing to do where nothing is distilled, and say so with an error.
-DISTILLATION_HOOKS = (
-    'ConnectorWarmupHook',
-    'DistillScheduleHook',
-    'FeatureVisualizationHook',
-    'InitialisationHook',
-    'ParaphraserHook',
-)
 
 
 def is_distillation(config: Config) -> bool:
@@ -34,6 +28,11 @@ def plain_config(config: Config) -> Config:
             config.model.setdefault('data_preprocessor', preprocessor)
         config.pop('method', None)
         if config.get('custom_hooks'):
-            ours = [f'ovkd_mm.{name}' for name in DISTILLATION_HOOKS]
-            config.custom_hooks = [hook for hook in config.custom_hooks if hook.get('type') not in ours]
+            config.custom_hooks = [hook for hook in config.custom_hooks if not _wants_a_distiller(hook)]
     return config
+
+
+def _wants_a_distiller(hook: dict) -> bool:
+    kind = hook.get('type')
+    kind = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, DistillerHook)

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..positions import GroupEnds, Logits, Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
+from ..positions import Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
 from ..registry import MODELS, TASK_UTILS
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder
@@ -101,9 +101,9 @@ class FeatureDistiller(BaseModel):
             student_order=channel_order,
             input_shape=input_shape,
         )
-        key = 'pairs'
-        if _is(Logits, method.get('position', {})):
-            key, pairs = 'logits', logits
+        key = _position(method.get('position', {})).listed_in
+        if key == 'logits':
+            pairs = logits
             if not logits:
                 raise ValueError(
                     "logits is not set, and the method's position is ovkd_mm.Logits: say where the class scores are, "
@@ -156,7 +156,7 @@ class FeatureDistiller(BaseModel):
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
-        For the log it adds, for each pair whose loss skips positions, the part that it skips, ``distill_skipped_<i>``.
+        It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``.
 
         Args:
             inputs: Preprocessed batch, shape ``(N, 3, H, W)``.
@@ -200,8 +200,8 @@ class FeatureDistiller(BaseModel):
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
-            if (skipped := getattr(pair.loss, 'skipped', None)) is not None:
-                losses[f'distill_skipped_{index}'] = skipped if self.distill_weight else torch.ones_like(skipped)
+            for name, value in pair.loss.log(compared=self.distill_weight != 0).items():
+                losses[f'distill_{name}_{index}'] = value
         return losses
 
     def _check_differentiable_twice(self) -> None:
@@ -246,11 +246,10 @@ class FeatureDistiller(BaseModel):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _is(kind: type[Position], position: dict) -> bool:
-    """Whether a position's config names ``kind`` or what derives from it."""
-    named = position.get('type')
-    named = TASK_UTILS.get(named) if isinstance(named, str) else named
-    return named is not None and issubclass(named, kind)
+def _position(cfg: dict) -> type[Position]:
+    """The class that a position's config names; building says what is wrong with a name that is none."""
+    named = cfg.get('type')
+    return (TASK_UTILS.get(named) if isinstance(named, str) else named) or Position
 
 
 def _pair_weights(weight: float | str, pairs: Sequence[dict]) -> list[float]:
@@ -282,7 +281,7 @@ def _weighted(value: Tensor | list[Tensor], weight: float, name: str) -> Tensor 
 def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place | Span:
     """A place from its path, by the method's position or, written as a dict, by its own."""
     cfg = {**position, 'path': place} if isinstance(place, str) else place
-    if _is(GroupEnds, position):
+    if _position(position).reads_span:
         cfg = {**cfg, **position}  # one place cannot stand for the two ends of a group; its path can
     try:
         return TASK_UTILS.build(cfg).resolve(traced)

@@ -5,8 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..functional import full_precision
+from ..losses import DistillLoss
 from ..positions import Place, Span
-from ..positions.graph import ancestors
+from ..positions.graph import leaves
+from ..transforms import Transform
 
 __all__ = ['FeaturePair']
 
@@ -32,9 +34,9 @@ class FeaturePair(nn.Module):
         self,
         student_place: Place | Span,
         teacher_place: Place | Span,
-        student_transform: nn.Module,
-        teacher_transform: nn.Module,
-        loss: nn.Module,
+        student_transform: Transform,
+        teacher_transform: Transform,
+        loss: DistillLoss,
         weight: float = 1.0,
         resize: bool = False,
     ) -> None:
@@ -51,7 +53,7 @@ class FeaturePair(nn.Module):
     @property
     def takes_inputs(self) -> bool:
         """Whether a transform looks at the images, and at the graph from them to the feature."""
-        return any(getattr(part, 'takes_inputs', False) for part in (self.student_transform, self.teacher_transform))
+        return self.student_transform.takes_inputs or self.teacher_transform.takes_inputs
 
     def _check_size(self, student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
         if student != teacher and not self.resize:
@@ -107,12 +109,12 @@ class FeaturePair(nn.Module):
         """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
         if not self.takes_inputs:
             return feature.requires_grad
-        return any(isinstance(getattr(node, 'variable', None), nn.Parameter) for node in ancestors(feature.grad_fn))
+        return any(isinstance(leaf, nn.Parameter) for leaf in leaves(feature.grad_fn))
 
     def extra_repr(self) -> str:
         """Show what is joined."""
         return f'{self.student_place} <- {self.teacher_place}, weight={self.weight}'
 
 
-def _transform(transform: nn.Module, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:
-    return transform(feature, inputs) if getattr(transform, 'takes_inputs', False) else transform(feature)
+def _transform(transform: Transform, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:
+    return transform(feature, inputs) if transform.takes_inputs else transform(feature)

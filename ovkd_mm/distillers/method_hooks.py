@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 
-__all__ = ['register_before_runs']
+__all__ = ['register_before_runs', 'unwrapped']
 
 
 def register_before_runs(kind: type[nn.Module]) -> None:
@@ -25,11 +25,16 @@ def register_before_runs(kind: type[nn.Module]) -> None:
         runner.call_hook = _registering(runner.call_hook, kind)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model without DDP or FSDP around it."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def _registering(upstream: Callable, kind: type[nn.Module]) -> Callable:
     @functools.wraps(upstream)
     def call_hook(runner: Runner | FlexibleRunner, fn_name: str, **kwargs) -> None:
         if fn_name == 'before_run':
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             if isinstance(model, kind):
                 _register(runner, model.hooks)
         upstream(runner, fn_name, **kwargs)

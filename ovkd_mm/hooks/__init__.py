@@ -1,5 +1,6 @@
 """Hooks, one a file."""
 
+from .base import DistillerHook
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_count_hook import ClassCountHook
 from .connector_warmup_hook import ConnectorWarmupHook
@@ -17,6 +18,7 @@ __all__ = [
     'ConnectorWarmupHook',
     'DistillScheduleHook',
     'DistillShareHook',
+    'DistillerHook',
     'FSDPKeysHook',
     'FeatureVisualizationHook',
     'InitialisationHook',

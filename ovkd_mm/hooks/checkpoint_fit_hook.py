@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
 from ..state_dict import load_strictly, strip_wrapper
-from .distiller_of import unwrapped
 
 __all__ = ['CheckpointFitHook']
 
@@ -35,7 +35,7 @@ class CheckpointFitHook(Hook):
         """
         if isinstance(runner.model, FullyShardedDataParallel):
             return
-        model = unwrapped(runner)
+        model = unwrapped(runner.model)
         state = checkpoint.get('state_dict', checkpoint)
         own = model.state_dict()
         if not any(key.startswith('module.') for key in own):

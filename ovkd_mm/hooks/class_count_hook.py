@@ -4,8 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
-from .distiller_of import unwrapped
 
 __all__ = ['ClassCountHook']
 
@@ -41,7 +41,7 @@ class ClassCountHook(Hook):
         classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
-        model = unwrapped(runner)
+        model = unwrapped(runner.model)
         # In a distiller's own names the student's begin with 'student.', as they do in the config.
         for path, module in model.named_modules():
             count = getattr(module, 'num_classes', len(classes))

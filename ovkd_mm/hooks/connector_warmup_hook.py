@@ -1,20 +1,19 @@
 """Letting the connectors learn before the student does."""
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..registry import HOOKS
-from .distiller_of import distiller_of
+from .base import DistillerHook
 from .duration import Duration
 
 __all__ = ['ConnectorWarmupHook']
 
 
 @HOOKS.register_module()
-class ConnectorWarmupHook(Hook):
+class ConnectorWarmupHook(DistillerHook):
     """For the first epochs or iterations only the connectors learn; then training goes on in the same run.
 
     The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
@@ -55,7 +54,7 @@ class ConnectorWarmupHook(Hook):
             self._end()
 
     def _begin(self, runner: Runner, length: int) -> None:
-        model = distiller_of(runner, self)
+        model = self.distiller(runner)
         self._undo = []
         if not any(parameter.requires_grad for parameter in model.pairs.parameters()):
             print_log('the method has no connectors, so the student learns from the beginning', logger='current')

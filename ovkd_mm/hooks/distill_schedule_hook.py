@@ -2,11 +2,10 @@
 
 import math
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
-from .distiller_of import distiller_of
+from .base import DistillerHook
 from .duration import epoch_length
 
 __all__ = ['DistillScheduleHook']
@@ -20,7 +19,7 @@ SHAPES = dict(
 
 
 @HOOKS.register_module()
-class DistillScheduleHook(Hook):
+class DistillScheduleHook(DistillerHook):
     """Changes the weight of all distillation losses together; the log shows it as ``distill_weight``.
 
     While the weight is 0 the teacher does not run, and an iteration costs what the plain student's does.
@@ -68,7 +67,7 @@ class DistillScheduleHook(Hook):
         Raises:
             TypeError: If it is no ``FeatureDistiller``.
         """
-        self._model = distiller_of(runner, self)
+        self._model = self.distiller(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Set the weight of this iteration."""

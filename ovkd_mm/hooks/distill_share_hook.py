@@ -1,16 +1,15 @@
 """Logging how much of what the student learns from is the teacher."""
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
-from .distiller_of import distiller_of
+from .base import DistillerHook
 
 __all__ = ['DistillShareHook']
 
 
 @HOOKS.register_module()
-class DistillShareHook(Hook):
+class DistillShareHook(DistillerHook):
     """Logs ``distill_share``, the distillation losses as a multiple of the task's; every distiller brings it.
 
     Both are what the same line of the log shows, means over the log processor's window. Nothing is logged while the
@@ -21,7 +20,7 @@ class DistillShareHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
     ) -> None:
         """Compute the share from what ``RuntimeInfoHook`` has noted before, for ``LoggerHook``, which comes after."""
-        model = distiller_of(runner, self)
+        model = self.distiller(runner)
 
         def logged(name: str) -> float:
             return runner.message_hub.get_scalar(f'train/{name}').mean(runner.log_processor.window_size)

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor
@@ -12,13 +11,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..distillers import FeatureDistiller
 from ..registry import HOOKS
-from .distiller_of import distiller_of
+from .base import DistillerHook
 
 __all__ = ['FeatureVisualizationHook']
 
 
 @HOOKS.register_module()
-class FeatureVisualizationHook(Hook):
+class FeatureVisualizationHook(DistillerHook):
     """Shows, for the first image of a batch, what each pair's loss compares: teacher, student and their distance.
 
     The features are those that reach the loss, after both transforms, averaged over channels. Teacher and student share
@@ -48,7 +47,7 @@ class FeatureVisualizationHook(Hook):
         """
         if not self.every_n_train_iters(runner, self.interval):
             return
-        model = distiller_of(runner, self)
+        model = self.distiller(runner)
 
         def keep_inputs(module: FeatureDistiller, args: tuple, kwargs: dict) -> None:
             self._inputs = (args[0] if args else kwargs['inputs'])[0].detach()
@@ -74,17 +73,13 @@ class FeatureVisualizationHook(Hook):
         for handle in self._handles:
             handle.remove()
         if is_main_process():
-            model = distiller_of(runner, self)
+            model = self.distiller(runner)
             for index, (student, teacher) in self._features.items():
                 if student.dim() == 4 and student.shape == teacher.shape:
-                    distance = getattr(model.pairs[index].loss, 'distance', _squared_difference)(student, teacher)
+                    distance = model.pairs[index].loss.distance(student, teacher)
                     picture = _draw(runner.visualizer, self._inputs, teacher, student, distance)
                     runner.visualizer.add_image(f'distill_{index}', picture, runner.iter + 1)
         self._inputs, self._features, self._handles = None, {}, []
-
-
-def _squared_difference(student: Tensor, teacher: Tensor) -> Tensor:
-    return (student - teacher).square()
 
 
 def _draw(visualizer: Visualizer, inputs: Tensor, teacher: Tensor, student: Tensor, distance: Tensor) -> np.ndarray:

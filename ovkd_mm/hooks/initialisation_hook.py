@@ -1,19 +1,18 @@
 """The stage in which a student learns from its teacher alone."""
 
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from .base import DistillerHook
 from .distill_schedule_hook import DistillScheduleHook
-from .distiller_of import distiller_of
 from .duration import Duration
 
 __all__ = ['InitialisationHook']
 
 
 @HOOKS.register_module()
-class InitialisationHook(Hook):
+class InitialisationHook(DistillerHook):
     """First distillation without the task, then the task without distillation, in one run.
 
     So trains AB (Heo et al., AAAI 2019), whose distillation sets the student's weights up for the task. In the first
@@ -38,7 +37,7 @@ class InitialisationHook(Hook):
             TypeError: If the model is no ``FeatureDistiller``.
             ValueError: If there is a ``DistillScheduleHook`` too.
         """
-        self._model = distiller_of(runner, self)
+        self._model = self.distiller(runner)
         if any(isinstance(hook, DistillScheduleHook) for hook in runner.hooks):
             raise ValueError(
                 'custom_hooks has an InitialisationHook and a DistillScheduleHook, and both set the weight of '

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from mmengine.dist import all_reduce_params, broadcast, get_rank
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import LoggerHook
 from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
@@ -19,14 +19,14 @@ from ..distillers import FeatureDistiller
 from ..registry import HOOKS
 from ..rng import preserve_rng_state
 from ..transforms import Paraphraser
-from .distiller_of import distiller_of
+from .base import DistillerHook
 from .duration import Duration
 
 __all__ = ['ParaphraserHook']
 
 
 @HOOKS.register_module()
-class ParaphraserHook(Hook):
+class ParaphraserHook(DistillerHook):
     """Trains the paraphrasers of a distiller on the teacher's features before the student's training begins.
 
     The log shows each one's mean squared error, ``error_<pair>``, as often as it shows the training's losses.
@@ -56,7 +56,7 @@ class ParaphraserHook(Hook):
             TypeError: If the model is no ``FeatureDistiller``.
             ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
         """
-        model = distiller_of(runner, self)
+        model = self.distiller(runner)
         paraphrasers = {
             index: pair.teacher_transform
             for index, pair in enumerate(model.pairs)

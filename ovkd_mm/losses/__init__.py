@@ -1,9 +1,10 @@
 """Distances, one a file."""
 
+from .base import DistillLoss
 from .factor_loss import FactorLoss
 from .kd_loss import KDLoss
 from .l2_loss import L2Loss
 from .marginal_l2_loss import MarginalL2Loss
 from .partial_l2_loss import PartialL2Loss
 
-__all__ = ['FactorLoss', 'KDLoss', 'L2Loss', 'MarginalL2Loss', 'PartialL2Loss']
+__all__ = ['DistillLoss', 'FactorLoss', 'KDLoss', 'L2Loss', 'MarginalL2Loss', 'PartialL2Loss']

@@ -1,15 +1,16 @@
 """The distance of KD."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..functional import softened_kl
 from ..registry import MODELS
+from .base import DistillLoss
 
 __all__ = ['KDLoss']
 
 
 @MODELS.register_module()
-class KDLoss(nn.Module):
+class KDLoss(DistillLoss):
     """Divergence of softened class probabilities, averaged over all distributions.
 
     See :func:`ovkd_mm.functional.softened_kl`. Every position, and of a detector every anchor, has a distribution of
@@ -26,21 +27,23 @@ class KDLoss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, temperature: float = 4.0, classes: int | None = None) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if temperature <= 0:
             raise ValueError(f'KDLoss.temperature must be above 0, got {temperature}')
         if classes is not None and classes <= 0:
             raise ValueError(f'classes of a pair of logits must be above 0, got {classes}')
-        self.loss_weight = loss_weight
         self.temperature = temperature
         self.classes = classes
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Distance of logits of equal shape ``(N, C)`` or ``(N, anchors * classes, H, W)``; a scalar."""
-        return self.loss_weight * self.distance(student, teacher).mean()
-
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """What each distribution adds to the mean, shape ``(N, anchors, H, W)``, or ``(N, 1)`` of logits ``(N, C)``.
+        """What each distribution adds to the mean.
+
+        Args:
+            student: Logits of shape ``(N, C)`` or ``(N, anchors * classes, H, W)``.
+            teacher: Logits of the same shape.
+
+        Returns:
+            Shape ``(N, 1)`` or ``(N, anchors, H, W)``.
 
         Raises:
             ValueError: If the logits' channels are no multiple of ``classes``.

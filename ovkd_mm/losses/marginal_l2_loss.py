@@ -1,15 +1,16 @@
 """The distance of AB."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..functional import marginal_l2
 from ..registry import MODELS
+from .base import DistillLoss
 
 __all__ = ['MarginalL2Loss']
 
 
 @MODELS.register_module()
-class MarginalL2Loss(nn.Module):
+class MarginalL2Loss(DistillLoss):
     """Squared distance from the wanted side of the teacher's activation boundary, averaged over all entries.
 
     See :func:`ovkd_mm.functional.marginal_l2`.
@@ -20,14 +21,9 @@ class MarginalL2Loss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, margin: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
         self.margin = margin
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Distance of a feature from the binarized feature of the teacher, both ``(N, C, H, W)``; a scalar."""
-        return self.loss_weight * self.distance(student, teacher).mean()
-
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """What each position adds to the mean, in the shape of the features."""
+        """What each position adds to the mean: of a feature and the teacher's binarized one, both ``(N, C, H, W)``."""
         return marginal_l2(student, teacher, self.margin)

@@ -1,29 +1,27 @@
 """The paper's distance."""
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from ..functional import partial_l2, skipped_by_partial_l2
 from ..registry import MODELS
+from .base import DistillLoss
 
 __all__ = ['PartialL2Loss']
 
 
 @MODELS.register_module()
-class PartialL2Loss(nn.Module):
+class PartialL2Loss(DistillLoss):
     """Partial L2 distance, summed over channels and positions and averaged over the batch (section 3.3).
 
     Args:
         loss_weight: Weight of the loss. Since it is a sum over C, H and W it belongs to one input size; the paper's
             weights are 1e-3 for 32x32 inputs, 1e-4 for 224x224, 1e-5 for detection and segmentation (section 4).
-
-    Attributes:
-        skipped: Part of the positions that the last call skipped, from 0 to 1; a scalar tensor.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.skipped: Tensor | None = None
+        super().__init__(loss_weight)
+        self._skipped: Tensor | None = None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Distance of the transformed features.
@@ -35,9 +33,15 @@ class PartialL2Loss(nn.Module):
         Returns:
             A scalar.
         """
-        self.skipped = skipped_by_partial_l2(student.detach(), teacher).count_nonzero() / student.numel()
+        self._skipped = skipped_by_partial_l2(student.detach(), teacher).count_nonzero() / student.numel()
         return self.loss_weight * partial_l2(student, teacher) / len(student)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position adds to the sum, in the shape of the features."""
         return partial_l2(student, teacher, reduction='none')
+
+    def log(self, compared: bool) -> dict[str, Tensor]:
+        """``skipped``, the part of the positions that was not learned from, from 0 to 1."""
+        if self._skipped is None:
+            return {}
+        return dict(skipped=self._skipped if compared else torch.ones_like(self._skipped))

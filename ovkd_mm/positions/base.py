@@ -1,6 +1,7 @@
 """What every position answers."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 from .place import Place, Span
 from .trace import Trace
@@ -13,7 +14,14 @@ class Position(ABC):
 
     Args:
         path: Path of a module in the model, such as ``'backbone.layer1'``.
+
+    Attributes:
+        listed_in: The list of the distiller's config that names the places of such a method.
+        reads_span: Whether it reads two tensors, for which no place of another position can stand.
     """
+
+    listed_in: ClassVar[Literal['pairs', 'logits']] = 'pairs'
+    reads_span: ClassVar[bool] = False
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -2,9 +2,10 @@
 
 from collections.abc import Container, Iterator
 
+from torch import Tensor
 from torch.autograd.graph import Node
 
-__all__ = ['ancestors', 'depth']
+__all__ = ['ancestors', 'depth', 'leaves']
 
 
 def ancestors(node: Node | None, stop: Container[Node] = ()) -> Iterator[Node]:
@@ -18,6 +19,11 @@ def ancestors(node: Node | None, stop: Container[Node] = ()) -> Iterator[Node]:
         yield current
         if current not in stop:
             stack += [source for source, _ in current.next_functions]
+
+
+def leaves(node: Node | None) -> Iterator[Tensor]:
+    """The tensors with a gradient of their own that ``node`` was computed from, such as weights."""
+    return (found.variable for found in ancestors(node) if found.name() == 'torch::autograd::AccumulateGrad')
 
 
 def depth(node: Node, known: dict[Node, int]) -> int:

@@ -20,6 +20,8 @@ class GroupEnds(Position):
     :class:`EndOfGroup`. Sums that nothing has normalised would make Gram matrices of any size.
     """
 
+    reads_span = True
+
     def resolve(self, trace: Trace) -> Span:
         """See :meth:`Position.resolve`.
 

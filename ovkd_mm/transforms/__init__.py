@@ -1,6 +1,7 @@
 """Teacher and student transforms, one idea a file."""
 
 from .attention_map import AttentionMap
+from .base import Transform
 from .binarize import Binarize
 from .conv1x1 import Conv1x1
 from .factors import Paraphraser, Translator
@@ -20,5 +21,6 @@ __all__ = [
     'MarginReLU',
     'Paraphraser',
     'ReLU',
+    'Transform',
     'Translator',
 ]

@@ -1,15 +1,16 @@
 """Both transforms of AT."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..functional import attention_map, full_precision
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['AttentionMap']
 
 
 @MODELS.register_module()
-class AttentionMap(nn.Module):
+class AttentionMap(Transform):
     """The normalised sum of squares over channels; see :func:`ovkd_mm.functional.attention_map`.
 
     It has one channel whatever the feature has, so it needs no connector.

@@ -1,14 +1,15 @@
 """The teacher transform of AB."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['Binarize']
 
 
 @MODELS.register_module()
-class Binarize(nn.Module):
+class Binarize(Transform):
     """Whether a neuron is active: 1 where the pre-activation is above 0, else 0 (Heo et al., AAAI 2019)."""
 
     def forward(self, feature: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ import math
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['Conv1x1']
 
 
 @MODELS.register_module()
-class Conv1x1(nn.Sequential):
+class Conv1x1(Transform, nn.Sequential):
     """A 1x1 convolution and a batch norm, from the student's channels to the teacher's (section 3.2).
 
     As in the authors' code, the convolution starts from a normal law of variance ``2 / (k * k * out_channels)``, the

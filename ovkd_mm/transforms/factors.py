@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['Paraphraser', 'Translator']
 
@@ -26,7 +27,7 @@ def _layers(convolution: type[nn.Module], *channels: int) -> nn.Sequential:
 
 
 @MODELS.register_module()
-class Paraphraser(nn.Module):
+class Paraphraser(Transform):
     """Teacher transform: the code of a convolutional auto-encoder that was trained on the teacher's feature.
 
     Kim et al., NeurIPS 2018, https://arxiv.org/abs/1802.04977, section 3.1: three convolutions and three transposed
@@ -90,7 +91,7 @@ class Paraphraser(nn.Module):
 
 
 @MODELS.register_module()
-class Translator(nn.Module):
+class Translator(Transform):
     """Student transform: three convolutions to the code of the teacher's :class:`Paraphraser` (section 3.2).
 
     Args:

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 
 from ..functional import full_precision, gram_matrix
 from ..registry import MODELS
+from .base import Transform
 from .conv1x1 import Conv1x1
 
 __all__ = ['GramMatrix']
 
 
 @MODELS.register_module()
-class GramMatrix(nn.Module):
+class GramMatrix(Transform):
     """Gram matrix between the two ends of a group; see :func:`ovkd_mm.functional.gram_matrix`.
 
     The method compares matrices of equal shape. Where a student's end has other channels than the teacher's, a

@@ -3,10 +3,11 @@
 from torch import nn
 
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['Identity']
 
 
 @MODELS.register_module()
-class Identity(nn.Identity):
+class Identity(Transform, nn.Identity):
     """The feature as it is: of FitNets' and KD's teacher, of KD's student."""

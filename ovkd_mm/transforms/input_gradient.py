@@ -1,17 +1,18 @@
 """Both transforms of Jacobian matching."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from ..functional import full_precision
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['InputGradient']
 
 
 @MODELS.register_module()
-class InputGradient(nn.Module):
+class InputGradient(Transform):
     r"""Gradient of the most attended position with respect to the image, scaled to unit length.
 
     Attention is :math:`\sum_c |F_c|`; of each image the position with the most of it is taken (Srinivas & Fleuret, ICML
@@ -21,9 +22,6 @@ class InputGradient(nn.Module):
         differentiable: Keep the graph, for a student, which learns through this gradient: its backward pass is
             differentiated once more. That rules out re-entrant activation checkpointing (``with_cp`` of the toolkits),
             and the distiller leaves its training forward out of ``torch.compile``.
-
-    Attributes:
-        takes_inputs: It is called with the images beside the feature.
     """
 
     takes_inputs = True

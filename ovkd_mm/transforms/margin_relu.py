@@ -2,17 +2,18 @@
 
 import torch
 from mmengine.dist import all_reduce
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..functional import batch_norm_margin, margin_relu
 from ..registry import MODELS
+from .base import Transform
 
 __all__ = ['MarginReLU']
 
 
 @MODELS.register_module()
-class MarginReLU(nn.Module):
+class MarginReLU(Transform):
     """Margin ReLU: keeps positive responses and replaces negative ones below the margin by the margin (section 3.1).
 
     With a batch norm before the activation the margin is its expected negative response in closed form. Without one

@@ -1,0 +1,27 @@
+"""What the hooks of a distillation share."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..distillers import FeatureDistiller
+from ..distillers.method_hooks import unwrapped
+
+__all__ = ['DistillerHook']
+
+
+class DistillerHook(Hook):
+    """Base of the hooks that make sense with a distiller alone.
+
+    They belong to its training: the plain config of a student leaves them out.
+    """
+
+    def distiller(self, runner: Runner) -> FeatureDistiller:
+        """The runner's model, without DDP or FSDP around it.
+
+        Raises:
+            TypeError: If it is not a ``FeatureDistiller``.
+        """
+        model = unwrapped(runner.model)
+        if not isinstance(model, FeatureDistiller):
+            raise TypeError(f'{type(self).__name__} needs a FeatureDistiller, got {type(model).__name__}')
+        return model

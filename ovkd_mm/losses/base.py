@@ -1,0 +1,43 @@
+"""What every distance answers: the contract of a method's last part."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+__all__ = ['DistillLoss']
+
+
+class DistillLoss(nn.Module, ABC):
+    """Distance of a student's and a teacher's transformed features: the last of a method's four parts.
+
+    A pair calls it in float32, with two tensors of equal shape, the teacher's without a gradient. A class names in its
+    signature what it wants to be handed from the pair: ``classes``, the pair's own, of class scores.
+
+    Args:
+        loss_weight: Weight of the loss.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss, a scalar: by default the mean of :meth:`distance`, times the weight.
+
+        Args:
+            student: What the student's transform makes of its feature.
+            teacher: What the teacher's makes of the teacher's, in the same shape.
+        """
+        return self.loss_weight * self.distance(student, teacher).mean()
+
+    @abstractmethod
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """What each position adds to the loss, before the weight; ``FeatureVisualizationHook`` shows it."""
+
+    def log(self, compared: bool) -> dict[str, Tensor]:
+        """What it adds to the log, scalars by name; the distiller names them ``distill_<name>_<pair>``.
+
+        Args:
+            compared: Whether this iteration compared anything; False while the weight of distillation is 0.
+        """
+        return {}
