@@ -9,6 +9,9 @@ from .hooks import DistillerHook
 
 __all__ = ['is_distillation', 'plain_config']
 
+# What a distillation config takes from configs/_base_ beside its model.
+SHARED = ('method', 'distiller', 'places', 'head_pairs')
+
 
 def is_distillation(config: Config) -> bool:
     """Whether the config's model is a :class:`FeatureDistiller`."""
@@ -26,7 +29,8 @@ def plain_config(config: Config) -> Config:
         config.model = config.model.student
         if preprocessor is not None:
             config.model.setdefault('data_preprocessor', preprocessor)
-        config.pop('method', None)
+        for key in SHARED:
+            config.pop(key, None)
         if config.get('custom_hooks'):
             config.custom_hooks = [hook for hook in config.custom_hooks if not _wants_a_distiller(hook)]
     return config

@@ -1,19 +1,12 @@
-_base_ = ['./resnet50_imagenet.py', '../_base_/methods/ofd_imagenet.py']
+_base_ = ['./resnet50_imagenet.py', '../_base_/methods/ofd_imagenet.py', '../_base_/distillers/imagenet.py']
 
 model = dict(
+    _base_.distiller,
     _delete_=True,
-    type='ovkd_mm.FeatureDistiller',
-    student={{_base_.model}},
+    student=_base_.model,
     teacher=dict(
         model='mmpretrain::resnet/resnet152_8xb32_in1k.py',
         checkpoint='https://download.openmmlab.com/mmclassification/v0/resnet/'
         'resnet152_8xb32_in1k_20210901-4d7582fa.pth'),
-    method={{_base_.method}},
-    pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer1'),  # 56x56
-        dict(teacher='backbone.layer2', student='backbone.layer2'),  # 28x28
-        dict(teacher='backbone.layer3', student='backbone.layer3'),  # 14x14
-        dict(teacher='backbone.layer4', student='backbone.layer4')  # 7x7
-    ],
-    logits=[dict(teacher='head.fc', student='head.fc')],
-    input_shape=(224, 224))
+    method=_base_.method,
+    pairs=[dict(teacher=t, student=s) for t, s in zip(_base_.places.resnet, _base_.places.resnet)])

@@ -1,21 +1,11 @@
-_base_ = ['./ssd300_r18_voc0712.py', '../_base_/methods/ofd.py']
+_base_ = ['./ssd300_r18_voc0712.py', '../_base_/methods/ofd.py', '../_base_/distillers/ssd300.py']
 
 model = dict(
+    _base_.distiller,
     _delete_=True,
-    type='ovkd_mm.FeatureDistiller',
-    student={{_base_.model}},
+    student=_base_.model,
     teacher=dict(
         model='{{ fileDirname }}/ssd300_r50_voc0712.py',
         checkpoint='work_dirs/ssd300_r50_voc0712/iter_120000.pth'),
-    method={{_base_.method}},
-    pairs=[
-        dict(teacher='backbone.layer1', student='backbone.layer1'),  # 75x75
-        dict(teacher='backbone.layer2', student='backbone.layer2'),  # 38x38
-        dict(teacher='backbone.layer3', student='backbone.layer3'),  # 19x19
-        dict(teacher='backbone.layer4', student='backbone.layer4')  # 10x10
-    ],
-    logits=[
-        dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=21, weight=1 / 6)
-        for level in range(6)
-    ],
-    input_shape=(300, 300))
+    method=_base_.method,
+    pairs=[dict(teacher=t, student=s) for t, s in zip(_base_.places.resnet, _base_.places.resnet)])

@@ -80,7 +80,7 @@ def test_a_student_that_attends_where_its_teacher_does_has_no_loss_at_another_si
 
 def test_resize_interpolates_between_the_centres_of_pixels():
     one = pair(student=(1, (1, 2)), teacher=(1, (1, 4)), resize=True)
-    one.student_transform = torch.Identity()
+    one.student_transform = Identity()
     seen = []
     one.loss.register_forward_pre_hook(lambda module, args: seen.extend(args))
     one(torch.tensor([[[[0.0, 4.0]]]], requires_grad=True), torch.zeros(1, 1, 1, 4))
@@ -90,7 +90,7 @@ def test_resize_interpolates_between_the_centres_of_pixels():
 
 def test_the_sum_over_half_precision_features_is_taken_in_float32():
     one = pair(student=(5, (4, 4)))
-    one.student_transform = torch.Identity()
+    one.student_transform = Identity()
     student = torch.zeros(2, 5, 4, 4, dtype=torch.half, requires_grad=True)
     with torch.autocast('cpu', torch.bfloat16):
         loss = one(student, torch.full((2, 5, 4, 4), 400.0, dtype=torch.half))
