@@ -1,5 +1,6 @@
 """PASCAL VOC and folders laid out like it."""
 
+import logging
 import os.path as osp
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 import cv2
 from mmdet.datasets import VOCDataset as MMDetVOCDataset
 from mmengine.fileio import get, join_path
+from mmengine.logging import print_log
 
 from ..registry import DATASETS
 from .annotation_xml import refuse_entities
@@ -15,6 +17,8 @@ from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
 from .whole_image import run_pipeline
 
 __all__ = ['VOCDataset']
+
+SHOWN = 3  # of the degenerate boxes
 
 
 @DATASETS.register_module()
@@ -26,7 +30,7 @@ class VOCDataset(MMDetVOCDataset):
     degenerate boxes and fills up cut-off images with grey; use it (``type='VOCDataset'``) where that is wanted.
 
     Boxes are mmdet's, which counts pixels from 0 and a box's last row and column to none, and so makes nothing of VOC's
-    box of one pixel, ``xmin == xmax``; here it is one pixel wide.
+    box of one pixel, ``xmin == xmax``; here it is one pixel wide, and the log says how many there are.
 
     Args:
         ann_file: A split list (one image id a line) or several, below ``data_root``. The images and annotations lie in
@@ -34,6 +38,10 @@ class VOCDataset(MMDetVOCDataset):
             ``data_prefix=dict(sub_data_root=...)`` names another.
         data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to.
         data_prefix: See ``ann_file``.
+        skip_degenerate_boxes: Leave out boxes that do not end behind the pixel where they begin (those of one pixel,
+            too) or lie outside their image, in training and in evaluation alike; the log has their number and some of
+            them. An image that has only such boxes is one without boxes. The default stops at the first that cannot be
+            a box.
         **kwargs: As mmdet's, for example ``metainfo=dict(classes=...)``, ``filter_cfg``, ``img_subdir``.
 
     Raises:
@@ -48,8 +56,10 @@ class VOCDataset(MMDetVOCDataset):
         ann_file: str | Sequence[str],
         data_root: str | None = '',
         data_prefix: dict | None = None,
+        skip_degenerate_boxes: bool = False,
         **kwargs: Any,
     ) -> None:
+        self._skip_degenerate = skip_degenerate_boxes
         folder = (data_prefix or {}).get('sub_data_root')
         splits = [
             (split, _voc_folder(split) if folder is None else folder)
@@ -80,6 +90,7 @@ class VOCDataset(MMDetVOCDataset):
             raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
         self.cat2label = {name: label for label, name in enumerate(classes)}
         first_folder = self.sub_data_root
+        self._degenerate = []
         data_list, split_of = [], {}
         for ann_file, folder in self._splits:
             img_ids = self._read_split(ann_file)
@@ -96,7 +107,22 @@ class VOCDataset(MMDetVOCDataset):
                 for img_id in img_ids
             ]
         self.data_prefix['sub_data_root'] = first_folder
+        self._tell_of_degenerate_boxes()
         return data_list
+
+    def _tell_of_degenerate_boxes(self) -> None:
+        if not self._degenerate:
+            return
+        lists = [split for split, _ in self._splits]
+        what, then = f'degenerate boxes left out of {lists}', ''
+        if not self._skip_degenerate:
+            what = f'boxes that begin and end in one pixel in {lists}'
+            then = f'; they stay, one pixel wide. If they are slips, set {self._option()}, which leaves them out'
+        examples = '; '.join(self._degenerate[:SHOWN])
+        print_log(f'{what}: {len(self._degenerate)}, such as {examples}{then}', 'current', logging.WARNING)
+
+    def _option(self) -> str:
+        return f'skip_degenerate_boxes=True of {config_key(self.test_mode)}'
 
     def _read_split(self, ann_file: str) -> list[str]:
         fix = f'Point data_root and ann_file of {config_key(self.test_mode)} to your VOC folder. {HOW_TO_GET_VOC}'
@@ -129,8 +155,34 @@ class VOCDataset(MMDetVOCDataset):
             ) from error
         except ValueError as error:
             raise ValueError(f'{xml_path!r}: {error}') from error
-        _check_boxes(info)
+        self._check_boxes(info)
         return info
+
+    def _check_boxes(self, info: dict) -> None:
+        """Leave out degenerate boxes, or refuse those that cannot be boxes.
+
+        Raises:
+            ValueError: If one is refused, or the image has no size.
+        """
+        width, height = info['width'], info['height']
+        if width <= 0 or height <= 0:
+            raise ValueError(f'{info["xml_path"]!r}: <size> is {width}x{height}')
+        kept = []
+        for instance in info['instances']:
+            one_pixel, broken = instance.pop('flaws')
+            broken = broken or _outside(instance['bbox'], width, height)
+            if one_pixel or broken:
+                name = self._metainfo['classes'][instance['bbox_label']]
+                found = f'{info["xml_path"]!r}: the box of {name!r} {broken or one_pixel}'
+                if broken and not self._skip_degenerate:
+                    raise ValueError(
+                        f'{found}. Mend the annotation, or leave all such boxes out and have them counted with '
+                        f'{self._option()}'
+                    )
+                self._degenerate.append(found)
+            if not self._skip_degenerate or not (one_pixel or broken):
+                kept.append(instance)
+        info['instances'] = kept
 
     def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
         names = {obj.find('name').text for obj in raw_ann_info.findall('object')}
@@ -140,10 +192,9 @@ class VOCDataset(MMDetVOCDataset):
                 "own with metainfo=dict(classes=...), or leave such objects out with mmdet's data set, "
                 "type='VOCDataset'"
             )
-        for obj in raw_ann_info.findall('object'):
-            for low, high in (('xmin', 'xmax'), ('ymin', 'ymax')):
-                _keep_one_pixel(obj, low, high)
-        return super()._parse_instance_info(raw_ann_info, minus_one)
+        flaws = [_flaws(obj) for obj in raw_ann_info.findall('object')]
+        instances = super()._parse_instance_info(raw_ann_info, minus_one)
+        return [dict(instance, flaws=flaw) for instance, flaw in zip(instances, flaws, strict=True)]
 
     def filter_data(self) -> list[dict]:
         """Filter as mmdet does.
@@ -176,27 +227,24 @@ def _voc_folder(ann_file: str) -> str:
     return f'/{ann_file}'.rpartition('/ImageSets/')[0][1:]
 
 
-def _keep_one_pixel(obj: ET.Element, low: str, high: str) -> None:
-    """Move the end of a box that begins and ends in one pixel on by one.
+def _flaws(obj: ET.Element) -> tuple[str, str]:
+    """What is odd about a box, and what makes it none; empty if nothing is.
 
-    Raises:
-        ValueError: If it ends before it begins.
+    The end of a box that begins and ends in one pixel moves on by one.
     """
-    first, last = obj.find(f'bndbox/{low}'), obj.find(f'bndbox/{high}')
-    if float(last.text) < float(first.text):
-        raise ValueError(f'the box of {obj.find("name").text!r} has {high} {last.text}, less than {low} {first.text}')
-    if int(float(last.text)) == int(float(first.text)):  # as mmdet rounds
-        last.text = str(int(float(last.text)) + 1)
+    one_pixel = broken = ''
+    for low, high in (('xmin', 'xmax'), ('ymin', 'ymax')):
+        first, last = obj.find(f'bndbox/{low}'), obj.find(f'bndbox/{high}')
+        if float(last.text) < float(first.text):
+            broken = f'has {high} {last.text}, less than {low} {first.text}'
+        if int(float(last.text)) == int(float(first.text)):  # as mmdet rounds
+            one_pixel = f'begins and ends in one pixel, {low} {first.text} to {high} {last.text}'
+            last.text = str(int(float(last.text)) + 1)
+    return one_pixel, broken
 
 
-def _check_boxes(info: dict) -> None:
-    width, height = info['width'], info['height']
-    if width <= 0 or height <= 0:
-        raise ValueError(f'{info["xml_path"]!r}: <size> is {width}x{height}')
-    for instance in info['instances']:
-        x1, y1, x2, y2 = instance['bbox']
-        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-            raise ValueError(
-                f'{info["xml_path"]!r}: the box {instance["bbox"]} (x1, y1, x2, y2 from 0) lies outside the image of '
-                f'{width}x{height}'
-            )
+def _outside(box: list[int], width: int, height: int) -> str:
+    x1, y1, x2, y2 = box
+    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+        return f'{box} (x1, y1, x2, y2 from 0) lies outside the image of {width}x{height}'
+    return ''

@@ -9,6 +9,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.evaluation import VOCMetric
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import DATASETS
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 from voc_folder import write_swelling_png, write_voc
@@ -306,6 +307,87 @@ def test_a_box_of_one_pixel_is_no_smaller_than_one_pixel(devkit):
     for bbox_min_size, ignored in ((1, 0), (2, 1)):
         info = read(devkit, filter_cfg=dict(bbox_min_size=bbox_min_size)).get_data_info(1)
         assert info['instances'][0]['ignore_flag'] == ignored
+
+
+CLICK, FLAT = (504, 337, 504, 337), (30, 20, 30, 40)  # a click that went wrong, as BCCD has two; VOC's box of one pixel
+BROKEN = {
+    (30, 20, 20, 40): 'has xmax 20, less than xmin 30',
+    (30, 50, 40, 20): 'has ymax 20, less than ymin 50',
+    (641, 20, 700, 40): 'lies outside the image of 640x480',
+    (-9, 20, 0, 40): 'lies outside the image of 640x480',
+}
+SPLIT = 'ImageSets/Main/train.txt'
+
+
+@pytest.fixture
+def blemished(tmp_path):
+    """Image a has a good box among the degenerate ones, b a good one and c degenerate ones alone."""
+    boxes = [('dog', *corners) for corners in (CLICK, FLAT, *BROKEN)]
+    return write_voc(tmp_path, {'a': [boxes[0], CAT, *boxes[1:]], 'b': [DOG], 'c': boxes[:2]}, size=(480, 640))
+
+
+@pytest.fixture
+def logged(caplog):
+    """What goes to the current logger."""
+    logger = MMLogger.get_instance('degenerate boxes')
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+    del MMLogger._instance_dict['degenerate boxes']
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_degenerate_boxes_are_left_out_on_request_and_counted_with_examples(blemished, test_mode, logged):
+    dataset = read(blemished, ann_file=SPLIT, skip_degenerate_boxes=True, test_mode=test_mode)
+    assert [dataset.get_data_info(i)['instances'] for i in range(3)] == [
+        [dict(bbox=[10, 20, 49, 50], bbox_label=7, ignore_flag=0)],
+        [dict(bbox=[1, 2, 39, 43], bbox_label=11, ignore_flag=0)],
+        [],
+    ]
+    (record,) = logged.records
+    assert record.levelname == 'WARNING'
+    said = record.getMessage()
+    folder = blemished / 'Annotations'
+    assert said.startswith(f"degenerate boxes left out of ['{blemished / SPLIT}']: 8, such as '{folder}/a.xml': the ")
+    assert f"'{folder}/a.xml': the box of 'dog' begins and ends in one pixel, ymin 337 to ymax 337" in said
+    assert said.count('.xml') == 3
+
+
+def test_good_boxes_are_all_kept_without_a_word(devkit, logged):
+    dataset = read(devkit, skip_degenerate_boxes=True)
+    assert [len(dataset.get_data_info(i)['instances']) for i in range(3)] == [2, 1, 0]
+    assert not logged.records
+
+
+def test_an_image_whose_boxes_are_all_left_out_is_one_without_boxes(blemished):
+    write_voc(blemished, {'d': []}, size=(480, 640), split='none')
+    load = [*LOAD, dict(type='LoadAnnotations', with_bbox=True)]
+    images = [read(blemished, ann_file=SPLIT, skip_degenerate_boxes=True, pipeline=load)[2]]
+    images += [read(blemished, ann_file='ImageSets/Main/none.txt', pipeline=load)[0]]
+    for image in images:
+        assert image['gt_bboxes'].tensor.shape == (0, 4)
+        assert image['gt_bboxes_labels'].shape == image['gt_ignore_flags'].shape == (0,)
+    left = read(blemished, ann_file=SPLIT, skip_degenerate_boxes=True, filter_cfg=dict(filter_empty_gt=True))
+    assert [left.get_data_info(i)['img_id'] for i in range(len(left))] == ['a', 'b']
+
+
+@pytest.mark.parametrize('corners', BROKEN)
+@pytest.mark.parametrize(('test_mode', 'key'), [(False, 'train_dataloader'), (True, 'val_dataloader')])
+def test_a_box_that_cannot_be_one_names_the_option_that_leaves_it_out(blemished, corners, test_mode, key):
+    write_voc(blemished, {'d': [('dog', *corners)]}, size=(480, 640))
+    with pytest.raises(ValueError, match=rf"d\.xml': the box .*{BROKEN[corners]}") as caught:
+        read(blemished, ann_file=SPLIT, test_mode=test_mode)
+    assert f'skip_degenerate_boxes=True of {key}.dataset' in str(caught.value)
+
+
+def test_boxes_of_one_pixel_are_kept_and_counted_with_the_option_that_leaves_them_out(blemished, logged):
+    write_voc(blemished, {'d': [('dog', *CLICK), CAT, ('dog', *FLAT)]}, size=(480, 640))
+    assert len(read(blemished, ann_file=SPLIT).get_data_info(0)['instances']) == 3
+    (record,) = logged.records
+    said = record.getMessage()
+    assert said.startswith(f"boxes that begin and end in one pixel in ['{blemished / SPLIT}']: 2, such as ")
+    assert 'a.xml' not in said
+    assert 'skip_degenerate_boxes=True of train_dataloader.dataset' in said
 
 
 def test_a_box_that_sticks_out_of_the_image_is_kept_as_mmdet_keeps_it(devkit):
