@@ -23,7 +23,8 @@ class LoadMask(LoadAnnotations):
 
     The checks come before ``reduce_zero_label`` and ``label_map`` change the values. How many classes there are is
     taken from ``label_map`` or from ``num_classes``, which ``ovkd_mm.PascalVOCDataset`` gives; with a data set that
-    gives neither, all values up to 255 pass. The size is compared with the image's, so ``LoadImageFromFile`` comes
+    gives neither, all values up to 255 pass. What the data set gives as ``ignore_index``, a value in the file, becomes
+    255. The size is compared with the image's, so ``LoadImageFromFile`` comes
     first. An image that comes from no data set has no mask and passes: mmseg's inference takes only its own transform
     out of a test pipeline.
 
@@ -35,7 +36,7 @@ class LoadMask(LoadAnnotations):
     Raises:
         FileNotFoundError: If the mask does not exist.
         ValueError: If the image has no mask, ``reduce_zero_label`` is not the data set's, the mask cannot be decoded,
-            is a colour picture, is not as large as its image or holds a value that is neither a class nor 255 (void).
+            is a colour picture, is not as large as its image or holds a value that is neither a class nor void.
     """
 
     def _load_seg_map(self, results: dict) -> None:
@@ -62,8 +63,11 @@ class LoadMask(LoadAnnotations):
             )
         _check_size(mask, results)
         label_map = results.get('label_map')
-        _check_values(mask, path, len(label_map) if label_map else results.get('num_classes'), reduce_zero_label)
+        void = results.get('ignore_index', VOID)
+        num_classes = len(label_map) if label_map else results.get('num_classes')
+        _check_values(mask, path, num_classes, reduce_zero_label, void)
         super()._load_seg_map(results)
+        results['gt_seg_map'][mask == void] = VOID
 
     def _read(self, path: str) -> np.ndarray:
         try:
@@ -93,11 +97,11 @@ def _check_size(mask: np.ndarray, results: dict) -> None:
     )
 
 
-def _check_values(mask: np.ndarray, path: str, num_classes: int | None, reduce_zero_label: bool) -> None:
+def _check_values(mask: np.ndarray, path: str, num_classes: int | None, reduce_zero_label: bool, void: int) -> None:
     first = int(reduce_zero_label)
     # Without a number of classes, at least what mmseg's 8 bits would wrap round is refused.
     last = VOID if num_classes is None else first + num_classes - 1
-    wrong = mask[((mask < 0) | (mask > last)) & (mask != VOID)]
+    wrong = mask[((mask < 0) | (mask > last)) & (mask != VOID) & (mask != void)]
     if not wrong.size:
         return
     values, counts = np.unique(wrong, return_counts=True)
@@ -105,22 +109,27 @@ def _check_values(mask: np.ndarray, path: str, num_classes: int | None, reduce_z
     more = f' and {len(values) - SHOWN} more' if len(values) > SHOWN else ''
     raise ValueError(
         f'the mask {path!r} holds {", ".join(found)}{more}: no class has such a value. '
-        f'{_meaning(num_classes, reduce_zero_label)}. {_fix(mask, values, num_classes)}'
+        f'{_meaning(num_classes, reduce_zero_label, void)}. {_fix(mask, values, num_classes)}'
     )
 
 
-def _meaning(num_classes: int | None, reduce_zero_label: bool) -> str:
+def _meaning(num_classes: int | None, reduce_zero_label: bool, void: int) -> str:
     if num_classes is None:
         return f'Values go from 0 to {VOID}'
+    *voids, last = sorted({void, VOID} | ({0} if reduce_zero_label else set()))
+    which = f'{", ".join(map(str, voids))} and {last} are void' if voids else f'{last} is void'
     if reduce_zero_label:
-        return f'With reduce_zero_label=True the {num_classes} classes are 1 to {num_classes}; 0 and {VOID} are void'
-    return f'The {num_classes} classes are 0 to {num_classes - 1}; {VOID} is void'
+        return f'With reduce_zero_label=True the {num_classes} classes are 1 to {num_classes}; {which}'
+    return f'The {num_classes} classes are 0 to {num_classes - 1}; {which}'
 
 
 def _fix(mask: np.ndarray, values: np.ndarray, num_classes: int | None) -> str:
+    void = f'if {values[0]} is void, set ignore_index={values[0]} of the data set'
     if values.tolist() == [num_classes] and (mask != 0).all():  # with reduce_zero_label it would be a class
-        return 'If your masks count the classes from 1, set reduce_zero_label=True of the data set'
-    return (
-        'Either metainfo.classes of the data set lacks a class, or the file is no mask of class indices but, say, a '
+        return f'If your masks count the classes from 1, set reduce_zero_label=True of the data set; {void}'
+    reason = (
+        'either metainfo.classes of the data set lacks a class, or the file is no mask of class indices but, say, a '
         'grey picture or a JPEG, which blurs them'
     )
+    fix = f'{void}; else {reason}' if len(values) == 1 and num_classes is not None else reason
+    return fix[0].upper() + fix[1:]

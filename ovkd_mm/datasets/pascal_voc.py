@@ -43,11 +43,16 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         data_prefix: The folders ``img_path`` and ``seg_map_path``; of the latter one for all lists or one each. Without
             it the images have no masks.
         reduce_zero_label: Whether the masks' 0 is void and 1 the first class; not for VOC, whose 0 is a class.
+        ignore_index: One more value that is void in the masks, such as CamVid's 11; ``ovkd_mm.LoadMask`` makes it 255,
+            which is what losses and metrics leave out. It counts as the files do, before ``reduce_zero_label``. If it
+            is a class's value, nothing of that class is learned. (mmseg's data sets have this option, but do nothing
+            with it.)
         own_masks: Whether the masks count ``metainfo.classes``, and not VOC's classes; None where the names tell.
         **kwargs: As mmseg's, for example ``metainfo=dict(classes=..., palette=...)``, ``img_suffix``.
 
     Raises:
         FileNotFoundError: If a split list, a folder, an image or a mask is missing.
+        TypeError: If ``ignore_index`` is no whole number.
         ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, the folders
             of masks are neither one nor one for each list, it is open which classes the masks count,
             ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.
@@ -59,6 +64,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         data_root: str | None = None,
         data_prefix: dict | None = None,
         reduce_zero_label: bool = False,
+        ignore_index: int = 255,
         own_masks: bool | None = None,
         img_suffix: str = '.jpg',
         seg_map_suffix: str = '.png',
@@ -66,6 +72,8 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
     ) -> None:
         self._key = config_key(kwargs.get('test_mode', False))  # for errors
         prefix = dict(data_prefix or {})
+        if type(ignore_index) is not int:
+            raise TypeError(f'ignore_index of {self._key} must be one whole number, got {ignore_index!r}')
         lists, folders = _as_list(ann_file), _as_list(prefix.pop('seg_map_path', None))
         if not lists:
             raise ValueError(f'ann_file of {self._key} names no split list')
@@ -87,6 +95,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
             data_root=data_root,
             data_prefix={'img_path': '', **prefix, **({} if folders[0] is None else {'seg_map_path': folders[0]})},
             reduce_zero_label=reduce_zero_label,
+            ignore_index=ignore_index,
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             **kwargs,
@@ -137,7 +146,8 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         """Read all splits.
 
         Returns:
-            mmseg's dict of each image, in the order of the lists, with ``num_classes`` for ``LoadMask``.
+            mmseg's dict of each image, in the order of the lists, with ``num_classes`` and ``ignore_index`` for
+            ``LoadMask``.
         """
         classes = self._metainfo['classes']
         if self.reduce_zero_label and (self.label_map or classes[0] == 'background'):
@@ -163,6 +173,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
             reduce_zero_label=self.reduce_zero_label,
             seg_fields=[],
             num_classes=len(self._metainfo['classes']),
+            ignore_index=self.ignore_index,
         )
         if folder is not None:
             info['seg_map_path'] = osp.join(folder, img_id + self.seg_map_suffix)

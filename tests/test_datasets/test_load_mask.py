@@ -31,6 +31,7 @@ def results(tmp_path):
         reduce_zero_label=False,
         seg_fields=[],
         num_classes=3,
+        ignore_index=255,
     )
 
 
@@ -211,3 +212,51 @@ def test_an_image_without_a_mask_needs_one_in_a_data_set_but_not_at_inference(re
         load({key: value for key, value in results.items() if key != 'seg_map_path'})
     pipeline = Compose([IMAGE, dict(type='ovkd_mm.LoadMask')])
     assert 'gt_seg_map' not in pipeline(dict(img_path=results['img_path']))
+
+
+@pytest.mark.parametrize(
+    ('options', 'values', 'loaded'),
+    [
+        (dict(), (0, 2, 3, 255), (0, 2, 255, 255)),  # as CamVid's void, which follows the classes
+        (dict(), (0, 1, 2), (0, 1, 2)),
+        (dict(reduce_zero_label=True, ignore_index=4), (0, 1, 3, 4, 255), (255, 0, 2, 255, 255)),
+        (dict(reduce_zero_label=True, ignore_index=0), (0, 1, 3, 255), (255, 0, 2, 255)),
+        (dict(reduce_zero_label=True, ignore_index=1), (0, 1, 3, 255), (255, 255, 2, 255)),  # counted as in the file
+        (dict(ignore_index=0), (0, 1, 2), (255, 1, 2)),  # a class that is not to be learned
+        (dict(ignore_index=254), (0, 254, 255), (0, 255, 255)),
+        (dict(label_map=LABEL_MAP, num_classes=2), (0, 1, 2, 3), (255, 1, 0, 255)),
+        (dict(label_map=LABEL_MAP, num_classes=2, ignore_index=2), (0, 1, 2), (255, 1, 255)),
+    ],
+)
+def test_another_value_may_be_void(results, options, values, loaded):
+    results.update(ignore_index=3)
+    results.update(options)
+    save(results, stripes(*values))
+    assert load(results)[0, : len(values)].tolist() == list(loaded)
+
+
+def test_void_may_be_beyond_eight_bits(results):
+    results['ignore_index'] = 65535
+    save(results, stripes(0, 2, 65535, dtype=np.uint16))
+    assert load(results)[0, :3].tolist() == [0, 2, 255]
+
+
+def test_beside_another_void_value_the_rest_are_still_no_classes(results):
+    results['ignore_index'] = 4
+    save(results, stripes(0, 3, 4))
+    with pytest.raises(ValueError, match=r'holds 3 \(200 pixels\): .*The 3 classes are 0 to 2; 4 and 255 are void'):
+        load(results)
+    results.update(reduce_zero_label=True, ignore_index=5)
+    save(results, stripes(0, 4, 5))
+    with pytest.raises(ValueError, match=r'holds 4 .*the 3 classes are 1 to 3; 0, 5 and 255 are void'):
+        load(results)
+
+
+def test_one_value_that_is_no_class_suggests_that_it_is_void(results):
+    save(results, stripes(0, 1, 2, 3))
+    with pytest.raises(ValueError, match='If 3 is void, set ignore_index=3 of the data set'):
+        load(results)
+    save(results, stripes(0, 1, 2, 3, 4))
+    with pytest.raises(ValueError, match='lacks a class') as caught:
+        load(results)
+    assert 'ignore_index' not in str(caught.value)

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 from mmseg.evaluation import IoUMetric
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -72,6 +73,7 @@ def test_a_good_folder_reads_exactly_as_with_mmsegs_class(root, options):
     for index in range(len(ours)):
         info = ours.get_data_info(index)
         assert info.pop('num_classes') == len(theirs.metainfo['classes'])
+        assert info.pop('ignore_index') == 255
         assert info == theirs.get_data_info(index)
     assert ours.metainfo == theirs.metainfo
     assert (ours.ann_file, ours.data_prefix) == (theirs.ann_file, theirs.data_prefix)
@@ -308,6 +310,32 @@ def test_own_classes_may_count_from_one(tmp_path):
     write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
     dataset = read(tmp_path, metainfo=dict(classes=['cup', 'plate']), reduce_zero_label=True, pipeline=LOAD)
     assert dataset[0]['gt_seg_map'][0, :4].tolist() == [255, 0, 1, 255]
+
+
+def test_a_void_label_of_ones_own_is_neither_learned_nor_counted(tmp_path):
+    write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
+    pipeline = [*LOAD, dict(type='PackSegInputs')]
+    metainfo = dict(classes=['sky', 'road'])
+    mask = read(tmp_path, metainfo=metainfo, ignore_index=2, pipeline=pipeline)[0]['data_samples'].gt_sem_seg.data
+    assert mask[0, 0, :4].tolist() == [0, 1, 255, 255]
+    scores = torch.zeros(1, 2, *mask.shape[1:]).scatter_(1, mask.clamp(max=1)[None], 50.0)
+    assert CrossEntropyLoss()(scores, mask, ignore_index=255) == 0
+    metric = IoUMetric()
+    metric.dataset_meta = metainfo
+    metric.process({}, [dict(pred_sem_seg=dict(data=mask.clamp(max=1)), gt_sem_seg=dict(data=mask), img_path='a.jpg')])
+    assert metric.evaluate(1)['mIoU'] == 100
+
+
+def test_vocs_masks_may_have_another_void_label_too(root):
+    write_voc_masks(root, {'a': stripes(0, 8, 12, 21)})
+    dataset = read(root, metainfo=dict(classes=PETS), own_masks=False, ignore_index=21, pipeline=LOAD)
+    assert dataset[0]['gt_seg_map'][0, :4].tolist() == [0, 1, 2, 255]
+
+
+@pytest.mark.parametrize('ignore_index', [None, [11], '11', 11.0, True])
+def test_the_void_label_is_one_whole_number(root, ignore_index):
+    with pytest.raises(TypeError, match=r'ignore_index of train_dataloader\.dataset must be one whole number'):
+        read(root, ignore_index=ignore_index)
 
 
 def cut(path):
