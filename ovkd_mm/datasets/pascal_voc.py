@@ -9,7 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..registry import DATASETS
-from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
+from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
 from .whole_image import run_pipeline
 
 __all__ = ['PascalVOCDataset']
@@ -160,9 +160,10 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
             img_ids = read_split(ann_file, self.data_root, self._fix_for_list(ann_file), self.backend_args)
             check_disjoint(img_ids, ann_file, split_of, DISJOINT)
             infos = [self._data_info(img_id, folder) for img_id in img_ids]
-            self._check_files('img_path', self.data_prefix['img_path'], infos, ann_file)
-            if folder is not None:
-                self._check_files('seg_map_path', folder, infos, ann_file)
+            for key, within in (('img_path', self.data_prefix['img_path']), ('seg_map_path', folder)):
+                if within is not None:
+                    files = {img_id: info[key] for img_id, info in zip(img_ids, infos, strict=True)}
+                    self._check_files(key, within, files, ann_file)
             data_list += infos
         return data_list
 
@@ -187,17 +188,17 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
         """Whether VOC's folder is there and what it lacks is SBD's part."""
         return 'aug' in osp.basename(osp.normpath(path)).lower() and (not self.data_root or osp.isdir(self.data_root))
 
-    def _check_files(self, key: str, folder: str, infos: list[dict], ann_file: str) -> None:
+    def _check_files(self, key: str, folder: str, files: dict[str, str], ann_file: str) -> None:
         fix = f'Set data_prefix.{key} (or {key.removesuffix("_path")}_suffix) of {self._key} to what your folder has'
         if self._is_sbds(folder):
             fix = f'{fix}. {HOW_TO_GET_SBD}'
         if not isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(f'the folder {folder!r} does not exist. {fix}')
-        missing = [info[key] for info in infos if not exists(info[key], backend_args=self.backend_args)]
+        missing = [img_id for img_id, file in files.items() if not exists(file, backend_args=self.backend_args)]
         if missing:
             raise FileNotFoundError(
-                f'{len(missing)} of the {len(infos)} files that {ann_file!r} asks for in {folder!r} do not exist; the '
-                f'first is {missing[0]!r}. A list holds one image id a line, without folder and suffix. {fix}'
+                f'{len(missing)} of the {len(files)} files that {ann_file!r} asks for in {folder!r} do not exist; the '
+                f'first is {files[missing[0]]!r}. {what_ids_are(missing[0])}. {fix}'
             )
 
     def prepare_data(self, idx: int) -> Any:

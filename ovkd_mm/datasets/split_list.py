@@ -3,9 +3,9 @@
 import os.path as osp
 from collections import Counter
 
-from mmengine.fileio import list_from_file
+from mmengine.fileio import get
 
-__all__ = ['HOW_TO_GET_VOC', 'check_disjoint', 'config_key', 'read_split']
+__all__ = ['HOW_TO_GET_VOC', 'check_disjoint', 'config_key', 'read_split', 'what_ids_are']
 
 HOW_TO_GET_VOC = (
     'PASCAL VOC itself comes with `tools/misc/download_dataset.py --dataset-name voc2007 --save-dir data --unzip` '
@@ -23,7 +23,7 @@ def config_key(test_mode: bool) -> str:
 
 
 def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dict | None = None) -> list[str]:
-    """Read the image ids of a split list; blank lines are none.
+    """Read the image ids of a split list; blank lines are none, and so is space around an id.
 
     Args:
         ann_file: The list, joined with ``data_root``.
@@ -33,16 +33,16 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
 
     Raises:
         FileNotFoundError: If there is no such list.
-        ValueError: If it is empty, or an id leads out of the data set's folder or is there twice.
+        ValueError: If it is no UTF-8 text or empty, or an id leads out of the data set's folder or is there twice.
     """
     try:
-        lines = list_from_file(ann_file, backend_args=backend_args)
+        content = get(ann_file, backend_args=backend_args)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         reason = ''
         if data_root and not osp.isdir(data_root):
             reason = f': data_root={data_root!r} ({osp.abspath(data_root)}) is not a folder'
         raise FileNotFoundError(f'the split list {ann_file!r} does not exist{reason}. {fix}') from None
-    img_ids = [line.strip() for line in lines if line.strip()]
+    img_ids = [line.strip() for line in _decode(content, ann_file).splitlines() if line.strip()]
     if not img_ids:
         raise ValueError(f'the split list {ann_file!r} is empty. {fix}')
     # A list may come from a stranger: it shall not make files into data that are none of this data set.
@@ -59,6 +59,32 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
             "type='RepeatDataset'"
         )
     return img_ids
+
+
+def _decode(content: bytes, ann_file: str) -> str:
+    try:
+        text, wrong = content.decode('utf-8-sig'), content.find(b'\0')  # which UTF-16 has in every other place
+    except UnicodeDecodeError as error:
+        text, wrong = '', error.start
+    if wrong >= 0:
+        line = content.count(b'\n', 0, wrong) + 1
+        raise ValueError(f'the split list {ann_file!r} is no UTF-8 text (line {line}). Save it as UTF-8')
+    return text
+
+
+def what_ids_are(img_id: str) -> str:
+    """What a list is to hold, for the error about an id that has no file.
+
+    Args:
+        img_id: The id.
+    """
+    rule = 'A list holds one image id a line, without folder and suffix'
+    if not any(map(str.isspace, img_id)):
+        return rule
+    return (
+        f"{rule}; {img_id!r} has a space in it. If the line has columns, as VOC's lists of one class have, keep the "
+        'first column alone'
+    )
 
 
 def check_disjoint(img_ids: list[str], ann_file: str, split_of: dict[str, str], fix: str) -> None:

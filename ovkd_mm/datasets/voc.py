@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from ..registry import DATASETS
 from .annotation_xml import refuse_entities
-from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split
+from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
 from .whole_image import run_pipeline
 
 __all__ = ['VOCDataset']
@@ -144,7 +144,7 @@ class VOCDataset(MMDetVOCDataset):
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'{error.filename!r} does not exist, but its id {img_info["img_id"]!r} is in a split list of '
-                f'{[split for split, _ in self._splits]}'
+                f'{[split for split, _ in self._splits]}. {what_ids_are(img_info["img_id"])}'
             ) from None
         except ET.ParseError as error:
             raise ValueError(f'{xml_path!r} is not well-formed XML: {error}') from error

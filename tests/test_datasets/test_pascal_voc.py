@@ -194,6 +194,9 @@ def test_a_list_with_paths_in_it_is_told_from_one_with_ids(root):
     (root / TRAIN).write_text('JPEGImages/a.jpg SegmentationClass/a.png\n')
     with pytest.raises(FileNotFoundError, match=r'one image id a line, without folder and suffix'):
         read(root)
+    (root / TRAIN).write_text('a\nb -1\n')
+    with pytest.raises(FileNotFoundError, match=r"without folder and suffix.*'b -1' has a space in it.*first column"):
+        read(root)
 
 
 def test_vocs_background_cannot_be_reduced_away(root):

@@ -199,6 +199,21 @@ def test_a_missing_annotation_is_named_with_the_split_that_wants_it(devkit):
         read(devkit)
 
 
+def test_a_list_with_columns_or_suffixes_is_told_from_one_with_ids(devkit):
+    for line, reason in (
+        ('b  1', "'b  1' has a space in it.*first column alone"),
+        ('b.jpg', 'without folder and suffix'),
+    ):
+        (devkit / TRAIN).write_text(f'a\n{line}\n')
+        with pytest.raises(FileNotFoundError, match=rf"{re.escape(line)}\.xml' does not exist.*train\.txt.*{reason}"):
+            read(devkit)
+
+
+def test_an_id_may_have_spaces(devkit):
+    write_voc(devkit / 'VOC2012', {'a photo': [CAT]})
+    assert read(devkit, pipeline=LOAD)[0]['img_id'] == 'a photo'
+
+
 BOX = '<size><width>80</width><height>60</height></size><object><name>cat</name><bndbox>{}</bndbox></object>'
 CORNERS = '<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>'
 
