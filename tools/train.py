@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.cli import add_config_arguments, check_optimizer, load_config, run
-from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, SeedHook
+from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, LabelRangeHook, SeedHook
 from ovkd_mm.resume import prepare_resume
 
 
@@ -45,7 +45,7 @@ def train(args: argparse.Namespace) -> None:
     if args.resume or config.get('resume'):
         notes = prepare_resume(config, args.resume or config.get('load_from') or 'auto')
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
-    for hook in (SeedHook(), ClassCountHook(), FSDPKeysHook()):
+    for hook in (SeedHook(), ClassCountHook(), LabelRangeHook(), FSDPKeysHook()):
         runner.register_hook(hook)
     check_optimizer(config)
     for note in notes:

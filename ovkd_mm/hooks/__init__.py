@@ -9,6 +9,7 @@ from .distill_share_hook import DistillShareHook
 from .feature_visualization_hook import FeatureVisualizationHook
 from .fsdp_keys_hook import FSDPKeysHook
 from .initialisation_hook import InitialisationHook
+from .label_range_hook import LabelRangeHook
 from .paraphraser_hook import ParaphraserHook
 from .seed_hook import SeedHook
 
@@ -22,6 +23,7 @@ __all__ = [
     'FSDPKeysHook',
     'FeatureVisualizationHook',
     'InitialisationHook',
+    'LabelRangeHook',
     'ParaphraserHook',
     'SeedHook',
 ]

@@ -2,15 +2,32 @@
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
 
-__all__ = ['ClassCountHook']
+__all__ = ['ClassCountHook', 'classifying_heads']
 
 # What the classifiers of mmseg's and mmpretrain's heads are called. Detectors have mmdet's NumClassCheckHook.
 CLASSIFIERS = ('conv_seg', 'fc')
+
+
+def classifying_heads(runner: Runner) -> dict[str, nn.Module]:
+    """The heads of mmseg's and mmpretrain's models that have ``num_classes``, by their keys in the config.
+
+    Args:
+        runner: Of the model.
+    """
+    return {
+        f'model.{path}': module
+        # In a distiller's own names the student's begin with 'student.', as they do in the config.
+        for path, module in unwrapped(runner.model).named_modules()
+        if hasattr(module, 'num_classes')
+        # mmpretrain's image classifiers call it 'head', whatever its layers are called.
+        and (path.rpartition('.')[2] == 'head' or any(hasattr(module, name) for name in CLASSIFIERS))
+    }
 
 
 @HOOKS.register_module()
@@ -41,13 +58,10 @@ class ClassCountHook(Hook):
         classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
-        model = unwrapped(runner.model)
-        # In a distiller's own names the student's begin with 'student.', as they do in the config.
-        for path, module in model.named_modules():
-            count = getattr(module, 'num_classes', len(classes))
-            if count != len(classes) and any(hasattr(module, name) for name in CLASSIFIERS):
+        for key, head in classifying_heads(runner).items():
+            if head.num_classes != len(classes):
                 raise ValueError(
-                    f'model.{path}.num_classes={count}, but {type(loader.dataset).__name__} has {len(classes)} classes '
-                    f'({", ".join(classes[:3])}, ...); set model.{path}.num_classes={len(classes)}, or other '
-                    'metainfo.classes of the data set'
+                    f'{key}.num_classes={head.num_classes}, but {type(loader.dataset).__name__} has '
+                    f'{len(classes)} classes ({", ".join(classes[:3])}, ...); set '
+                    f'{key}.num_classes={len(classes)}, or other metainfo.classes of the data set'
                 )

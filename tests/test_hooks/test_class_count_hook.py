@@ -39,3 +39,13 @@ def test_mmsegs_and_mmpretrains_heads_are_recognised():
         one.model['student']['decode_head'] = head
         with pytest.raises(ValueError, match='num_classes=3'):
             ClassCountHook().before_train(one)
+
+
+def test_a_classifiers_head_is_recognised_by_its_place_whatever_its_layers_are_called():
+    from mmpretrain.models.heads import ArcFaceClsHead, VisionTransformerClsHead
+
+    for head in (VisionTransformerClsHead(num_classes=3, in_channels=4), ArcFaceClsHead(num_classes=3, in_channels=4)):
+        one = runner(2, ['a', 'b'])
+        one.model['student'] = nn.ModuleDict({'head': head})
+        with pytest.raises(ValueError, match=r'set model\.student\.head\.num_classes=2'):
+            ClassCountHook().before_train(one)
