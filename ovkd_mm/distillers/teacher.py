@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -48,7 +49,19 @@ def _load(model: nn.Module, checkpoint: str) -> None:
     except (FileNotFoundError, ValueError) as exc:
         raise type(exc)(f'teacher.checkpoint: {exc}') from exc
     # A distilled student can teach in its turn; what served its own training is left aside.
-    load_strictly(model, model_weights(loaded), f'teacher.checkpoint={checkpoint!r}')
+    try:
+        load_strictly(model, model_weights(loaded), f'teacher.checkpoint={checkpoint!r}')
+    except ValueError as exc:
+        raise ValueError(
+            f'{exc}: --cfg-options model.teacher.model={_config_beside(checkpoint)}, which its training left there'
+        ) from None
+
+
+def _config_beside(checkpoint: str) -> str:
+    """The config in the work dir of a checkpoint, for the error that asks for it."""
+    folder = Path(checkpoint).parent
+    configs = list(folder.glob('*.py')) if (folder / 'last_checkpoint').is_file() else []
+    return str(configs[0]) if len(configs) == 1 else 'work_dirs/<name>/<name>.py'
 
 
 def _check_pixels(model: dict, own: nn.Module, student: nn.Module) -> None:

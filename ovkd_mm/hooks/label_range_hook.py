@@ -88,7 +88,10 @@ class LabelRangeHook(Hook):
         )
 
     def _classes(self, first: int) -> str:
-        return f'{self._owner} has the {self._count} classes {first} to {first + self._count - 1}'
+        which = (
+            f'{self._count} classes {first} to {first + self._count - 1}' if self._count > 1 else f'one class {first}'
+        )
+        return f'{self._owner} has the {which}'
 
     def _fix(self, values: list[int], first: int) -> str:
         fixes = []

@@ -1,4 +1,5 @@
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ def test_a_misfitting_checkpoint_says_how_many_keys_of_how_many(checkpoint):
     same = sum(key.endswith(('num_batches_tracked', 'fc.bias')) for key in own)
     with pytest.raises(ValueError, match=rf'(?s){same} of {len(own)} .*of another shape: backbone.stem.weight'):
         teacher(dict(type='ToyClassifier', width=5), checkpoint=checkpoint)
+
+
+def test_a_teacher_of_other_classes_names_the_config_that_its_training_left(checkpoint, tmp_path):
+    wrong = dict(type='ToyClassifier', width=5)
+    anyones = (
+        r'trained with: --cfg-options model\.teacher\.model=work_dirs/<name>/<name>\.py, which its training left there'
+    )
+    with pytest.raises(ValueError, match=anyones):
+        teacher(wrong, checkpoint=checkpoint)
+    own = tmp_path / 'own.py'
+    Config(dict(model=dict(type='ToyClassifier'))).dump(own)
+    with pytest.raises(ValueError, match=anyones):  # a folder with a config, but no training's
+        teacher(wrong, checkpoint=checkpoint)
+    (tmp_path / 'last_checkpoint').write_text(checkpoint)
+    with pytest.raises(ValueError, match=re.escape(f'--cfg-options model.teacher.model={own}, which its training')):
+        teacher(wrong, checkpoint=checkpoint)
+    teacher(str(own), checkpoint=checkpoint)
+    Config(dict(model=wrong)).dump(tmp_path / 'other.py')
+    with pytest.raises(ValueError, match=anyones):  # two to choose from
+        teacher(wrong, checkpoint=checkpoint)
 
 
 def test_batch_mode_normalises_by_the_batch_and_running_mode_does_not():

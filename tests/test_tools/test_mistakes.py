@@ -86,6 +86,20 @@ def home(tmp_path_factory):
         pipeline=[dict(type='LoadImageFromFile'), dict(type='ovkd_mm.LoadMask', imdecode_backend='pillow')],
     )
     masks.dump(home / 'masks.py')
+    mmsegs = dict(
+        type='mmseg.BaseSegDataset', data_root=str(home / 'seg'), ann_file='ImageSets/Segmentation/values.txt'
+    )
+    mmsegs |= dict(data_prefix=masks.train_dataloader.dataset.data_prefix, metainfo=dict(classes=['sky', 'road']))
+    steps = ('mmcv.LoadImageFromFile', 'mmseg.LoadAnnotations', 'mmseg.PackSegInputs')
+    labels = config(home)
+    labels.train_dataloader = loader(**mmsegs, pipeline=[dict(type=step) for step in steps])
+    labels.train_dataloader.collate_fn = dict(type='pseudo_collate')
+    labels.dump(home / 'labels.py')
+    images = dict(type='mmpretrain.CustomDataset', ann_file=str(home / 'images.txt'), data_prefix=str(home))
+    steps = ('mmcv.LoadImageFromFile', 'mmpretrain.PackInputs')
+    labels.train_dataloader.dataset = dict(**images, classes=['cat'], pipeline=[dict(type=step) for step in steps])
+    labels.dump(home / 'images.py')
+    (home / 'images.txt').write_text('picture.png 0\npicture.png 7\n')
 
     write_voc(home / 'voc', {'a': [('cat', 5, 5, 60, 50)], 'b': [('dog', 5, 5, 60, 50)]})
     lists = home / 'voc/ImageSets/Main'
@@ -103,6 +117,8 @@ def home(tmp_path_factory):
     (home / 'voc/JPEGImages/gone.jpg').unlink()
     (lists / 'absent.txt').write_text('nobody\n')
     (lists / 'empty.txt').write_text('\n')
+    (lists / 'columns.txt').write_text('a  1\n')
+    (lists / 'latin.txt').write_bytes('a\nStraße\n'.encode('latin-1'))
 
     good = np.zeros((60, 80), np.uint8)
     for name in ('train', 'colour', 'size', 'values', 'missing', 'torn'):
@@ -121,6 +137,10 @@ def home(tmp_path_factory):
         other=dict(type='ToyClassifier', width=8),
     ).items():
         torch.save(dict(state_dict=MODELS.build(model).state_dict()), home / f'{name}.pth')
+    (home / 'run').mkdir()  # what a training leaves
+    torch.save(torch.load(home / 'other.pth', weights_only=True), home / 'run/other.pth')
+    (home / 'run/last_checkpoint').write_text('run/other.pth')
+    Config(dict(model=dict(type='ToyClassifier', width=8))).dump(home / 'run/own.py')
     (home / 'torn.pth').write_bytes((home / 'teacher.pth').read_bytes()[:-500])
     torch.save([1, 2], home / 'list.pth')
     (home / 'text.pth').write_text('weights')
@@ -204,7 +224,10 @@ MISTAKES = {
         (BOXES + f'ann_file={MAIN}/torn.txt', r'torn\.xml. is not well-formed XML'),
         (BOXES + f'ann_file={MAIN}/bare.txt', r'bare\.xml. is not a VOC annotation. Each <object> needs'),
         (BOXES + f'ann_file={MAIN}/alien.txt', "'unicorn' is not among the classes .*metainfo=dict"),
-        (BOXES + f'ann_file={MAIN}/flat.txt', r'flat\.xml.*has xmax 10, less than xmin 30'),
+        (BOXES + f'ann_file={MAIN}/flat.txt', r'flat\.xml.*has xmax 10, less than xmin 30.*skip_degenerate_boxes=True of train_dataloader'),
+        (BOXES + f'ann_file={MAIN}/columns.txt', r"'a  1' has a space in it.*first column alone"),
+        (BOXES + f'ann_file={MAIN}/latin.txt', r'latin\.txt. is no UTF-8 text \(line 2\)'),
+        ('train images.py --cfg-options experiment_name={id}', r"picture\.png. has the label 7, .* CustomDataset has the one class 0"),
         (BOXES + f'ann_file={MAIN}/cut.txt', r'cut\.jpg. is cut off'),
         (BOXES + f'ann_file={MAIN}/gone.txt', r'gone\.jpg'),
         (BOXES + f'ann_file={MAIN}/cut.txt train_dataloader.num_workers=1', r'cut\.jpg. is cut off'),
@@ -216,6 +239,9 @@ MISTAKES = {
         (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is no map of class indices.*palette PNG'),
         (MASKS + f'ann_file={SEG}/size.txt', r'size\.png. is 79x60, but its image'),
         (MASKS + f'ann_file={SEG}/values.txt', r'values\.png. holds 77 .*21 classes are 0 to 20'),
+        (MASKS + f'ann_file={SEG}/values.txt own_masks=True', 'If 77 is void, set ignore_index=77 of the data set'),
+        (MASKS + 'ignore_index=[11]', r'ignore_index of train_dataloader\.dataset must be one whole number, got \[11\]'),
+        ('train labels.py --cfg-options experiment_name={id}', r'values\.png. has the label 77 .*2 classes 0 to 1; 255 is void\. If 77'),
         (MASKS + f'ann_file={SEG}/values.txt train_dataloader.num_workers=1', r'values\.png. holds 77 .*21 classes are'),
         (MASKS + f'ann_file={SEG}/missing.txt', r'missing\.png.*seg_map_path .*train_dataloader'),
         (MASKS + f'ann_file={SEG}/torn.txt', r'torn\.png. cannot be decoded'),
@@ -227,6 +253,7 @@ MISTAKES = {
         (TOY + 'model.teacher.checkpoint=nowhere.pth', "teacher.checkpoint: .*'nowhere.pth' does not exist"),
         (TOY + 'model.teacher.checkpoint=torn.pth', "'torn.pth' cannot be read as a checkpoint"),
         (TOY + 'model.teacher.checkpoint=other.pth', r"teacher.checkpoint='other.pth' does not fit.*\d+ of \d+"),
+        (TOY + 'model.teacher.checkpoint=run/other.pth', r'trained with: --cfg-options model\.teacher\.model=run/own\.py'),
         (TOY + 'model.teacher.checkpoint=hostile.pth', "'hostile.pth'"),
         (TOY + 'model.teacher.norm_mode=batsch', "teacher.norm_mode must be 'batch' or 'running', got 'batsch'"),
         (TOY + 'model.teacher.model=nowhere.py', "teacher.model='nowhere.py': no such config"),
