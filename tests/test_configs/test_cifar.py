@@ -264,6 +264,20 @@ def test_the_readmes_options_train_and_validate_on_a_folder_of_ones_own(tmp_path
     }
 
 
+def test_the_readmes_options_read_lists_of_images_and_labels(tmp_path):
+    folder = write_images(tmp_path / 'images', ('a', 'b'), 2)
+    for split in ('train', 'test'):
+        (folder / f'{split}.txt').write_text('b/0.png 0\na/0.png 1\n')
+    config = Config.fromfile(CONFIGS / 'cifar10/wrn28-4_cifar10-folder.py')
+    config.merge_from_dict(cfg_options(README_10, 'train_dataloader.dataset.data_root', {'data/mine': str(folder)}))
+    config.merge_from_dict(cfg_options(README_10, 'train_dataloader.dataset.ann_file'))
+    init_default_scope(config.default_scope)
+    for loader in (config.train_dataloader, config.val_dataloader):
+        dataset = DATASETS.build(loader.dataset)
+        assert [dataset[i]['data_samples'].gt_label.item() for i in range(2)] == [0, 1]
+        assert len(dataset.metainfo['classes']) == config.model.head.num_classes
+
+
 def test_the_readmes_config_reads_folders_for_cifar_100(tmp_path):
     source = code_block(README, 'python', 'CustomDataset')
     assert "'./configs/" in source

@@ -186,6 +186,16 @@ def test_the_readmes_options_are_all_that_a_folder_needs(options_for_a_folder, t
     assert Path(train[0]['data_samples'].img_path) == tmp_path / 'VOC2012' / 'JPEGImages' / 'a.jpg'
 
 
+def test_the_readmes_options_leave_out_degenerate_boxes(options_for_a_folder, tmp_path):
+    init_default_scope('mmdet')
+    for split, image in (('train', 'a'), ('val', 'b')):
+        write_voc(tmp_path / 'VOC2012', {image: [('cat', 5, 5, 50, 50), ('cat', 9, 9, 5, 5)]}, split=split)
+    config = load('ssd300_r18_voc0712')
+    config.merge_from_dict({**options_for_a_folder, **readme.cfg_options(README, 'skip_degenerate_boxes')})
+    for loader in (config.train_dataloader, config.val_dataloader):
+        assert len(DATASETS.build(loader.dataset).get_data_info(0)['instances']) == 1
+
+
 def test_the_readmes_options_train_and_validate_classes_of_ones_own(options_for_a_folder, tmp_path):
     objects = [('cup', 5, 5, 50, 50), ('plate', 30, 10, 70, 50)]
     for split, images in (('train', 'ab'), ('val', 'cd')):

@@ -272,6 +272,18 @@ def test_the_readmes_options_for_own_classes_keep_all_of_them(tmp_path):
         assert np.unique(dataset[0]['gt_seg_map']).tolist() == values
 
 
+def test_the_readmes_options_make_camvids_void_void(tmp_path):
+    for split in ('train', 'val'):
+        write_voc_masks(tmp_path, {split: stripes(0, 10, 11)}, split=split)
+    config = Config.fromfile(CONFIGS / 'deeplabv3plus_r18_voc12aug-513.py')
+    text = (CONFIGS / 'README.md').read_text()
+    config.merge_from_dict(readme.cfg_options(text, 'train_dataloader.dataset.data_root', {'data/mine': str(tmp_path)}))
+    config.merge_from_dict(readme.cfg_options(text, 'ignore_index'))
+    for loader in (config.train_dataloader, config.val_dataloader):
+        dataset = DATASETS.build(loader.dataset | dict(metainfo=dict(classes=list('abcdefghijk')), pipeline=LOAD))
+        assert dataset[0]['gt_seg_map'][0, :3].tolist() == [0, 10, 255]
+
+
 def test_own_masks_may_count_the_names_that_voc_has_from_one(tmp_path):
     write_voc_masks(tmp_path, {'a': stripes(0, 1, 2, 255)})
     options = dict(metainfo=dict(classes=PETS[1:]), own_masks=True, reduce_zero_label=True)
