@@ -66,8 +66,8 @@ class LabelRangeHook(Hook):
         if wrong:
             raise ValueError(
                 f'the image {sample.get("img_path")!r} has the label {wrong[0]}, but {self._classes(0)}. Mend the '
-                f'annotation, or name all classes in metainfo.classes of train_dataloader.dataset and set num_classes '
-                f'of {self._heads[0]} to their number'
+                'annotation (labels count from 0), or name all classes in metainfo.classes of train_dataloader.dataset '
+                f'and set num_classes of {self._heads[0]} to their number'
             )
 
     def _check_mask(self, sample: BaseDataElement, mask: np.ndarray) -> None:
