@@ -1,0 +1,179 @@
+"""What to tell of an error that a toolkit, or Python, raised of what the config holds."""
+
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from .nearest import nearest
+
+__all__ = ['BUILD', 'WEIGHTS', 'cannot_be_built', 'cannot_be_downloaded', 'no_such_weights', 'unknown_setting']
+
+# Where toolkits build what the config names, and load weights.
+BUILD = 'mmengine/registry/build_functions.py'
+WEIGHTS = 'mmengine/runner/checkpoint.py'
+# What downloads pass through.
+DOWNLOADING = ('urllib/request.py', 'http/client.py', 'torch/hub.py')
+
+
+def cannot_be_built(error: Exception, message: str) -> str | None:
+    """What is wrong with a dict of the config: its ``type``, or one of its keys that is missing."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    values = frames[-1].f_locals
+    cfg = values['cfg']
+    if isinstance(error, KeyError) and isinstance(values.get('obj_type'), str):
+        name = values['obj_type']
+        near = nearest(name, _registered(values['registry']))
+        return f'{_where(frames, cfg)}type={name!r}: there is no such {values["registry"].name}{near}'
+    if isinstance(error, TypeError) and re.search(r'missing \d+ required .*argument', message):
+        return f'{_where(frames, cfg)}{message}; set it in dict(type={cfg["type"]!r}, ...)'
+    if isinstance(error, KeyError) and 'type' not in cfg and (key := _where(frames, cfg)):
+        folder, _, name = key[:-1].rpartition('.')
+        others = [other for other in _at(_config(frames), folder) if other != name]
+        return f"{key[:-1]}={cfg} has no 'type'{nearest(name, others)}"
+    return message if isinstance(error, (KeyError, TypeError)) and 'obj_cls' not in values else None
+
+
+def unknown_setting(error: Exception, message: str) -> str | None:
+    """What is wrong where a function was given a keyword that a dict of the config holds."""
+    unknown = re.search(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'", message)
+    if unknown is None or not isinstance(error, TypeError):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    key, caller = unknown[2], frames[-1]
+    built = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILD)]
+    if built and key in built[-1].get('args', ()) and 'obj_cls' in built[-1]:
+        # Its own, or of a base class to which it hands on what it does not know.
+        holder, kind = built[-1]['cfg'], built[-1]['obj_cls']
+        return f'{_where(frames, holder, key)}: {kind.__name__} has no setting {key!r}{nearest(key, _parameters(kind))}'
+    # Handed on as **dict by who has the dict, or by an object that keeps it.
+    locals_ = list(caller.f_locals.values())
+    attributes = [(one, [type(value)]) for value in locals_ for one in getattr(value, '__dict__', {}).values()]
+    for holder, kinds in [*((value, []) for value in locals_), *attributes]:
+        if (
+            isinstance(holder, dict)
+            and key in holder
+            and (where := _where(frames, holder, key)).partition('=')[0] != key
+        ):
+            name = kinds[0].__name__ if kinds else unknown[1].removesuffix('.__init__')
+            known = [*_known_to(caller, unknown[1]), *(one for kind in kinds for one in _parameters(kind))]
+            return f'{where}: {name} has no setting {key!r}{nearest(key, known)}'
+    return None
+
+
+def _parameters(kind: Callable) -> list[str]:
+    """The keywords that a class or function takes, among them those that ``**kwargs`` hands on to base classes."""
+    found = []
+    for one in inspect.getmro(kind) if inspect.isclass(kind) else [kind]:
+        if inspect.isclass(one) and '__init__' not in vars(one):
+            continue
+        try:
+            parameters = inspect.signature(one.__init__ if inspect.isclass(one) else one).parameters.values()
+        except ValueError:  # a builtin does not always tell
+            break
+        variable = inspect.Parameter.VAR_KEYWORD
+        found += [each.name for each in parameters if each.kind not in (variable, inspect.Parameter.VAR_POSITIONAL)]
+        if all(each.kind is not variable for each in parameters):
+            break
+    return [name for name in dict.fromkeys(found) if name != 'self']
+
+
+def _known_to(caller: FrameType, function: str) -> list[str]:
+    """The keywords of a function that a frame called by ``Class.function`` or ``function``."""
+    owner, *path = function.split('.')
+    kinds = {kind.__name__: kind for value in caller.f_locals.values() for kind in type(value).__mro__}
+    found = caller.f_globals.get(owner, kinds.get(owner))
+    for name in path:
+        found = getattr(found, name, None)
+    return _parameters(found) if callable(found) else []
+
+
+def cannot_be_downloaded(error: Exception) -> str | None:
+    """The address that could not be reached, and how to go on without."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not any(frame.f_code.co_filename.endswith(DOWNLOADING) for frame in frames):
+        return None
+    names = [value for frame in frames for value in frame.f_locals.values() if isinstance(value, str)]
+    addresses = [name for name in names if re.fullmatch(r'[\w-]+://\S+', name)]
+    if not addresses:
+        return None
+    first, last = addresses[0], addresses[-1]
+    address = first if first.startswith('http') else f'{first} ({last})'
+    sentence = f'{address} cannot be downloaded ({getattr(error, "reason", None) or error})'
+    key = _key_of(frames, first)
+    if key.endswith('init_cfg.checkpoint'):
+        return (
+            f'{key}={sentence}: name a file that has it, --cfg-options {key}=FILE, or begin with random weights, '
+            f'--cfg-options {key.removesuffix(".checkpoint")}=None'
+        )
+    if key and first not in sys.argv:
+        return f'{key}={sentence}: name a file that has it, --cfg-options {key}=FILE'
+    if first.endswith(('.pth', '.pt', '.ckpt')):
+        return f'{sentence}: name a file that has it instead'
+    return f'{sentence}: download it where there is a network, and put it where the config looks for it'
+
+
+def no_such_weights(error: KeyError) -> str | None:
+    """What is wrong with a name such as ``torchvision://resnet50``."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    values, name = frames[-1].f_locals, str(error.args[0])
+    known = values.get('model_urls')
+    if not isinstance(known, dict):
+        return None
+    address = values.get('filename', name)
+    key = _key_of(frames, address)
+    return f'{f"{key}=" if key else ""}{address}: there are no such weights{nearest(name, known)}'
+
+
+def _registered(registry: Registry) -> list[str]:
+    """The names that a registry knows, and those of the toolkits with their prefix."""
+    root = registry
+    while root.parent is not None:
+        root = root.parent
+    children = [f'{scope}.{name}' for scope, child in root.children.items() for name in child.module_dict]
+    return sorted({*registry.module_dict, *root.module_dict, *children})
+
+
+def _config(frames: list[FrameType]) -> Config | None:
+    """The config that a tool has read."""
+    return next((value for frame in frames for value in frame.f_locals.values() if isinstance(value, Config)), None)
+
+
+def _where(frames: list[FrameType], cfg: dict, key: str = '') -> str:
+    """Where in the config a dict is, with a dot, or a key of it with its value; empty if it is not in there."""
+    config = _config(frames)
+    places = list(_dicts(config.to_dict())) if config else []
+    if not key:
+        return next((f'{path}.' for path, one in places if path and one == cfg), '')
+    # The toolkit may have added to the dict, or taken its type out.
+    like = [path for path, one in places if path and key in one and one[key] == cfg[key] and _same_type(one, cfg)]
+    return '.'.join([*like[:1], f'{key}={cfg[key]!r}'])
+
+
+def _same_type(one: dict, other: dict) -> bool:
+    return 'type' not in one or 'type' not in other or one['type'] == other['type']
+
+
+def _key_of(frames: list[FrameType], value: str) -> str:
+    config = _config(frames)
+    return next((key for key, one in _values(config.to_dict()) if one == value), '') if config else ''
+
+
+def _at(config: Config, key: str) -> dict:
+    return next((one for path, one in _dicts(config.to_dict()) if path == key), {})
+
+
+def _values(value: object, key: str = '') -> Iterator[tuple[str, object]]:
+    """All that a config holds, dicts and lists included, with its keys."""
+    yield key, value
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _values(one, f'{key}.{name}' if key else str(name))
+
+
+def _dicts(value: object) -> Iterator[tuple[str, dict]]:
+    return ((key, one) for key, one in _values(value) if isinstance(one, dict))

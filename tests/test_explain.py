@@ -1,0 +1,53 @@
+"""What is no mistake of a user's; what is one stands in tests/test_tools/test_mistakes.py."""
+
+import urllib.request
+from urllib.error import HTTPError
+
+import pytest
+from mmengine.config import Config
+
+from ovkd_mm.mistakes import mistake
+
+
+def paint(shape):
+    """Knows neither a colour nor a width."""
+
+
+def test_an_unexpected_keyword_that_no_dict_of_the_config_holds_is_a_fault():
+    config = Config(dict(model=dict(width=1)))
+    with pytest.raises(TypeError) as caught:
+        paint(config.model, colour=2)
+    assert mistake(caught.value) is None
+
+
+def test_one_that_the_config_holds_with_another_value_is_a_fault():
+    config, settings = Config(dict(model=dict(width=1))), dict(width=2)
+    with pytest.raises(TypeError) as caught:
+        paint(config.filename, **settings)
+    assert mistake(caught.value) is None
+
+
+def test_one_that_the_config_holds_and_hands_on_is_a_mistake():
+    config = Config(dict(model=dict(shpe=1)))
+    settings = config.model
+    with pytest.raises(TypeError) as caught:
+        paint(**settings)
+    assert mistake(caught.value) == "model.shpe=1: paint has no setting 'shpe'; nearest: shape"
+
+
+def test_a_server_that_has_no_such_file_is_named_with_its_reason(monkeypatch):
+    def refuse(request, **kwargs):
+        raise HTTPError(request, 404, 'Not Found', None, None)
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, '_open', lambda self, *args: refuse(args[0].full_url))
+    with pytest.raises(HTTPError) as caught:
+        urllib.request.urlopen('http://example.org/x.pth')
+    answer = 'http://example.org/x.pth cannot be downloaded (Not Found): name a file that has it instead'
+    assert mistake(caught.value) == answer
+
+
+def test_a_connection_that_is_lost_elsewhere_is_a_fault():
+    address = 'tcp://10.0.0.1:29500'
+    with pytest.raises(ConnectionError) as caught:
+        raise ConnectionError(address)
+    assert mistake(caught.value) is None
