@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..nearest import nearest
 from ..positions import Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
 from ..registry import MODELS, TASK_UTILS
 from ..rng import preserve_rng_state
@@ -26,6 +27,8 @@ __all__ = ['FeatureDistiller']
 FSDP_PREFIX = '_fsdp_wrapped_module.'
 
 PARTS = ('position', 'teacher_transform', 'student_transform', 'loss')
+METHOD = (*PARTS, 'weight', 'hooks')
+PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
 
 
 @MODELS.register_module()
@@ -76,6 +79,7 @@ class FeatureDistiller(BaseModel):
         data_preprocessor: dict | None = None,
         channel_order: ChannelOrder | None = None,
     ) -> None:
+        _check_settings('method', method, METHOD)
         super().__init__()
         self.distill_weight = self.task_weight = 1.0
         method = dict(method)
@@ -92,8 +96,7 @@ class FeatureDistiller(BaseModel):
         student_trace = trace(self.student, input_shape)
         offered = ('student_preprocessor', 'student_order', 'input_shape')
         known = [key for key in inspect.signature(Teacher).parameters if key not in offered]
-        if unknown := sorted(set(teacher) - set(known)):
-            raise ValueError(f'teacher has no setting {", ".join(map(repr, unknown))}; it has {", ".join(known)}')
+        _check_settings('teacher', teacher, known)
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(
             **teacher,
@@ -113,6 +116,10 @@ class FeatureDistiller(BaseModel):
             if pairs != 'auto':
                 raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
             pairs = auto_pairs(student_trace, self.teacher.trace)
+        if not isinstance(pairs, Sequence):
+            raise TypeError(f'{key} must be a list of dicts, got {pairs!r}')
+        for index, pair in enumerate(pairs):
+            _check_settings(f'{key}[{index}]', pair, PAIR)
         weights = _pair_weights(method.get('weight', 1.0), pairs)
         with preserve_rng_state():
             self.pairs = nn.ModuleList(
@@ -128,12 +135,9 @@ class FeatureDistiller(BaseModel):
         self._register_state_dict_hook(_name_keys_as_the_student_does)
 
     def _build_pair(self, key: str, cfg: dict, student_trace: Trace) -> FeaturePair:
-        missing = [key for key in ('student', 'teacher', *PARTS) if key not in cfg]
-        unknown = sorted(cfg.keys() - {'student', 'teacher', *PARTS, 'weight', 'stage', 'resize', 'classes'})
-        if missing or unknown:
+        if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
             raise ValueError(
-                f'{key} (with the method) lacks {missing} and has unknown {unknown}; '
-                'a pair has student, teacher, stage, resize, of logits classes, and may override weight, '
+                f'{key} (with the method) lacks {", ".join(missing)}; a pair has student and teacher, the method '
                 f'{", ".join(PARTS)}'
             )
         student_place = _resolve(cfg['student'], cfg['position'], student_trace, f'{key}.student')
@@ -250,6 +254,14 @@ def _position(cfg: dict) -> type[Position]:
     """The class that a position's config names; building says what is wrong with a name that is none."""
     named = cfg.get('type')
     return (TASK_UTILS.get(named) if isinstance(named, str) else named) or Position
+
+
+def _check_settings(key: str, settings: dict, known: Sequence[str]) -> None:
+    if not isinstance(settings, dict):
+        raise TypeError(f'{key} must be a dict with some of {", ".join(known)}, got {settings!r}')
+    for name in settings:
+        if name not in known:
+            raise ValueError(f'{key} has no setting {name!r}{nearest(name, known)}')
 
 
 def _pair_weights(weight: float | str, pairs: Sequence[dict]) -> list[float]:

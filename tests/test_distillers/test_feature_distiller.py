@@ -302,8 +302,9 @@ def test_a_pair_overrides_parts_of_the_method_and_a_place_its_position():
     ('changes', 'message'),
     [
         (dict(pairs='all'), "'all'"),
-        (dict(pairs=[dict(student='backbone.layer1')]), r"pairs\[0\].*lacks \['teacher'\]"),
-        (dict(pairs=[PAIRS[0] | dict(wieght=1)]), r"unknown \['wieght'\]"),
+        (dict(pairs=[dict(student='backbone.layer1')]), r'pairs\[0\].*lacks teacher'),
+        (dict(pairs=[PAIRS[0] | dict(wieght=1)]), r"pairs\[0\] has no setting 'wieght'; nearest: weight"),
+        (dict(method=METHOD | dict(lss=1)), "method has no setting 'lss'; nearest: loss"),
         (dict(method={k: METHOD[k] for k in ('position', 'loss')}), 'teacher_transform'),
         (
             dict(pairs=[PAIRS[0] | dict(student='backbone.layer3')]),
