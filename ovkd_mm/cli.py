@@ -1,8 +1,6 @@
 """What the command lines share."""
 
 import argparse
-import difflib
-import inspect
 import os
 import sys
 import tempfile
@@ -12,9 +10,11 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import OPTIMIZERS
-from mmengine.runner import FlexibleRunner, Runner
 
+from .config_files import read_config_file
+from .config_keys import check_keys, check_option, check_scope
 from .mistakes import mistake
+from .nearest import nearest
 
 __all__ = ['add_config_arguments', 'add_config_options', 'check_optimizer', 'load_config', 'read_config', 'run']
 
@@ -26,22 +26,26 @@ LAUNCHERS = dict(
 )
 
 
-def run(command: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Run a tool, and answer a mistake of its user's with a sentence on stderr and exit status 2.
+def run(command: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, go_on: str = '') -> None:
+    """Run a tool, and answer a mistake of its user's with a sentence on stderr and exit status 2, Ctrl-C with 130.
 
     A fault of the code keeps its traceback; ``--traceback`` shows that of a mistake.
 
     Args:
         command: What to do with the flags.
         parser: Of the flags.
+        go_on: How to go on after Ctrl-C.
 
     Raises:
-        SystemExit: If the user made a mistake.
+        SystemExit: If the user made a mistake or pressed Ctrl-C.
     """
     parser.add_argument('--traceback', action='store_true', help='show the traceback of errors that take one line')
     args = parser.parse_args()
     try:
         command(args)
+    except KeyboardInterrupt:
+        print(f'\nStopped{_which_process()}. {go_on}'.rstrip(), file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         message = None if args.traceback else mistake(error)
         if message is None:
@@ -95,30 +99,18 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
         FileNotFoundError: If there is no such config.
         ValueError: If it cannot be read, names no model or has no place for an option.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'the config {str(path)!r} does not exist; check the path')
-    try:
-        config = Config.fromfile(path)
-    except Exception as error:  # a config is code and may raise anything
-        raise ValueError(f'the config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
+    config = read_config_file(path, f'the config {str(path)!r}')
+    check_keys(config)
     for key, value in (options or {}).items():
-        _check_option(config, key)
+        check_option(config, key, f'--cfg-options {key}')
         try:
             config.merge_from_dict({key: value})
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f'--cfg-options {key}={value}: the config has no place for it: {error}') from error
     if not config.get('model'):
         raise ValueError(f'the config {str(path)!r} has no model; it has {", ".join(sorted(config))}')
+    check_scope(config)
     return config
-
-
-def _check_option(config: Config, key: str) -> None:
-    """Refuse a mistyped first part of a key, which nobody would ever read."""
-    first = key.partition('.')[0]
-    known = {*config, *inspect.signature(Runner).parameters, *inspect.signature(FlexibleRunner).parameters}
-    near = difflib.get_close_matches(first, known)
-    if first not in known and near:
-        raise ValueError(f'--cfg-options {key}: neither the config nor a runner has {first!r}; nearest: {near[0]}')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -158,10 +150,8 @@ def check_optimizer(config: Config) -> None:
     """
     name = (config.optim_wrapper.get('optimizer') or {}).get('type')
     if isinstance(name, str) and OPTIMIZERS.get(name) is None:
-        near = difflib.get_close_matches(name, OPTIMIZERS.module_dict) or sorted(OPTIMIZERS.module_dict)
-        raise ValueError(
-            f'optim_wrapper.optimizer.type={name!r}: there is no such optimizer; nearest: {", ".join(near)}'
-        )
+        near = nearest(name, OPTIMIZERS.module_dict)
+        raise ValueError(f'optim_wrapper.optimizer.type={name!r}: there is no such optimizer{near}')
 
 
 def _check_launcher(config: Config) -> None:

@@ -51,8 +51,6 @@ def compare(args: argparse.Namespace) -> None:
             ROOT / 'configs' / '_base_' / 'methods',
             ROOT / 'tools' / 'train.py',
         )
-    except KeyboardInterrupt:
-        sys.exit('\nStopped. The same command goes on from the last checkpoint.')
     finally:
         signal.signal(signal.SIGTERM, before)  # processes that are forked from here on must bear to be ended
     if any(not result.finished for row in rows for result in row.results):
@@ -61,7 +59,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Compare."""
-    run(compare, arguments())
+    run(compare, arguments(), 'The same command goes on from the last checkpoint.')
 
 
 if __name__ == '__main__':

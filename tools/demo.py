@@ -4,7 +4,6 @@ Without a data set of your own it generates one. It takes some minutes on two co
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
@@ -25,15 +24,12 @@ def arguments() -> argparse.ArgumentParser:
 
 def demo(args: argparse.Namespace) -> None:
     """Run the demo."""
-    try:
-        run_demo(CONFIGS, args.work_dir, args.data, args.seed)
-    except KeyboardInterrupt:
-        sys.exit('\nStopped. The same command goes on from the last checkpoint.')
+    run_demo(CONFIGS, args.work_dir, args.data, args.seed)
 
 
 def main() -> None:
     """Run the demo."""
-    run(demo, arguments())
+    run(demo, arguments(), 'The same command goes on from the last checkpoint.')
 
 
 if __name__ == '__main__':

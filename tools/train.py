@@ -55,7 +55,7 @@ def train(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Train."""
-    run(train, arguments())
+    run(train, arguments(), 'The same command with --resume goes on from the last checkpoint.')
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..config_files import read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
@@ -29,11 +30,7 @@ def _read_config(model: str | dict) -> Config:
     """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
     if not isinstance(model, str):
         return Config(dict(model=model))
-    try:
-        # As a base, since mmengine.hub.get_config would pip-install a toolkit that is absent.
-        config = Config.fromstring(f'_base_ = {model!r}', '.py') if '::' in model else Config.fromfile(model)
-    except FileNotFoundError as exc:
-        raise ValueError(f'teacher.model={model!r}: no such config; give a path, mmdet::<config> or a dict') from exc
+    config = read_config_file(model, f'teacher.model={model!r}')
     if 'model' not in config:
         raise ValueError(f"teacher.model={model!r} has no key 'model'; it has {sorted(config)}")
     if config.get('data_preprocessor'):
@@ -104,7 +101,7 @@ class Teacher(nn.Module):
     Raises:
         ValueError: If there is no checkpoint, if it is not fit for the model, if ``norm_mode`` is unknown, if a dict
             has no ``data_preprocessor`` or if the order of the channels cannot be known.
-        FileNotFoundError: If the checkpoint does not exist.
+        FileNotFoundError: If the config or the checkpoint does not exist.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 
 
 def test_a_missing_config_is_named():
-    with pytest.raises(ValueError, match=r"teacher\.model='configs/nowhere\.py'"):
+    with pytest.raises(FileNotFoundError, match=r"teacher\.model='configs/nowhere\.py' does not exist"):
         teacher('configs/nowhere.py', allow_random=True)
 
 

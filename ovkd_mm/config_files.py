@@ -1,0 +1,120 @@
+"""Finding the config that was meant where the one that is named does not exist."""
+
+import difflib
+import os
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+
+from .nearest import nearest
+
+__all__ = ['not_there', 'read_config_file']
+
+PACKAGE = Path(__file__).resolve().parent
+SHIPPED = Path('.mim', 'configs')  # of a package; a checkout of ours has links there
+
+
+def read_config_file(path: str | Path, what: str, imports: bool = True) -> Config:
+    """Read a config, and say what is wrong where that fails.
+
+    Args:
+        path: Of the config, or its ``package::folder/name.py``.
+        what: What to call it, such as ``the config 'a.py'``.
+        imports: Carry out its ``custom_imports``.
+
+    Raises:
+        FileNotFoundError: If it or a config that it builds on does not exist. The message names the nearest ones.
+        ValueError: If it cannot be read.
+    """
+    path = str(path)
+    if '::' not in path:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'{what} {not_there(path)}')
+        if Path(path).suffix not in ('.py', '.yml', '.yaml', '.json'):
+            raise ValueError(
+                f'{what} is no config, whose name would end with .py. On a command line the config comes before the '
+                'checkpoint'
+            )
+    try:
+        # A name is read as a base, since mmengine.hub.get_config would pip-install a toolkit that is absent.
+        if '::' in path:
+            return Config.fromstring(f'_base_ = {path!r}', '.py')
+        return Config.fromfile(path, import_custom_modules=imports)
+    except Exception as error:  # a config is code and may raise anything
+        missing = _missing(error)
+        if missing is None:
+            raise ValueError(f'{what} cannot be read: {type(error).__name__}: {error}') from error
+        if missing == path:
+            raise FileNotFoundError(f'{what} {not_there(missing)}') from error
+        raise FileNotFoundError(f'{what} cannot be read: its _base_ {missing!r} {not_there(missing)}') from error
+
+
+def not_there(name: str) -> str:
+    """What to say of a config that does not exist: where it was looked for, and the nearest ones that do.
+
+    Args:
+        name: A path, or ``package::folder/name.py``.
+    """
+    package, _, path = name.rpartition('::')
+    if package:
+        if package not in MODULE2PACKAGE:
+            return f'names no package with configs{nearest(package, MODULE2PACKAGE)}'
+        if (folder := _shipped(package)) is None:
+            return f'needs {package}, which is not installed'
+        near = [f'{package}::{found.relative_to(folder).as_posix()}' for found in _near(folder / path, [folder])]
+        where = str(folder)
+    else:
+        wanted = Path(os.path.abspath(path))
+        if wanted.is_dir():
+            return 'is a folder, not a config'
+        near = [_shown(found) for found in _near(wanted, [(PACKAGE / SHIPPED).resolve()])]
+        where = str(wanted.parent)
+    return f'does not exist; looked for in {where}' + (f'; nearest: {", ".join(near)}' if near else '')
+
+
+def _missing(error: Exception) -> str | None:
+    """The path or name that mmengine did not find, if that is what stopped it."""
+    frame = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    values, function = frame.f_locals, frame.f_code.co_name
+    if function == '_get_package_and_cfg_path':
+        return '::'.join(values.get('package_cfg', [values['cfg_path']]))
+    if function == 'check_file_exist':
+        path = values['filename']
+    elif isinstance(error, FileNotFoundError) and 'mmengine/config/' in Path(frame.f_code.co_filename).as_posix():
+        path = error.filename
+    else:
+        return None
+    path = Path(os.path.abspath(path))
+    for package in MODULE2PACKAGE:
+        if (folder := _shipped(package)) and path.is_relative_to(folder):
+            return f'{package}::{path.relative_to(folder).as_posix()}'
+    return str(path)
+
+
+def _shipped(package: str) -> Path | None:
+    """Where the configs of a package lie."""
+    found = find_spec(package)
+    return Path(found.origin).parent / SHIPPED if found and found.origin else None
+
+
+def _near(wanted: Path, elsewhere: list[Path]) -> list[Path]:
+    """Configs of a similar name, in the wanted folder and below others; of the same name, those alone."""
+    folder = wanted.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    files = [*folder.glob('*.py'), *folder.glob('*/*.py'), *(file for root in elsewhere for file in root.rglob('*.py'))]
+
+    def likeness(file: Path) -> tuple[float, float]:
+        pairs = ((wanted.stem, file.stem), (wanted.parent.name, file.parent.name))
+        return tuple(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    ranked = sorted(((likeness(file), file) for file in set(files)), reverse=True)
+    best = ranked[0][0][0] if ranked else 0
+    return [file for (name, _), file in ranked if name >= max(0.6, 1 if best == 1 else 0)][: 1 if best == 1 else 3]
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,77 @@
+"""Mistyped keys at the top of a config, which nobody would ever read."""
+
+import difflib
+import inspect
+import re
+
+from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner
+
+from .nearest import nearest
+
+__all__ = ['check_keys', 'check_option', 'check_scope']
+
+# What a runner takes, and what else is read of a config.
+RUNNER = tuple(dict.fromkeys(name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind).parameters))
+BESIDE = (
+    'activation_checkpointing',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+)
+TOOLKITS = ('mmdet', 'mmengine', 'mmpretrain', 'mmseg')
+
+
+def check_keys(config: Config) -> None:
+    """Refuse a key that is nearly a runner's; all others are variables of the config's own.
+
+    No config of mmdet, mmseg or mmpretrain has one but ``bisenetv2_fcn_4xb4-ohem-160k_cityscapes-1024x1024.py``, whose
+    ``models`` is such a mistake. Variants such as ``val_evaluator_b`` and ``train_dataloader2`` are none.
+
+    Args:
+        config: As it was read.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for key in config:
+        swapped = [name for name in RUNNER if sorted(name) == sorted(key)]
+        for meant in swapped or difflib.get_close_matches(key, RUNNER, n=1, cutoff=0.88):
+            if key != meant and not re.fullmatch(rf'\w+_{meant}|(\w+_)?{meant}(_\w+|\d+)', key):
+                raise ValueError(
+                    f'the config has {key!r}, which nothing reads; nearest: {meant}. If it is a variable of your own, '
+                    'give it a name that is less like it'
+                )
+
+
+def check_option(config: Config, key: str, what: str) -> None:
+    """Refuse an unknown first part of a setting's key: a variable that is set after reading changes nothing.
+
+    Args:
+        config: That the setting is for.
+        key: With dots.
+        what: What to call the setting.
+
+    Raises:
+        ValueError: If neither the config nor who reads it has such a key.
+    """
+    first = key.partition('.')[0]
+    known = [*config, *RUNNER, *BESIDE]
+    if first not in known:
+        raise ValueError(f'{what}: neither the config nor a runner has {first!r}{nearest(first, known)}')
+
+
+def check_scope(config: Config) -> None:
+    """Refuse a mistyped toolkit.
+
+    Raises:
+        ValueError: If ``default_scope`` is nearly one.
+    """
+    scope = config.get('default_scope')
+    if isinstance(scope, str) and scope not in TOOLKITS and difflib.get_close_matches(scope, TOOLKITS, cutoff=0.8):
+        raise ValueError(f'default_scope={scope!r}: there is no such toolkit{nearest(scope, TOOLKITS)}')

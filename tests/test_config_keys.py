@@ -1,0 +1,83 @@
+import pytest
+from mmengine.config import Config
+
+from ovkd_mm.config_keys import check_keys, check_option, check_scope
+
+# A sample of the 311 keys that the configs of mmdet 3.3.0, mmseg 1.2.2 and mmpretrain 1.2.0 have at the top, those that
+# are most like a runner's among them.
+UPSTREAM = """
+    test_pipeline train_pipeline val_pipeline weak_pipeline pipeline load_pipeline view_pipeline tta_pipeline tta_model
+    val_evaluator_abs val_evaluator_pres val_evaluator_BCCD val_evaluator_all_val test_evaluator_Flickr30k
+    gallery_dataloader query_dataloader train_dataset val_dataset_pres train_ann conv_cfg norm_cfg options_cfg
+    custom_keys runner resume_from evaluation loader dataset_type data_root img_norm_cfg backend_args vis_backends
+    default_scope env_cfg auto_scale_lr custom_imports runner_type optimizer max_epochs
+"""
+
+
+@pytest.mark.parametrize('name', UPSTREAM.split())
+def test_variables_of_upstreams_configs_are_no_mistakes(name):
+    check_keys(Config({name: 1}))
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mmdet::ssd/ssd300_coco.py',
+        'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py',
+        'mmpretrain::lenet/lenet5_mnist.py',
+    ],
+)
+def test_whole_configs_of_upstream_have_no_mistakes(name):
+    config = Config.fromstring(f'_base_ = {name!r}', '.py')
+    check_keys(config)
+    check_scope(config)
+
+
+@pytest.mark.parametrize('name', ['train_dataloader2', 'val_dataloader_b', 'my_train_dataloader', 'model_cfg', 'hooks'])
+def test_variants_of_a_runners_key_are_no_mistakes(name):
+    check_keys(Config({name: 1}))
+
+
+@pytest.mark.parametrize(
+    ('typo', 'meant'),
+    {
+        'train_dataloder': 'train_dataloader',
+        'train_datalaoder': 'train_dataloader',
+        'trian_cfg': 'train_cfg',
+        'test_cgf': 'test_cfg',
+        'modle': 'model',
+        'models': 'model',
+        'load_form': 'load_from',
+        'work_dirs': 'work_dir',
+        'custom_hook': 'custom_hooks',
+        'param_schedulers': 'param_scheduler',
+        'optim_wraper': 'optim_wrapper',
+        'visualiser': 'visualizer',
+        'default_scop': 'default_scope',
+    }.items(),
+)
+def test_what_is_nearly_a_runners_key_is_refused(typo, meant):
+    with pytest.raises(
+        ValueError, match=f"the config has '{typo}', which nothing reads; nearest: {meant}. If it is a v"
+    ):
+        check_keys(Config({typo: 1}))
+
+
+@pytest.mark.parametrize('key', ['model.depth', 'tta_model.type', 'sync_bn', 'find_unused_parameters', 'own.width'])
+def test_a_setting_of_what_somebody_reads_is_accepted(key):
+    check_option(Config(dict(own=dict(width=1))), key, key)
+
+
+def test_a_setting_of_what_nobody_reads_is_refused():
+    with pytest.raises(ValueError, match=r"^this: neither the config nor a runner has 'modle'; nearest: model"):
+        check_option(Config(dict(own=1)), 'modle.depth', 'this')
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmengine', 'mmrotate', 'mine', None])
+def test_a_scope_of_ones_own_is_accepted(scope):
+    check_scope(Config(dict(default_scope=scope)))
+
+
+def test_a_mistyped_toolkit_is_refused():
+    with pytest.raises(ValueError, match="default_scope='mmpretrian': there is no such toolkit; nearest: mmpretrain"):
+        check_scope(Config(dict(default_scope='mmpretrian')))
