@@ -1,4 +1,4 @@
-"""Builds what trainings would build: ``python -m ovkd_mm.compare.check OUT.json CONFIG.py ...``.
+"""Builds what trainings would build: ``python -m ovkd_mm.compare.check OUT.json METRIC CONFIG.py ...``.
 
 In a process of its own, since a toolkit, its registries and a config's imports stay in the process that loads them.
 """
@@ -8,44 +8,66 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from ..distillers import FeatureDistiller
+from ..mistakes import mistake
+from .dry_validation import lack_of_metric
 from .environment import environment
 
 __all__ = ['build']
 
 
-def build(file: str) -> int:
+def build(config: Config) -> BaseModel:
     """Build a config's model, its teacher's weights loaded, and its hooks.
 
     Args:
-        file: Path of the config.
-
-    Returns:
-        Number of the student's parameters.
+        config: Of a training.
     """
-    config = Config.fromfile(file)
     init_default_scope(config.get('default_scope') or 'mmengine')
     model = dict(config.model)
     if config.get('data_preprocessor'):
         model.setdefault('data_preprocessor', config.data_preprocessor)
     model = MODELS.build(model)
     for hook in config.get('custom_hooks') or []:
-        HOOKS.build(dict(hook))
-    student = model.student if isinstance(model, FeatureDistiller) else model
-    return sum(parameter.numel() for parameter in student.parameters())
+        HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})  # which is the runner's
+    return model
 
 
-def main(out: str, *files: str) -> None:
-    """Write where we are, and for each config its number of parameters or what is wrong with it."""
-    parameters, errors = {}, {}
+def main(out: str, metric: str, *files: str) -> None:
+    """Write where we are, and for each config its student's number of parameters or what is wrong with it.
+
+    Args:
+        out: Path of the JSON.
+        metric: Key of a metric that each validation must have; empty for any.
+        files: Paths of the configs.
+    """
+    parameters, errors, doubts, validations = {}, {}, {}, set()
     for file in files:
         try:
-            parameters[file] = build(file)
+            config = Config.fromfile(file)
+            model = build(config)
+            student = model.student if isinstance(model, FeatureDistiller) else model
+            parameters[file] = sum(parameter.numel() for parameter in student.parameters())
         except Exception as exc:  # of whatever kind: it would stop the training, too
-            errors[file] = f'{type(exc).__name__}: {exc}'
-    Path(out).write_text(json.dumps(dict(environment=environment(), parameters=parameters, errors=errors)))
+            errors[file] = _sentence(exc)
+            continue
+        validation = str([config.get('val_dataloader'), config.get('val_evaluator')])
+        if metric and validation not in validations:
+            validations.add(validation)
+            try:
+                lack = lack_of_metric(metric, config, model)
+            except Exception as exc:  # which may be no hindrance where the training takes place
+                doubts[file] = _sentence(exc)
+            else:
+                errors |= {file: lack} if lack else {}
+    found = dict(environment=environment(), parameters=parameters, errors=errors, doubts=doubts)
+    Path(out).write_text(json.dumps(found))
+
+
+def _sentence(error: Exception) -> str:
+    return mistake(error) or f'{type(error).__name__}: {error}'
 
 
 if __name__ == '__main__':

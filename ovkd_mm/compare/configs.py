@@ -1,13 +1,15 @@
 """The configs of a study's runs."""
 
 import copy
-import difflib
 import json
 from pathlib import Path
 
 from mmengine.config import Config
 
+from ..config_files import read_config_file
+from ..config_keys import check_keys, check_option
 from ..distillers.feature_distiller import PARTS
+from ..nearest import nearest
 from ..plain_config import is_distillation, plain_config
 from .study import NONE, Entry, Study
 
@@ -18,9 +20,10 @@ def read_base(file: Path) -> Config:
     """Read a distillation config.
 
     Raises:
-        ValueError: If it distils nothing.
+        ValueError: If it cannot be read, has a mistyped key or distils nothing.
     """
-    config = Config.fromfile(file, import_custom_modules=False)  # a training's own process imports them
+    config = read_config_file(file, f'config={str(file)!r}', imports=False)  # a training's own process imports them
+    check_keys(config)
     if not config.get('model') or not is_distillation(config):
         kind = (config.get('model') or {}).get('type')
         raise ValueError(
@@ -50,6 +53,8 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
     if entry.method not in (None, NONE):
         _check_pairs(config)
         config.model.method = _read_method(entry.method, methods)
+    for key in (*study.options, *entry.options):
+        check_option(config, key, f'{entry.label}: {key}')
     try:
         for options in (study.options, entry.options):
             config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
@@ -89,8 +94,7 @@ def what_differs(one: object, two: object, key: str = '') -> list[str]:
 def _read_method(name: str, folder: Path) -> dict:
     names = sorted(path.stem for path in folder.glob('*.py'))
     if name not in names:
-        near = difflib.get_close_matches(str(name), names) or names
-        raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)} (or {NONE}, the student alone)')
+        raise ValueError(f'unknown method {name!r}{nearest(str(name), names)} (or {NONE}, the student alone)')
     return Config.fromfile(folder / f'{name}.py').method
 
 

@@ -52,7 +52,7 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
         waiting = [training for training in trainings if training.state != 'finished']
         kept = len(trainings) - len(waiting)
         console.print(f'{len(trainings)} runs, {kept} finished before' if kept else f'{len(trainings)} runs')
-        facts = _check(waiting, console) if waiting else {}
+        facts = _check(waiting, study.metric, console) if waiting else {}
         for number, training in enumerate(trainings, start=1):
             if training.state == 'finished':
                 continue
@@ -71,7 +71,8 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
             console.print(escape(f'{place}: {_outcome(training, rows)}'), soft_wrap=True)
         rows = _rows(study, trainings)
         console.print(escape(write_tables(work_dir, study, rows)), soft_wrap=True)
-    console.print(f'{work_dir / "table.md"}, {work_dir / "results.json"}, {work_dir / "report.html"}', soft_wrap=True)
+    files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
+    console.print(escape(files), soft_wrap=True)
     return rows
 
 
@@ -151,14 +152,14 @@ def _claimed(work_dir: Path, study: Study) -> Iterator[int]:
         os.close(lock)
 
 
-def _check(waiting: Sequence[Training], console: Console) -> dict[str, dict]:
-    """Build each label's model once, in a child process.
+def _check(waiting: Sequence[Training], metric: str | None, console: Console) -> dict[str, dict]:
+    """Build each label's model once, in a child process, and see that the validation will have the metric.
 
     Returns:
         By label what to note of its runs: where they take place, and the student's parameters.
 
     Raises:
-        ValueError: If one cannot be built.
+        ValueError: If one cannot be built, or will not have the metric.
     """
     firsts = {}
     for training in waiting:
@@ -168,13 +169,16 @@ def _check(waiting: Sequence[Training], console: Console) -> dict[str, dict]:
         for label, training in firsts.items():
             training.config.dump(files[label])
         out = Path(folder, 'found.json')
-        command = [sys.executable, '-m', f'{__package__}.check', str(out), *files.values()]
+        command = [sys.executable, '-m', f'{__package__}.check', str(out), metric or '', *files.values()]
         child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if not out.is_file():
             raise ValueError(f'the configs cannot be built: {child.stdout[-3000:]}')
         found = json.loads(out.read_text())
     if errors := [f'  {label}: {found["errors"][file]}' for label, file in files.items() if file in found['errors']]:
-        raise ValueError('\n'.join(['nothing is trained, since these cannot be built:', *errors]))
+        raise ValueError('\n'.join(['nothing is trained, since something is wrong with these:', *errors]))
+    for label, file in files.items():
+        if doubt := found['doubts'].get(file):
+            console.print(escape(f'{label}: metric={metric!r} is not checked beforehand: {doubt}'), soft_wrap=True)
     environment = found['environment']
     return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
 

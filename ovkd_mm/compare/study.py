@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from ..config_files import not_there
+
 __all__ = ['NONE', 'Entry', 'Study', 'read_study']
 
 NONE = 'none'  # the method of the student alone
@@ -106,7 +108,7 @@ def read_study(
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
     if not Path(config).is_file():
-        raise FileNotFoundError(f'config={str(config)!r}: no such file; a study file names it relative to itself')
+        raise FileNotFoundError(f'config={str(config)!r} {not_there(str(config))}')
     file_seeds = content.get('seeds', [0])
     file_options = content.get('cfg_options') or {}
     if not isinstance(file_seeds, list):

@@ -148,8 +148,7 @@ def test_what_cannot_be_built_is_named_before_anything_is_trained(compare, tmp_p
     base.model.logits = None
     base.dump(tmp_path / 'base.py')
     status, _ = compare('--methods', 'none', 'kd', 'at', '--seeds', '0', '1')
-    assert 'nothing is trained, since these cannot be built:\n  kd: ValueError: ' in status
-    assert 'logits is not set' in status
+    assert 'nothing is trained, since something is wrong with these:\n  kd: logits is not set' in status
     assert '  at: ' not in status
     assert not list((tmp_path / 'work').rglob('*.pth'))
     assert not (tmp_path / 'work/none').exists()
@@ -162,7 +161,7 @@ def test_what_cannot_be_built_is_named_before_anything_is_trained(compare, tmp_p
         (['--methods', 'at', 'at'], "error: methods: 'at' twice"),
         (['--seeds', '1', '1'], 'error: seeds must be distinct'),
         (['--cfg-options', 'model.teacher.checkpoint=nowhere.pth'], "checkpoint='nowhere.pth' does not exist"),
-        (['--config', 'nowhere.py'], "error: config='nowhere.py': no such file"),
+        (['--config', 'nowhere.py'], "error: config='nowhere.py' does not exist; looked for in"),
     ],
 )
 def test_errors_are_said_in_a_line_before_anything_is_written(compare, tmp_path, flags, message):
@@ -177,6 +176,26 @@ def test_two_labels_for_the_very_same_training_are_an_error(compare, tmp_path):
     )
     (tmp_path / 'study.yml').write_text(yaml.safe_dump(same))
     assert "'kd' and 'same' are the very same training" in compare()[0]
+
+
+def test_a_metric_that_the_validation_will_not_have_is_named_before_anything_is_trained(compare, tmp_path):
+    status, _ = compare('--methods', 'none', 'kd', '--metric', 'acuracy')
+    assert (
+        'nothing is trained, since something is wrong with these:\n'
+        "  none: metric='acuracy': the validation has no such metric; nearest: accuracy" in status
+    )
+    assert not list((tmp_path / 'work').rglob('*.pth'))
+
+
+def test_a_metric_that_cannot_be_looked_for_is_trained_for_with_a_word_even_in_a_folder_like_markup(compare, tmp_path):
+    options = ['--metric', 'accuracy', '--cfg-options', 'val_dataloader.dataset.type=NoSuch']
+    _, said = compare('--methods', 'none', *options, '--work-dir', tmp_path / '[' / 'x]')
+    assert (
+        "none: metric='accuracy' is not checked beforehand: val_dataloader.dataset.type='NoSuch': there is no such "
+        'dataset' in said
+    )
+    assert '[1/1] none, seed 3: failed' in said
+    assert f'{tmp_path}/[/x]/table.md' in said
 
 
 def test_a_work_dir_in_use_is_left_alone(compare, tmp_path):
