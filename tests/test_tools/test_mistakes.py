@@ -5,6 +5,7 @@ import pickle
 import re
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,23 @@ def config(folder: Path) -> Config:
             work_dir=str(folder / 'work'),
         )
     )
+
+
+# What users write who mistype, or who have nothing of what a toolkit's config needs.
+CONFIGS = dict(
+    train_dataloder="_base_ = './toy.py'\ntrain_dataloder = dict(batch_size=4)",
+    trian_cfg="_base_ = './plain.py'\ntrian_cfg = dict(max_epochs=4)",
+    custom_hook="_base_ = './toy.py'\ncustom_hook = []",
+    studnet="_base_ = './toy.py'\nmodel = dict(studnet=dict(type='ToyClassifier'))",
+    method="_base_ = ['./toy.py', '../_base_/methods/ofdd.py']",
+    named_method="_base_ = ['./toy.py', 'ovkd_mm::_base_/methods/ofdd.py']",
+    named_base="_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar.py'",
+    nameless_base="_base_ = 'mmdet::ssd300_coco.py'",
+    no_package="_base_ = 'mmdett::ssd/ssd300_coco.py'",
+    cifar="_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'",
+    fcn="_base_ = 'mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py'\nmodel = dict(pretrained=None)",
+    ssd="_base_ = 'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'",
+)
 
 
 @pytest.fixture(scope='module')
@@ -156,12 +174,21 @@ def home(tmp_path_factory):
     (home / 'raises.py').write_text('model = undefined')
     (home / 'empty.py').write_text('seed = 1')
     (home / 'import.py').write_text("custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)")
+    for name, text in CONFIGS.items():
+        (home / f'{name}.py').write_text(text)
+    lacking = config(home)
+    del lacking.model.pairs[1]['teacher']
+    lacking.dump(home / 'pair_lacks.py')
     (home / 'file').touch()
     (home / 'taken.pth').touch()
     (home / 'study.yml').write_text('config: toy.py\nmethds: [kd]\n')
     (home / 'twice.yml').write_text('config: toy.py\nmethods: [kd, kd]\n')
     cv2.imwrite(str(home / 'picture.png'), good)
     return home
+
+
+def no_network(*args, **kwargs):
+    raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
 
 
 @pytest.fixture
@@ -172,6 +199,8 @@ def tool(home, monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setenv('TORCH_HOME', str(home / 'torch'))
+    monkeypatch.setattr(socket, 'getaddrinfo', no_network)
 
     def run(line: str) -> tuple[object, str]:
         name, *flags = line.split()
@@ -195,15 +224,17 @@ TOY = 'train toy.py --cfg-options experiment_name={id} '
 PLAIN = 'train plain.py --cfg-options experiment_name={id} '
 BOXES = 'train boxes.py --cfg-options experiment_name={id} train_dataloader.dataset.'
 MASKS = 'train masks.py --cfg-options experiment_name={id} train_dataloader.dataset.'
+CIFAR, FCN, SSD = (f'train {name}.py --cfg-options experiment_name={{id}} ' for name in ('cifar', 'fcn', 'ssd'))
+PRETRAINED = PLAIN + 'model.init_cfg.type=Pretrained model.init_cfg.checkpoint='
 MAIN, SEG = 'ImageSets/Main', 'ImageSets/Segmentation'
 MISTAKES = {
     'config': [
-        ('train nowhere.py', "the config 'nowhere.py' does not exist; check the path"),
-        ('test nowhere.py x.pth', "the config 'nowhere.py' does not exist; check the path"),
-        ('export_student nowhere.py x.pth out.pth', "the config 'nowhere.py' does not exist; check the path"),
-        ('compare --config nowhere.py --methods kd', "config='nowhere.py': no such file"),
+        ('train nowhere.py', "the config 'nowhere.py' does not exist; looked for in /.*home"),
+        ('test nowhere.py x.pth', "the config 'nowhere.py' does not exist; looked for in /.*home"),
+        ('export_student nowhere.py x.pth out.pth', "the config 'nowhere.py' does not exist; looked for in /.*home"),
+        ('compare --config nowhere.py --methods kd', "config='nowhere.py' does not exist; looked for in /.*home"),
         ('train syntax.py', "'syntax.py' cannot be read: SyntaxError"),
-        ('train base.py', 'no_such_base.py'),
+        ('train base.py', "its _base_ '/.*/no_such_base.py' does not exist; looked for in /.*home"),
         ('train raises.py', "name 'undefined' is not defined"),
         ('train empty.py', "'empty.py' has no model; it has seed"),
         ('train import.py', 'no_such_module'),
@@ -213,7 +244,7 @@ MISTAKES = {
         (TOY + 'optim_wrapper.optimizer.type=SGDD', "optim_wrapper.optimizer.type='SGDD': .*nearest: SGD"),
         (TOY + 'model.techer.checkpoint=teacher.pth', "model.techer=.*FeatureDistiller has no setting 'techer'; nearest: teacher"),
         (TOY + 'model.student.widht=8', "model.student.widht=8: ToyClassifier has no setting 'widht'; nearest: width"),
-        (TOY + 'model.teacher.chekpoint=teacher.pth', "teacher has no setting 'chekpoint'; it has .*checkpoint"),
+        (TOY + 'model.teacher.chekpoint=teacher.pth', "teacher has no setting 'chekpoint'; nearest: checkpoint"),
         (TOY + 'model.method.student_transform.type=ovkd_mm.Conv1', 'nearest: ovkd_mm.Conv1x1'),
     ],
     'data': [
@@ -256,7 +287,14 @@ MISTAKES = {
         (TOY + 'model.teacher.checkpoint=run/other.pth', r'trained with: --cfg-options model\.teacher\.model=run/own\.py'),
         (TOY + 'model.teacher.checkpoint=hostile.pth', "'hostile.pth'"),
         (TOY + 'model.teacher.norm_mode=batsch', "teacher.norm_mode must be 'batch' or 'running', got 'batsch'"),
-        (TOY + 'model.teacher.model=nowhere.py', "teacher.model='nowhere.py': no such config"),
+        (TOY + 'model.teacher.model=nowhere.py', "teacher.model='nowhere.py' does not exist; looked for in /.*home"),
+        (TOY + 'model.teacher.model=plan.py', "teacher.model='plan.py' does not exist; .*nearest: plain.py"),
+        (TOY + 'model.teacher.model=mmdet::ssd/ssd300_coc.py', 'does not exist; looked for in .*nearest: mmdet::ssd/ssd300_coco.py'),
+        (TOY + 'model.teacher.model=mmdet::ssd300_coco.py', 'does not exist; looked for in .*nearest: mmdet::ssd/ssd300_coco.py'),
+        (TOY + 'model.teacher.model=mmdett::ssd/ssd300_coco.py', "'mmdett::.*' names no package with configs; nearest: mmdet"),
+        (TOY + 'model.teacher.model=ovkd_mm::ssd300/ssd300_vgg16_voc712.py', 'nearest: ovkd_mm::ssd300/ssd300_vgg16_voc0712.py'),
+        (TOY + 'model.teacher.model=base.py', "teacher.model='base.py' cannot be read: its _base_ '/.*/no_such_base.py' does not"),
+        (TOY + 'model.teacher=teacher.pth', "teacher must be a dict with some of model, checkpoint, .* got 'teacher.pth'"),
         (TOY + 'model.teacher.model=empty.py', "teacher.model='empty.py' has no key 'model'"),
     ],
     'checkpoint': [
@@ -274,7 +312,10 @@ MISTAKES = {
     'pairs': [
         (TOY + 'model.pairs.0.student=backbone.layr1', r"pairs\[0\].student: place 'backbone.layr1' .*backbone.layer1"),
         (TOY + 'model.pairs.0.teacher=backbone.layer2', 'unequal spatial size.*resize=True'),
-        (TOY + 'model.pairs.0.wieght=2', r"pairs\[0\] .*unknown \['wieght'\].*weight"),
+        (TOY + 'model.pairs.0.wieght=2', r"pairs\[0\] has no setting 'wieght'; nearest: weight"),
+        (TOY + 'model.pairs.0.studnet=backbone.layer1', r"pairs\[0\] has no setting 'studnet'; nearest: student"),
+        (TOY + 'model.pairs=3', 'pairs must be a list of dicts, got 3'),
+        ('train pair_lacks.py', r'pairs\[1\] \(with the method\) lacks teacher; a pair has student and teacher'),
         (TOY + 'model.pairs=atuo', "pairs must be 'auto' or a list of dicts, got 'atuo'"),
         (TOY + 'model.method.position.type=ovkd_mm.Logits', 'logits is not set.*such as logits='),
         (TOY + 'model.pairs.7.weight=1', '--cfg-options model.pairs.7.weight=1: the config has no place for it'),
@@ -299,6 +340,78 @@ MISTAKES = {
         ('compare --config toy.py --methods kd --seeds -1', 'seeds must be whole numbers from 0 up'),
         ('compare --config plain.py --methods kd --work-dir new', 'distils nothing'),
         ('compare --methods kd', 'config is missing: .*--config'),
+    ],
+    'model_keys': [
+        (TOY + 'model.studnet.type=ToyClassifier', "model.studnet=.*FeatureDistiller has no setting 'studnet'; nearest: student"),
+        ('train studnet.py', "model.studnet=.*FeatureDistiller has no setting 'studnet'; nearest: student"),
+        (TOY + 'model.inputshape=(16,16)', "model.inputshape=.* nearest: input_shape"),
+        (TOY + 'model.method.weigth=3', "method has no setting 'weigth'; nearest: weight"),
+        (TOY + 'model.method.lss.type=ovkd_mm.L2Loss', "method has no setting 'lss'; nearest: loss"),
+        (TOY + 'model.method=ofd', "method must be a dict with some of position, .* got 'ofd'"),
+        (TOY + 'model.method.loss.weight=3', "model.method.loss.weight=3: PartialL2Loss has no setting 'weight'; nearest: loss_weight"),
+        (TOY + 'model.method.position.tpye=x', "model.method.position.tpye='x': PreReLU has no setting 'tpye'"),
+        (TOY + 'model.channel_order=rbg', "channel_order must be 'rgb' or 'bgr', got 'rbg'"),
+    ],
+    'runner_keys': [
+        ('train train_dataloder.py', "the config has 'train_dataloder', which nothing reads; nearest: train_dataloader"),
+        ('test trian_cfg.py student.pth', "the config has 'trian_cfg', which nothing reads; nearest: train_cfg"),
+        ('export_student custom_hook.py student.pth out.pth', "has 'custom_hook', which nothing reads; nearest: custom_hooks"),
+        ('compare --config train_dataloder.py --methods kd', "the config has 'train_dataloder', which nothing reads"),
+        ('compare --config toy.py --methods kd --cfg-options train_dataloder.batch_size=2', "kd: train_dataloder.batch_size: neither the config nor a runner has 'train_dataloder'; nearest: train_dataloader"),
+        (TOY + 'train_dataloder.batch_size=2', "neither the config nor a runner has 'train_dataloder'; nearest: train_dataloader"),
+        (TOY + 'nothing_like_it=2', "neither the config nor a runner has 'nothing_like_it'"),
+        (TOY + 'load_form=x.pth', "has 'load_form'; nearest: load_from"),
+        (TOY + 'default_scope=mmdett', "default_scope='mmdett': there is no such toolkit; nearest: mmdet"),
+        (TOY + 'train_dataloader.batchsize=2', "train_dataloader.batchsize=2: DataLoader has no setting 'batchsize'; nearest: batch_size"),
+        (TOY + 'train_dataloader.dataset.borken=True', "train_dataloader.dataset.borken=True: MistakenToys has no setting 'borken'; nearest: broken"),
+        (TOY + 'train_dataloader.sampler.suffle=True', "train_dataloader.sampler.suffle=True: .*nearest: shuffle"),
+        (TOY + 'train_cfg.max_epoch=2', "train_cfg.max_epoch=2: EpochBasedTrainLoop has no setting 'max_epoch'; nearest: max_epochs"),
+        (TOY + 'optim_wrapper.optimizer.lrr=2', 'optim_wrapper.optimizer.lrr=2: SGD has no setting .lrr.; nearest: lr'),
+        (TOY + 'optim_wrapper.clipgrad.max_norm=2', 'optim_wrapper.clipgrad=.*nearest: clip_grad'),
+        (TOY + 'default_hooks.chekpoint.interval=2', r"default_hooks.chekpoint=\{'interval': 2\} has no 'type'; nearest: checkpoint"),
+        (TOY + 'default_hooks.checkpoint.intervall=2', "default_hooks.checkpoint.intervall=2: CheckpointHook has no setting 'intervall'; nearest: interval"),
+        (TOY + 'randomness.sed=3', "randomness.sed=3: Runner.set_randomness has no setting 'sed'; nearest: seed"),
+    ],
+    'toolkit_keys': [
+        (CIFAR + 'model.backbnoe.depth=18', "model.backbnoe=.*ImageClassifier has no setting 'backbnoe'; nearest: backbone"),
+        (CIFAR + 'model.backbone.dept=18', "model.backbone.dept=18: ResNet_CIFAR has no setting 'dept'; nearest: depth"),
+        (CIFAR + 'model.head.num_clases=3', "model.head.num_clases=3: LinearClsHead has no setting 'num_clases'; nearest: num_classes"),
+        (CIFAR + 'model.head.type=LinearClsHed', "model.head.type='LinearClsHed': there is no such model; nearest: LinearClsHead"),
+        (CIFAR + 'data_preprocessor.numclasses=3', 'data_preprocessor.numclasses=3: .*nearest: num_classes'),
+        (CIFAR + 'train_dataloader.dataset.splits=train', "train_dataloader.dataset.splits='train': CIFAR10 has no setting 'splits'; nearest: split"),
+        (CIFAR + 'visualizer.vis_backend=3', 'visualizer.vis_backend=3: .*nearest: vis_backends'),
+        (FCN + 'model.backbnoe.depth=18', "model.backbnoe=.*EncoderDecoder has no setting 'backbnoe'; nearest: backbone"),
+        (FCN + 'model.decode_head.num_clases=3', "model.decode_head.num_clases=3: FCNHead has no setting 'num_clases'; nearest: num_classes"),
+        (FCN + 'model.decode_head.loss_decode.lossweight=3', 'model.decode_head.loss_decode.lossweight=3: .*nearest: loss_weight'),
+        (FCN + 'train_dataloader.dataset.dta_root=x', "train_dataloader.dataset.dta_root='x': CityscapesDataset has no setting 'dta_root'; nearest: data_root"),
+        (SSD + 'model.bbox_head.num_clases=3', "model.bbox_head.num_clases=3: SSDHead has no setting 'num_clases'; nearest: num_classes"),
+        (SSD + 'train_dataloader.dataset.dataset.ann_fil=x', "train_dataloader.dataset.dataset.ann_fil='x': CocoDataset has no setting 'ann_fil'; nearest: ann_file"),
+    ],
+    'paths': [
+        ('train toy', "the config 'toy' does not exist; looked for in /.*home.*; nearest: toy.py"),
+        ('train pln.py', 'nearest: plain.py'),
+        ('train seg', "the config 'seg' is a folder, not a config"),
+        ('train configs/ssd300/ssd300_vgg16_voc0712.py', r'looked for in /.*home.*/configs/ssd300; nearest: /\S+/configs/ssd300/ssd300_vgg16_voc0712.py'),
+        ('train configs/ssd/ssd300_vgg_voc0712.py', r'nearest: /\S+/configs/ssd300/ssd300_vgg16_voc0712.py'),
+        ('train method.py', r"its _base_ '/\S+/_base_/methods/ofdd.py' does not exist; looked for in /\S+/_base_/methods; nearest: /\S+/configs/_base_/methods/ofd.py"),
+        ('train named_method.py', "its _base_ 'ovkd_mm::_base_/methods/ofdd.py' does not exist; .* nearest: ovkd_mm::_base_/methods/ofd.py"),
+        ('train named_base.py', "its _base_ 'mmpretrain::resnet/resnet18_8xb16_cifar.py' does not exist; .* nearest: .*mmpretrain::resnet/resnet18_8xb16_cifar10.py"),
+        ('train nameless_base.py', "its _base_ 'mmdet::ssd300_coco.py' does not exist; .* nearest: mmdet::ssd/ssd300_coco.py"),
+        ('train no_package.py', "its _base_ 'mmdett::ssd/ssd300_coco.py' names no package with configs; nearest: mmdet"),
+        ('compare --config method.py --methods kd', 'nearest: /.*/ofd.py'),
+        ('export_student student.pth toy.py out.pth', "the config 'student.pth' is no config, .* the config comes before the checkpoint"),
+        ('test student.pth plain.py', "the config 'student.pth' is no config, .* the config comes before the checkpoint"),
+    ],
+    'network': [
+        (TOY + 'model.teacher.checkpoint=https://example.org/x.pth', r'model.teacher.checkpoint=https://example.org/x.pth cannot be downloaded \(.*\): name a file that has it, --cfg-options model.teacher.checkpoint=FILE'),
+        (TOY + 'load_from=https://example.org/x.pth', 'load_from=https://example.org/x.pth cannot be downloaded'),
+        ('train toy.py --resume https://example.org/x.pth', r'error: https://example.org/x.pth cannot be downloaded \(.*\): name a file that has it instead'),
+        ('test plain.py https://example.org/x.pth', r'error: https://example.org/x.pth cannot be downloaded \(.*\): name a file that has it instead'),
+        (PRETRAINED + 'torchvision://resnet18', r'model.init_cfg.checkpoint=torchvision://resnet18 \(https://download.pytorch.org/.*\) cannot be downloaded .* random weights, --cfg-options model.init_cfg=None'),
+        (PRETRAINED + 'open-mmlab://resnet50_v1c', r'model.init_cfg.checkpoint=open-mmlab://resnet50_v1c \(https://download.openmmlab.com/.*\) cannot be downloaded .* random weights, --cfg-options model.init_cfg=None'),
+        (PRETRAINED + 'torchvision://resnet500', 'model.init_cfg.checkpoint=torchvision://resnet500: there are no such weights; nearest: resnet50'),
+        (PRETRAINED + 'open-mmlab://resnet50_v1z', 'open-mmlab://resnet50_v1z: there are no such weights; nearest: resnet50_v1c'),
+        ('train cifar.py --cfg-options experiment_name={id}', r'error: https?://www.cs.toronto.edu/\S+ cannot be downloaded'),
     ],
     'environment': [
         ('train toy.py --amp', '--amp needs a GPU, .*without --amp'),
@@ -358,6 +471,11 @@ def test_a_fault_keeps_its_traceback_whether_it_happens_here_or_in_a_loading_pro
                 f'train toy.py --cfg-options experiment_name=fault{workers} train_dataloader.dataset.broken=True '
                 f'train_dataloader.num_workers={workers}'
             )
+
+
+def test_what_is_advised_where_there_is_no_network_trains(tool):
+    line = f'{PRETRAINED}torchvision://resnet18 model.init_cfg=None'
+    assert tool(line.format(id='advised'))[0] == 0
 
 
 def test_the_traceback_of_a_mistake_is_shown_on_request(tool):
