@@ -1,6 +1,7 @@
 """The configs of a study's runs."""
 
 import copy
+import difflib
 import json
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from mmengine.config import Config
 from ..config_files import read_config_file
 from ..config_keys import check_keys, check_option
 from ..distillers.feature_distiller import PARTS
-from ..nearest import nearest
 from ..plain_config import is_distillation, plain_config
 from .study import NONE, Entry, Study
 
@@ -48,13 +48,13 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
         ValueError: If the method does not exist or the settings do not fit.
         FileNotFoundError: If the teacher's checkpoint does not exist.
     """
+    for key in (*study.options, *entry.options):
+        check_option(base, key, f'{entry.label}: {key}')
     config = copy.deepcopy(base)
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
         config.model.method = _read_method(entry.method, methods)
-    for key in (*study.options, *entry.options):
-        check_option(config, key, f'{entry.label}: {key}')
     try:
         for options in (study.options, entry.options):
             config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
