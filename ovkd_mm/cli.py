@@ -99,6 +99,8 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
         FileNotFoundError: If there is no such config.
         ValueError: If it cannot be read, names no model or has no place for an option.
     """
+    if '::' in str(path):
+        raise ValueError(f'the config {str(path)!r} is a name, not a file: write one with _base_ = {str(path)!r}')
     config = read_config_file(path, f'the config {str(path)!r}')
     check_keys(config)
     for key, value in (options or {}).items():

@@ -393,6 +393,7 @@ MISTAKES = {
         ('train seg', "the config 'seg' is a folder, not a config"),
         ('train configs/ssd300/ssd300_vgg16_voc0712.py', r'looked for in /.*home.*/configs/ssd300; nearest: /\S+/configs/ssd300/ssd300_vgg16_voc0712.py'),
         ('train configs/ssd/ssd300_vgg_voc0712.py', r'nearest: /\S+/configs/ssd300/ssd300_vgg16_voc0712.py'),
+        ('train mmdet::ssd/ssd300_coco.py', "is a name, not a file: write one with _base_ = 'mmdet::ssd/ssd300_coco.py'"),
         ('train method.py', r"its _base_ '/\S+/_base_/methods/ofdd.py' does not exist; looked for in /\S+/_base_/methods; nearest: /\S+/configs/_base_/methods/ofd.py"),
         ('train named_method.py', "its _base_ 'ovkd_mm::_base_/methods/ofdd.py' does not exist; .* nearest: ovkd_mm::_base_/methods/ofd.py"),
         ('train named_base.py', "its _base_ 'mmpretrain::resnet/resnet18_8xb16_cifar.py' does not exist; .* nearest: .*mmpretrain::resnet/resnet18_8xb16_cifar10.py"),
