@@ -35,7 +35,7 @@ def cannot_be_built(error: Exception, message: str) -> str | None:
     if isinstance(error, KeyError) and 'type' not in cfg and (key := _where(frames, cfg)):
         folder, _, name = key[:-1].rpartition('.')
         others = [other for other in _at(_config(frames), folder) if other != name]
-        return f"{key[:-1]}={cfg} has no 'type'{nearest(name, others)}"
+        return f"{key[:-1]}={_short(dict(cfg))} has no 'type'{nearest(name, others)}"
     return message if isinstance(error, (KeyError, TypeError)) and 'obj_cls' not in values else None
 
 
@@ -50,16 +50,17 @@ def unknown_setting(error: Exception, message: str) -> str | None:
     if built and key in built[-1].get('args', ()) and 'obj_cls' in built[-1]:
         # Its own, or of a base class to which it hands on what it does not know.
         holder, kind = built[-1]['cfg'], built[-1]['obj_cls']
-        return f'{_where(frames, holder, key)}: {kind.__name__} has no setting {key!r}{nearest(key, _parameters(kind))}'
+        return (
+            f'{_setting(frames, holder, key)}: {kind.__name__} has no setting {key!r}{nearest(key, _parameters(kind))}'
+        )
     # Handed on as **dict by who has the dict, or by an object that keeps it.
-    locals_ = list(caller.f_locals.values())
-    attributes = [(one, [type(value)]) for value in locals_ for one in getattr(value, '__dict__', {}).values()]
-    for holder, kinds in [*((value, []) for value in locals_), *attributes]:
-        if (
-            isinstance(holder, dict)
-            and key in holder
-            and (where := _where(frames, holder, key)).partition('=')[0] != key
-        ):
+    values = list(caller.f_locals.values())
+    attributes = [(one, [type(value)]) for value in values for one in getattr(value, '__dict__', {}).values()]
+    for holder, kinds in [*((value, []) for value in values), *attributes]:
+        if not isinstance(holder, dict) or key not in holder:
+            continue
+        where = _setting(frames, holder, key)
+        if not where.startswith(f'{key}='):  # it is in the config
             name = kinds[0].__name__ if kinds else unknown[1].removesuffix('.__init__')
             known = [*_known_to(caller, unknown[1]), *(one for kind in kinds for one in _parameters(kind))]
             return f'{where}: {name} has no setting {key!r}{nearest(key, known)}'
@@ -144,15 +145,24 @@ def _config(frames: list[FrameType]) -> Config | None:
     return next((value for frame in frames for value in frame.f_locals.values() if isinstance(value, Config)), None)
 
 
-def _where(frames: list[FrameType], cfg: dict, key: str = '') -> str:
-    """Where in the config a dict is, with a dot, or a key of it with its value; empty if it is not in there."""
+def _where(frames: list[FrameType], cfg: dict) -> str:
+    """The key of a dict in the config that a tool has read, with a dot; empty if it is not in there as it is."""
     config = _config(frames)
-    places = list(_dicts(config.to_dict())) if config else []
-    if not key:
-        return next((f'{path}.' for path, one in places if path and one == cfg), '')
-    # The toolkit may have added to the dict, or taken its type out.
+    return next((f'{path}.' for path, one in _dicts(config.to_dict()) if path and one == cfg), '') if config else ''
+
+
+def _setting(frames: list[FrameType], cfg: dict, key: str) -> str:
+    """A key of a dict with its value, and with its place if the config has it, where less may stand around it."""
+    config = _config(frames)
+    places = _dicts(config.to_dict()) if config else ()
     like = [path for path, one in places if path and key in one and one[key] == cfg[key] and _same_type(one, cfg)]
-    return '.'.join([*like[:1], f'{key}={cfg[key]!r}'])
+    return '.'.join([*like[:1], f'{key}={_short(cfg[key])}'])
+
+
+def _short(value: object) -> str:
+    """A value as it fits into a sentence."""
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
 
 
 def _same_type(one: dict, other: dict) -> bool:

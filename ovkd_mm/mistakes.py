@@ -41,7 +41,8 @@ def mistake(error: Exception) -> str | None:
 
     A mistake is what somebody refuses on purpose: our code by a ``raise``, a toolkit by a ``raise`` or an ``assert``
     with a message while it reads a config, builds what one names or loads data, and the system by an error that names
-    a file. An error that comes about otherwise, such as a ``ValueError`` of torch or a ``TypeError`` of an operation,
+    a file; and so are a key of the config that what is built with it does not know, and a download without a network.
+    An error that comes about otherwise, such as a ``ValueError`` of torch or a ``TypeError`` of an operation,
     is a fault. What a loading process raised counts as if it had been raised here.
 
     Args:

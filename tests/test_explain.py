@@ -35,6 +35,15 @@ def test_one_that_the_config_holds_and_hands_on_is_a_mistake():
     assert mistake(caught.value) == "model.shpe=1: paint has no setting 'shpe'; nearest: shape"
 
 
+def test_a_long_value_is_cut_short():
+    config = Config(dict(model=dict(shpe=list(range(1000)))))
+    settings = config.model
+    with pytest.raises(TypeError) as caught:
+        paint(**settings)
+    assert len(mistake(caught.value)) < 160
+    assert mistake(caught.value).endswith("...: paint has no setting 'shpe'; nearest: shape")
+
+
 def test_a_server_that_has_no_such_file_is_named_with_its_reason(monkeypatch):
     def refuse(request, **kwargs):
         raise HTTPError(request, 404, 'Not Found', None, None)
