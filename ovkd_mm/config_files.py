@@ -101,11 +101,12 @@ def _shipped(package: str) -> Path | None:
 
 
 def _near(wanted: Path, elsewhere: list[Path]) -> list[Path]:
-    """Configs of a similar name, in the wanted folder and below others; of the same name, those alone."""
+    """Configs of a similar name or studies, in the wanted folder and below others; of the same name, that alone."""
     folder = wanted.parent
     while not folder.is_dir():
         folder = folder.parent
-    files = [*folder.glob('*.py'), *folder.glob('*/*.py'), *(file for root in elsewhere for file in root.rglob('*.py'))]
+    name = f'*{wanted.suffix}' if wanted.suffix in ('.yml', '.yaml') else '*.py'
+    files = [*folder.glob(name), *folder.glob(f'*/{name}'), *(file for root in elsewhere for file in root.rglob(name))]
 
     def likeness(file: Path) -> tuple[float, float]:
         pairs = ((wanted.stem, file.stem), (wanted.parent.name, file.parent.name))

@@ -137,7 +137,7 @@ class _Loader(yaml.SafeLoader):
 
 def _load(file: Path) -> dict:
     if not file.is_file():
-        raise FileNotFoundError(f'{file}: no such study file')
+        raise FileNotFoundError(f'the study {str(file)!r} {not_there(str(file))}')
     try:
         content = yaml.load(file.read_text(encoding='utf-8'), _Loader)
     except (yaml.YAMLError, ValueError) as exc:

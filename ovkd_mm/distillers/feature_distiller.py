@@ -66,6 +66,7 @@ class FeatureDistiller(BaseModel):
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
+        TypeError: If teacher, method or a pair is no dict, or the pairs are no list.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def test_what_is_wrong_is_named(write, text, message):
 
 
 def test_a_missing_file_or_config_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none\.yml: no such study'):
+    with pytest.raises(FileNotFoundError, match=r"the study '.*none\.yml' does not exist; looked for in"):
         read_study(tmp_path / 'none.yml')
     with pytest.raises(FileNotFoundError, match=r"config='.*nowhere\.py' does not exist; looked for in"):
         read_study(None, tmp_path / 'nowhere.py', ['kd'])
