@@ -94,7 +94,8 @@ def what_differs(one: object, two: object, key: str = '') -> list[str]:
 def _read_method(name: str, folder: Path) -> dict:
     names = sorted(path.stem for path in folder.glob('*.py'))
     if name not in names:
-        raise ValueError(f'unknown method {name!r}{nearest(str(name), names)} (or {NONE}, the student alone)')
+        near = difflib.get_close_matches(str(name), names) or names
+        raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)} (or {NONE}, the student alone)')
     return Config.fromfile(folder / f'{name}.py').method
 
 
