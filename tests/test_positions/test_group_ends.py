@@ -37,6 +37,7 @@ def test_ends_of_pre_activation_groups_are_read_after_the_batch_norm_and_its_act
     }
     assert spans['layer2'].channels == (32, 64)
     assert {place.side for span in spans.values() for place in (span.first, span.last)} == {'output'}
+    assert [(span.first.name, span.last.name) for span in spans.values()] == [(group, group) for group in spans]
 
 
 def test_a_list_of_modules_within_a_group_is_no_layer():

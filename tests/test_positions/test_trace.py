@@ -62,7 +62,7 @@ def test_a_wrong_path_is_answered_with_the_nearest_real_ones(resnet, path, neare
 def test_a_module_that_is_never_called_is_told_from_one_that_does_not_exist():
     net = nn.ModuleDict(dict(used=nn.Conv2d(3, 4, 1), unused=nn.ReLU()))
     net.forward = lambda x: net['used'](x)
-    with pytest.raises(ValueError, match="'unused' exists, but the forward never calls it"):
+    with pytest.raises(ValueError, match=r"'unused' exists, but the forward never calls it; called nearby: used$"):
         PreReLU('unused').resolve(trace(net, (8, 8)))
 
 
@@ -75,8 +75,15 @@ def test_a_module_of_several_outputs_is_refused_with_modules_inside_it():
         def forward(self, x):
             return self.backbone(x)
 
-    with pytest.raises(ValueError, match=r"'backbone' does not return one tensor.*: .*backbone\.layer4$"):
-        PreReLU('backbone').resolve(trace(Net(), (64, 64)))
+    traced = trace(Net(), (64, 64))
+    with pytest.raises(ValueError, match=r"'backbone' does not return one tensor, but ResNet returns.*: .*layer4$"):
+        PreReLU('backbone').resolve(traced)
+    with pytest.raises(ValueError, match="'bakbone' does not exist; the nearest real ones: ") as error:
+        PreReLU('bakbone').resolve(traced)
+    proposed = str(error.value).rpartition(': ')[2].split(', ')
+    assert len(proposed) == 5
+    for path in proposed:
+        assert PreReLU(path).resolve(traced)
 
 
 def test_a_forward_that_fails_half_way_keeps_what_came_before_and_its_error_is_told():
@@ -170,6 +177,15 @@ def test_a_typing_error_at_the_front_of_a_long_path_is_answered_with_what_is_wri
         PreReLU('layr2.0.conv1').resolve(resnet)
     assert len(str(error.value).split(': ')[1].split(', ')) == 5
     assert 'stopped early' not in str(error.value)
+
+
+def test_another_word_for_a_stage_is_answered_with_the_stage_though_half_of_its_letters_differ():
+    names = ('layer1', 'pool', 'drop', 'neck', 'fuse', 'head')
+    net = nn.Sequential()
+    for name in names:
+        net.add_module(name, nn.Conv2d(3, 3, 1))
+    with pytest.raises(ValueError, match=r'the nearest real ones: layer1$'):
+        PreReLU('stage1').resolve(trace(net, (4, 4)))
 
 
 def test_a_wrong_end_of_a_path_is_answered_with_what_lies_in_its_real_part():
