@@ -1,7 +1,10 @@
 """Files that are small and want to be big: each must be refused, and the process must live."""
 
+import codecs
 import collections
+import io
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ovkd_mm.compat import restricted_pickle
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 
 HEAD = b'\x80\x02'
@@ -132,6 +136,57 @@ def test_a_tensor_stays_within_its_storage(offset, size, stride, is_zip, tmp_pat
     torch.save(dict(a=value), tmp_path / 'a.pth', _use_new_zipfile_serialization=is_zip)
     with pytest.raises(ValueError, match=r'a\.pth'):
         load_checkpoint_file(tmp_path / 'a.pth')
+
+
+TENSOR = (torch._utils._rebuild_tensor_v2, torch.Tensor, (torch.ones(2).storage(), 0, (2,), (1,), False, None))
+FROM_TYPE = torch._tensor._rebuild_from_type_v2
+
+
+@pytest.mark.parametrize(
+    ('call', 'name'),
+    [
+        (Call(bytearray, 3), 'builtins.bytearray'),
+        (Call(bytearray, b'a', 'latin1'), 'builtins.bytearray'),
+        (Call(set, 'ab'), 'builtins.set'),
+        (Call(collections.Counter, 'ab'), 'collections.Counter'),
+        (Call(collections.OrderedDict, dict(a=1)), 'collections.OrderedDict'),
+        (Call(codecs.encode, 'a', 'hex'), '_codecs.encode'),
+        (Call(FROM_TYPE, collections.OrderedDict, *TENSOR[1:], {}), 'torch._tensor._rebuild_from_type_v2'),
+        (Call(FROM_TYPE, TENSOR[0], torch.Size, TENSOR[2], {}), 'torch._tensor._rebuild_from_type_v2'),
+        (Call(torch.Tensor, 3), 'torch.Tensor'),
+    ],
+    ids=lambda value: '' if isinstance(value, str) else f'{value.reduced[0].__name__} of {value.reduced[1]!r:.20}',
+)
+def test_a_known_name_that_is_called_with_what_no_honest_file_gives_it_is_refused_by_name(call, name, tmp_path):
+    torch.save(dict(a=call), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=f"was refused.* it asks for '{re.escape(name)}'"):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'name'),
+    [(b'K\x05)R.', 'None.int'), (b'ctorch\nfloat32\n)R.', 'torch.dtype'), (b'ctorch\nTensor\n)\x81.', 'torch.Tensor')],
+)
+def test_what_is_called_or_made_of_no_listed_name_is_refused_as_what_it_is(content, name, tmp_path):
+    write(tmp_path / 'a.pth', HEAD + content)
+    with pytest.raises(ValueError, match=f"was refused.* it asks for '{re.escape(name)}'"):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('kind', [torch.Tensor, torch.nn.Parameter])
+def test_a_tensor_keeps_the_attributes_that_somebody_set(kind, tmp_path):
+    torch.save(dict(a=Call(FROM_TYPE, TENSOR[0], kind, TENSOR[2], dict(note='kept'))), tmp_path / 'a.pth')
+    found = load_checkpoint_file(tmp_path / 'a.pth')['a']
+    assert type(found) is kind
+    assert (found.tolist(), found.note) == ([1, 1], 'kept')
+
+
+def test_what_torch_asks_of_the_pickle_module_reaches_the_unpickler():
+    old = pickle.PROTO + b'\x02' + pickle.SHORT_BINSTRING + b'\x01\xe4' + pickle.STOP  # text of Python 2
+    for load in (restricted_pickle.load, restricted_pickle.limited_to(len(old)).load):
+        assert load(io.BytesIO(old), encoding='latin1') == '\xe4'
+        with pytest.raises(UnicodeDecodeError):
+            load(io.BytesIO(old))
 
 
 @pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
