@@ -4,6 +4,7 @@ import functools
 import os
 import pickle
 import re
+import shlex
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -127,16 +128,16 @@ def _explain(path: Path, error: Exception) -> str:
     refused = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if refused:
         code = (
-            f"import torch; c = torch.load({str(path)!r}, weights_only=False, map_location='cpu'); "
-            "torch.save({'state_dict': c.get('state_dict', c)}, 'weights.pth')"
+            "import sys, torch; c = torch.load(sys.argv[1], weights_only=False, map_location='cpu'); "
+            "c = c.get('state_dict', c.get('model', c)); "
+            "torch.save({'state_dict': {k: v for k, v in c.items() if torch.is_tensor(v)}}, 'weights.pth')"
         )
         return (
             f'checkpoint {str(path)!r} was refused, and nothing in it was run: it asks for {refused[1]!r}, which is '
             'not known to be safe, and such a file could run any code on this computer. If you trust where it comes '
-            f'from, save its weights alone with `python -c "{code}"` and use weights.pth'
+            f'from, save its weights alone with `python -c "{code}" {shlex.quote(str(path))}` and use weights.pth'
         )
-    # torch puts its own advice before and after the reason
-    reason = re.split(r'\n|\. ', str(error).rpartition('WeightsUnpickler error:')[2].strip())[0]
+    reason = re.split(r'\n|\. ', str(error).strip())[0]
     return (
         f'{str(path)!r} cannot be read as a checkpoint ({type(error).__name__}: {reason}). It is cut short, damaged or '
         'not a file that torch.save wrote: copy or download it again (a cached download must be deleted first)'

@@ -2,9 +2,13 @@ import functools
 import http.server
 import os
 import pickle
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import mmengine.runner.checkpoint as upstream
 import pytest
 import torch
 import toy
@@ -79,6 +83,21 @@ def test_code_in_a_file_is_refused_by_name_and_not_run(tmp_path, is_zip):
     assert (tmp_path / 'made').exists()  # so it would have been run
 
 
+@pytest.mark.parametrize('key', ['state_dict', 'model', None])
+def test_who_trusts_a_refused_file_gets_at_its_weights_as_the_message_says(tmp_path, key):
+    weights = torch.nn.Linear(2, 3).state_dict()
+    content = weights if key is None else {key: weights}
+    path = save(content | dict(args=Touch(tmp_path / 'made')), tmp_path / "it's $HOME.pth")
+    with pytest.raises(ValueError, match=r'If you trust where it comes from, .* and use weights\.pth$') as caught:
+        load_checkpoint_file(path)
+    command = re.search('`python (.*)`', str(caught.value))[1]
+    subprocess.run(f'{sys.executable} {command}', shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / 'made').exists()  # by the command, which is what the trust is for
+    found = load_checkpoint_file(tmp_path / 'weights.pth')['state_dict']
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[key], weights[key]) for key in weights)
+
+
 @ZIP_OR_LEGACY
 def test_getattr_reaches_nothing_but_what_mmengine_saves(tmp_path, is_zip):
     path = save(dict(state_dict=Reach()), tmp_path / 'reach.pth', is_zip)
@@ -96,12 +115,39 @@ def test_a_file_that_is_cut_short_is_named(tmp_path, is_zip, size):
         load_checkpoint_file(path)
 
 
-@pytest.mark.parametrize('data', [b'no checkpoint at all', b'\x80\x04}.', b'PK\x03\x04' * 50, b'\x89PNG\r\n\x1a\n'])
-def test_a_file_of_another_kind_is_named(tmp_path, data):
+@pytest.mark.parametrize(
+    ('data', 'reason'),
+    [
+        (b'no checkpoint at all', 'KeyError: 110'),
+        (b'\x80\x04}.', 'RuntimeError: Invalid magic number; corrupt file?'),
+        (b'PK\x03\x04' * 50, 'RuntimeError: PytorchStreamReader failed'),
+        (b'\x89PNG\r\n\x1a\n', 'KeyError: '),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_the_reason(tmp_path, data, reason):
     path = tmp_path / 'other.pth'
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"other\.pth' cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match=rf"other\.pth' cannot be read as a checkpoint \({re.escape(reason)}"):
         load_checkpoint_file(path)
+
+
+def test_of_a_long_error_the_first_sentence_is_the_reason(tmp_path, monkeypatch):
+    def load(*args, **kwargs):
+        raise RuntimeError('\nno room. Buy a disk\nat a shop')
+
+    monkeypatch.setattr(torch, 'load', load)
+    with pytest.raises(ValueError, match=r'\(RuntimeError: no room\)\. It is cut short'):
+        load_checkpoint_file(save(dict(a=1), tmp_path / 'a.pth'))
+
+
+@ZIP_OR_LEGACY
+def test_an_error_that_only_quotes_a_refusal_is_none(tmp_path, is_zip):
+    class Device:
+        def __reduce__(self):
+            return torch.device, ('GLOBAL os.mkdir',)
+
+    with pytest.raises(ValueError, match=r"cannot be read as a checkpoint \(RuntimeError: .*'GLOBAL os\.mkdir'"):
+        load_checkpoint_file(save(dict(a=Device()), tmp_path / 'a.pth', is_zip))
 
 
 def test_a_program_is_not_run(tmp_path):
@@ -112,7 +158,7 @@ def test_a_program_is_not_run(tmp_path):
 
 
 def test_what_is_no_dict_is_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match=r"list\.pth' holds a list"):
+    with pytest.raises(ValueError, match=r"list\.pth' holds a list, .* or one with the weights under 'state_dict'$"):
         load_checkpoint_file(save([torch.ones(1)], tmp_path / 'list.pth'))
     # but mmengine also loads other things, such as a tensor of embeddings
     assert len(CheckpointLoader.load_checkpoint(str(tmp_path / 'list.pth'))) == 1
@@ -151,15 +197,14 @@ def test_mmengine_still_names_its_backend(capsys, tmp_path):
 
 @pytest.mark.parametrize('backend', ['s3', 'openmmlab'])
 def test_the_loaders_of_other_schemes_refuse_code_too(backend, tmp_path, monkeypatch):
-    import mmengine.runner.checkpoint as upstream
-
     path = save(dict(state_dict=Touch(tmp_path / 'made')), tmp_path / 'bomb.pth')
-    whole = save(dict(a=HistoryBuffer([1.5], [1])), tmp_path / 'good.pth')
+    whole = save(dict(a=HistoryBuffer([1.5], [1]), b=torch.ones(1)), tmp_path / 'good.pth')
     stored = dict(get=lambda self, name: (tmp_path / Path(name).name).read_bytes())
     monkeypatch.setattr(upstream, 'get_file_backend', lambda *args, **kwargs: type('Backend', (), stored)())
     monkeypatch.setattr(upstream, 'get_external_models', lambda: dict(bomb=str(path), good=str(whole)))
     bomb, good = ('s3://bomb.pth', 's3://good.pth') if backend == 's3' else ('openmmlab://bomb', 'openmmlab://good')
     assert CheckpointLoader.load_checkpoint(good)['a'].current() == 1.5  # which plain torch.load refuses
+    assert CheckpointLoader.load_checkpoint(good, map_location='meta')['b'].is_meta
     with pytest.raises((ValueError, pickle.UnpicklingError), match=r'\.mkdir'):
         CheckpointLoader.load_checkpoint(bomb)
     assert not (tmp_path / 'made').exists()
@@ -192,11 +237,23 @@ def test_a_download_is_kept_and_loaded_as_safely(served, tmp_path, monkeypatch):
     for _ in range(2):
         loaded = CheckpointLoader.load_checkpoint(f'{address}/good.pth?version=1', logger=None)
         assert torch.equal(loaded['state_dict']['a'], torch.ones(2))
+        loaded = CheckpointLoader.load_checkpoint(f'{address}/good.pth?version=1', map_location='meta', logger=None)
+        assert loaded['state_dict']['a'].is_meta
         assert (tmp_path / 'torch' / 'hub' / 'checkpoints' / 'good.pth').is_file()
         (folder / 'good.pth').unlink(missing_ok=True)  # the second time it comes from the cache
     with pytest.raises(ValueError, match=r'checkpoints/bomb\.pth.*was refused'):
         CheckpointLoader.load_checkpoint(f'{address}/bomb.pth', logger=None)
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('progress', [None, True, False])
+def test_a_download_shows_its_progress_where_it_is_asked_to(progress, served, tmp_path, capsys):
+    folder, address = served
+    save(dict(a=1), folder / 'a.pth')
+    asked = {} if progress is None else dict(progress=progress)
+    assert upstream.load_url(f'{address}/a.pth', model_dir=str(tmp_path / 'kept'), **asked) == dict(a=1)
+    assert (tmp_path / 'kept' / 'a.pth').is_file()
+    assert ('100%' in capsys.readouterr().err) == (progress is not False)
 
 
 class InterruptedTrainingError(Exception):
