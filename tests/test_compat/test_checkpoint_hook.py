@@ -21,11 +21,12 @@ class Scores(Hook):
             self.hook.after_val_epoch(runner, dict(accuracy=next(self.scores)))
 
 
-def train(folder: Path, scores=(), at_save=lambda name: None, epochs: int = 3, **settings) -> dict[str, list[str]]:
+def train(folder: Path, scores=(), at_save=lambda name: None, epochs=3, others=(), **settings) -> dict[str, list[str]]:
     """Train, and tell what checkpoints were there when each was saved (the last time, if twice)."""
     hook = CheckpointHook(interval=1, **settings)
     runner = toy_runner(folder, epochs=epochs)
-    runner.register_hook(hook)
+    for one in (hook, *others):
+        runner.register_hook(one)
     if scores:
         runner.register_hook(Scores(hook, scores))
     there, save = {}, runner.save_checkpoint
@@ -40,6 +41,17 @@ def train(folder: Path, scores=(), at_save=lambda name: None, epochs: int = 3, *
     return there
 
 
+class Folders(Hook):
+    """Makes folders of the checkpoints, as a sharded training writes them."""
+
+    def before_train_epoch(self, runner):
+        for file in Path(runner.work_dir).glob('*.pth'):
+            if file.is_file():
+                file.unlink()
+                file.mkdir()
+                (file / 'shard').touch()
+
+
 def files(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.glob('*.pth'))
 
@@ -50,6 +62,11 @@ def test_an_old_checkpoint_is_there_until_the_next_is(tmp_path):
         'epoch_2.pth': ['epoch_1.pth'],
         'epoch_3.pth': ['epoch_2.pth'],
     }
+    assert files(tmp_path) == ['epoch_3.pth']
+
+
+def test_an_old_folder_of_shards_is_there_until_the_next_checkpoint_is(tmp_path):
+    assert train(tmp_path, others=[Folders()], max_keep_ckpts=1)['epoch_3.pth'] == ['epoch_2.pth']
     assert files(tmp_path) == ['epoch_3.pth']
 
 

@@ -1,9 +1,13 @@
+import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+
+from ovkd_mm.compat import config_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,3 +24,25 @@ def test_our_configs_can_be_named_from_any_folder(tmp_path):
 )
 def test_toolkits_configs_can_be_named(name):
     assert Config.fromstring(f'_base_ = {name!r}', '.py').model
+
+
+def test_of_a_fork_the_module_tells_where_the_configs_are(tmp_path):
+    """A fork's mmseg has a distribution of another name, and here there is none at all."""
+    configs = tmp_path / 'mmseg' / '.mim' / 'configs'
+    (configs / 'own').mkdir(parents=True)
+    (configs / 'own' / 'mine.py').write_text('value = 7\n')
+    (tmp_path / 'mmseg' / '.mim' / 'model-index.yml').write_text('Import: []\n')
+    (tmp_path / 'mmseg' / '__init__.py').touch()
+    code = 'import ovkd_mm; from mmengine.config import Config\n'
+    code += 'print(Config.fromstring("_base_ = \'mmseg::own/mine.py\'", ".py").value)'
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    result = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+    assert result.stdout == '7\n', result.stderr
+
+
+@pytest.mark.parametrize(('found', 'name'), [(object(), 'mmseg'), (None, 'mmsegmentation')])
+def test_where_there_is_no_mmseg_its_distribution_is_asked_for(found, name, monkeypatch):
+    monkeypatch.setattr(config_names, 'find_spec', dict(mmseg=found).get)
+    names = dict(mmdet='mmdet', mmseg='mmsegmentation')
+    config_names.mend(types.SimpleNamespace(MODULE2PACKAGE=names))
+    assert names == dict(mmdet='mmdet', mmseg=name, ovkd_mm='ovkd_mm.version')

@@ -170,6 +170,29 @@ def test_two_boxes_without_area_do_not_keep_soft_nms_from_the_others():
     assert dets[2, 4] == 0.7
 
 
+INF, NAN, MAX = torch.inf, torch.nan, torch.finfo(torch.float32).max
+
+
+@pytest.mark.parametrize(
+    ('scores', 'order'),
+    [
+        ((0.5, NAN, 0.7), [2, 1, 0]),
+        ((-0.5, NAN, -0.7), [0, 1, 2]),
+        ((-INF, NAN, -MAX), [2, 1, 0]),
+        ((MAX, INF, 0.5), [1, 0, 2]),
+        ((-INF, -MAX, 0.5), [2, 1, 0]),
+        ((NAN, INF, 0.5), [0, 1, 2]),
+    ],
+    ids=str,
+)
+def test_soft_nms_takes_a_nan_only_where_it_stands_first_and_infinities_as_what_they_are(scores, order):
+    """The compiled operator's loop: ``max_pos = pos`` where ``scores[max_pos] < scores[pos]``."""
+    corners = torch.tensor([[0.0, 0], [20, 20], [40, 40]])
+    boxes, dets = torch.cat([corners, corners + 10], 1), torch.empty(3, 5)
+    assert softnms(boxes, torch.tensor(scores), dets, 0.5, 0.5, -INF, 0, 0).tolist() == order
+    torch.testing.assert_close(dets[:, 4], torch.tensor(scores)[order], rtol=0, atol=0, equal_nan=True)
+
+
 def compiled_ext():
     """mmcv's own ``_ext``, if this mmcv has one."""
     mmcv = pytest.importorskip('mmcv')
