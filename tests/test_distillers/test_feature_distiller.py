@@ -230,6 +230,37 @@ def test_the_teacher_follows_to_another_dtype_and_stays_in_its_mode():
     assert distilled.student.backbone.dropout.training
 
 
+@pytest.mark.parametrize('recurse', [True, False])
+def test_what_moves_the_model_alone_leaves_the_teachers_layers_where_they_are(recurse):
+    for move in (
+        lambda model: model.to_empty(device='meta', recurse=recurse),
+        lambda model: model._apply(lambda tensor: tensor.to('meta'), recurse),
+    ):
+        moved = move(build())
+        assert moved.student.fc.weight.is_meta == moved.teacher.model.fc.weight.is_meta == recurse
+
+
+def test_of_a_students_several_losses_each_is_weighed_and_what_is_no_loss_is_not():
+    @MODELS.register_module(force=True)
+    class Detector(MODELS.get('ToyClassifier')):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            found = super().forward(inputs, data_samples, mode)
+            if mode != 'loss':
+                return found
+            return dict(loss_cls=[found['loss'], 2 * found['loss']], loss_box=3 * found['loss'], acc=found['loss'])
+
+    distilled = build(student=dict(type='Detector')).train()
+    whole = distilled(*batch(), mode='loss')
+    distilled.task_weight = 0.25
+    weighed = distilled(*batch(), mode='loss')
+    loss = whole['acc']
+    assert weighed['loss_cls'] == [0.25 * loss, 0.5 * loss]
+    assert weighed['loss_box'] == 0.75 * loss
+    assert weighed['acc'] == loss
+    distillation = weighed['loss_distill_0'] + weighed['loss_distill_1']
+    torch.testing.assert_close(weighed['distill_share'], (distillation / (6 * loss)).detach())
+
+
 def test_what_a_hook_looks_for_is_found_on_the_student():
     distilled = build()
     assert distilled.fc is distilled.student.fc

@@ -69,6 +69,14 @@ def test_resize_brings_the_student_to_the_teachers_size():
     torch.testing.assert_close(seen[1], one.teacher_transform(teacher))
 
 
+def test_a_feature_of_the_teachers_size_is_not_resampled():
+    one, seen = pair(resize=True), []
+    one.student_transform.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    student = torch.randn(2, 3, 4, 4, requires_grad=True)
+    one(student, torch.randn(2, 5, 4, 4))
+    assert seen[0] is student
+
+
 def test_a_student_that_attends_where_its_teacher_does_has_no_loss_at_another_size():
     one = FeaturePair(
         place(3, (4, 4)), place(3, (8, 6)), AttentionMap(), AttentionMap(), L2Loss(loss_weight=1000.0), resize=True

@@ -257,6 +257,16 @@ def test_with_the_first_layers_frozen_the_others_learn_by_jacobian_matching():
     assert model.student.backbone.stem.weight.grad is None
 
 
+def test_of_the_two_ends_of_a_group_only_the_last_has_to_learn():
+    model = build('fsp')
+    model.student.backbone.stem.requires_grad_(False)
+    distillation_of(model(*batch(), mode='loss'))[0].backward()
+    assert model.student.backbone.layer1[0].conv1.weight.grad.any()
+    model.student.backbone.layer1.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"'backbone\.layer1' comes out with no grad"):
+        model(*batch(), mode='loss')
+
+
 def test_jacobian_matching_without_a_gradient_is_an_error():
     with torch.no_grad(), pytest.raises(ValueError, match=r'without torch\.no_grad'):
         build('jacobian')(*batch(), mode='loss')
@@ -334,9 +344,24 @@ def test_the_weights_of_task_and_distillation_weigh_what_they_name():
     torch.testing.assert_close(weighted['loss_distill_0'], 3 * losses['loss_distill_0'])
 
 
+@pytest.mark.parametrize('name', METHODS)
+def test_without_distillation_each_pair_has_a_loss_of_zero_and_its_weights_a_gradient_of_zero(name):
+    model = build(name)
+    model.distill_weight = 0.0
+    model.teacher.forward = lambda *args, **kwargs: pytest.fail('the teacher ran')
+    losses = model(*batch(), mode='loss')
+    assert losses['distill_share'] == 0
+    found = distillation_of(losses)
+    assert found and all(isinstance(loss, torch.Tensor) and loss == 0 and loss.dim() == 0 for loss in found)
+    model.parse_losses(losses)[0].backward()
+    learned = [weight for weight in model.pairs.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None and not weight.grad.any() for weight in learned)  # for which DDP waits
+
+
 def test_matching_gradients_through_a_sync_bn_of_several_processes_is_refused(monkeypatch):
     model = build('jacobian')
     model.student = nn.SyncBatchNorm.convert_sync_batchnorm(model.student)
+    model(*batch(), mode='loss')  # of one process it is a batch norm
     monkeypatch.setattr(feature_distiller, 'get_world_size', lambda: 2)
     with pytest.raises(ValueError, match=r"SyncBN.*differentiate twice.*norm_cfg=dict\(type='BN'\)"):
         model(*batch(), mode='loss')

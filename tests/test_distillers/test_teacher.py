@@ -56,6 +56,14 @@ def test_a_checkpoint_of_a_distilled_student_can_teach(checkpoint, tmp_path):
     teacher(checkpoint=str(tmp_path / 'distilled.pth'))
 
 
+def test_a_checkpoint_that_was_saved_on_a_gpu_is_loaded_without_one(tmp_path, monkeypatch):
+    state = MODELS.build(dict(type='ToyClassifier')).state_dict()
+    monkeypatch.setattr(torch.serialization, 'location_tag', lambda storage: 'cuda:0')
+    torch.save(state, tmp_path / 'teacher.pth')
+    loaded = teacher(checkpoint=str(tmp_path / 'teacher.pth'))
+    assert torch.equal(loaded.model.fc.weight, state['fc.weight'])
+
+
 def test_no_checkpoint_is_an_error():
     with pytest.raises(ValueError, match=r'teacher\.checkpoint is not set.*allow_random=True'):
         teacher()
@@ -103,7 +111,10 @@ def test_a_misfitting_checkpoint_says_how_many_keys_of_how_many(checkpoint):
     # Width 5 shares the shape of no weight with width 4 but the batch counters and the head's bias.
     own = MODELS.build(dict(type='ToyClassifier', width=5)).state_dict()
     same = sum(key.endswith(('num_batches_tracked', 'fc.bias')) for key in own)
-    with pytest.raises(ValueError, match=rf'(?s){same} of {len(own)} .*of another shape: backbone.stem.weight'):
+    counts = f'{same} of {len(own)}'
+    with pytest.raises(
+        ValueError, match=rf"(?s)^teacher\.checkpoint='{checkpoint}' .*{counts} .*: backbone\.stem\.weight"
+    ):
         teacher(dict(type='ToyClassifier', width=5), checkpoint=checkpoint)
 
 
