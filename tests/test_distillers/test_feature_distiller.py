@@ -373,6 +373,15 @@ def test_a_teacher_feature_that_is_not_finite_is_named():
         distilled(*batch(), mode='loss')
 
 
+@pytest.mark.parametrize('mode', ['loss', 'tensor'])
+def test_what_was_asked_of_a_gpu_in_one_iteration_is_said_in_the_next(mode):
+    distilled = build()
+    pending = torch.tensor(False), None, [(distilled.pairs[1].teacher_place, (torch.tensor(torch.inf),))]
+    distilled._finite_check._pending = pending
+    with pytest.raises(ValueError, match=r'teacher feature at backbone\.layer2'):
+        distilled(*batch(), mode=mode)
+
+
 def test_a_diverged_student_is_left_to_the_toolkits_own_checks():
     distilled = build().train()
     with torch.no_grad():

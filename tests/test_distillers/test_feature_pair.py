@@ -5,7 +5,7 @@ from toy import needs_float16
 from ovkd_mm.distillers import FeaturePair
 from ovkd_mm.losses import L2Loss, PartialL2Loss
 from ovkd_mm.positions import Place
-from ovkd_mm.transforms import AttentionMap, Conv1x1, Identity, MarginReLU
+from ovkd_mm.transforms import AttentionMap, Conv1x1, Identity, InputGradient, MarginReLU
 
 
 def place(channels, size):
@@ -67,6 +67,14 @@ def test_resize_brings_the_student_to_the_teachers_size():
     one(student, teacher)
     assert seen[0].shape == teacher.shape
     torch.testing.assert_close(seen[1], one.teacher_transform(teacher))
+
+
+@pytest.mark.parametrize(
+    ('student', 'teacher', 'takes'),
+    [(InputGradient, Identity, True), (Identity, InputGradient, True), (Identity, AttentionMap, False)],
+)
+def test_a_pair_takes_the_images_if_one_of_its_transforms_does(student, teacher, takes):
+    assert FeaturePair(place(3, (4, 4)), place(3, (4, 4)), student(), teacher(), L2Loss()).takes_inputs is takes
 
 
 def test_a_feature_of_the_teachers_size_is_not_resampled():
