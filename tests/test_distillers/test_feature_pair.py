@@ -113,6 +113,19 @@ def test_the_sum_over_half_precision_features_is_taken_in_float32():
     assert loss.item() == 5 * 4 * 4 * 400.0**2  # far above the largest half, 65504
 
 
+def test_a_distance_that_multiplies_matrices_does_so_in_float32():
+    class Product(torch.nn.Module):
+        def forward(self, student, teacher):
+            return (student.flatten(1) @ teacher.flatten(1).T).sum()
+
+    one = pair(student=(5, (4, 4)))
+    one.student_transform, one.loss = torch.nn.Identity(), Product()
+    student = torch.full((1, 5, 4, 4), 1 + 2**-9, requires_grad=True)  # which bfloat16 rounds to 1
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = one(student, torch.ones(1, 5, 4, 4))
+    assert (loss.dtype, loss.item()) == (torch.float32, 80 * (1 + 2**-9))
+
+
 @needs_float16
 @pytest.mark.parametrize('channels', [(256, 129), (2048, 33)])
 def test_at_513_pixels_nothing_overflows_in_half_precision(channels):
