@@ -119,7 +119,7 @@ def test_a_distance_that_multiplies_matrices_does_so_in_float32():
             return (student.flatten(1) @ teacher.flatten(1).T).sum()
 
     one = pair(student=(5, (4, 4)))
-    one.student_transform, one.loss = torch.nn.Identity(), Product()
+    one.student_transform, one.loss = Identity(), Product()
     student = torch.full((1, 5, 4, 4), 1 + 2**-9, requires_grad=True)  # which bfloat16 rounds to 1
     with torch.autocast('cpu', torch.bfloat16):
         loss = one(student, torch.ones(1, 5, 4, 4))
