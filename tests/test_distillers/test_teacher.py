@@ -157,6 +157,15 @@ def test_norm_mode_is_checked():
         teacher(allow_random=True, norm_mode='frozen')
 
 
+@pytest.mark.parametrize('keep', [True, False])
+def test_the_graph_from_the_images_is_kept_on_request_alone(keep):
+    one = teacher(allow_random=True)
+    one.attach([PreReLU('backbone.layer1').resolve(one.trace)])
+    inputs = batch()[0].requires_grad_()
+    assert one(inputs, keep_graph=keep)[0].requires_grad is keep
+    assert not one(inputs)[0].requires_grad
+
+
 def test_the_forward_stops_after_the_last_tap():
     one = teacher(allow_random=True)
     one.attach([PreReLU('backbone.layer1').resolve(one.trace)])
