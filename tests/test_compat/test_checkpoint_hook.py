@@ -1,6 +1,7 @@
 import errno
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from mmengine.hooks import CheckpointHook, Hook, checkpoint_hook
@@ -95,14 +96,27 @@ def test_a_save_that_fails_costs_nothing(tmp_path, name):
     assert files(tmp_path) == kept
 
 
-def test_what_was_just_saved_is_not_removed_as_the_old_one(tmp_path):
-    hook = CheckpointHook(interval=1, save_best='accuracy', max_keep_ckpts=1)
+def test_a_hook_whose_save_failed_removes_files_again(tmp_path, monkeypatch):
+    hook, runner = CheckpointHook(interval=1), toy_runner(tmp_path, epochs=1)
+    runner.register_hook(hook)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='full'):
+        patch.setattr(runner, 'save_checkpoint', mock.Mock(side_effect=OSError('full')))
+        runner.train()
+    (tmp_path / 'old.pth').touch()
+    hook.file_backend.remove(str(tmp_path / 'old.pth'))
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize('save_best', ['accuracy', ['accuracy', 'top1']], ids=str)
+def test_what_was_just_saved_is_not_removed_as_the_old_one(tmp_path, save_best):
+    hook = CheckpointHook(interval=1, save_best=save_best, rule='greater', max_keep_ckpts=1)
     runner = toy_runner(tmp_path)
     runner.register_hook(hook)
     runner.train()
     for score in (0.1, 0.2):  # as where a training is resumed and validates at the same epoch
-        hook.after_val_epoch(runner, dict(accuracy=score))
-    assert files(tmp_path) == ['best_accuracy_epoch_2.pth', 'epoch_2.pth']
+        hook.after_val_epoch(runner, dict(accuracy=score, top1=score))
+    best = [save_best] if isinstance(save_best, str) else save_best
+    assert files(tmp_path) == [*(f'best_{name}_epoch_2.pth' for name in best), 'epoch_2.pth']
 
 
 def test_mending_again_changes_nothing():

@@ -1,6 +1,9 @@
+import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, FlexibleRunner, Runner
 
+from ovkd_mm.compat import config_text
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
 from ovkd_mm.compat.config_text import keep_literals
 
@@ -215,6 +219,24 @@ def test_an_inferencer_does_not_run_a_config(tmp_path):
     with pytest.raises(AttributeError, match='model'):
         Inferencer(tmp_path / 'a.pth')
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize(
+    ('load', 'logger'),
+    [
+        (load_checkpoint_file, 'current'),
+        (CheckpointLoader.load_checkpoint, 'current'),
+        (partial(CheckpointLoader.load_checkpoint, logger='silent'), 'silent'),
+    ],
+    ids=['ours', 'mmengine', 'silent'],
+)
+def test_the_log_that_was_asked_for_names_the_file_and_what_is_left_out(load, logger, tmp_path, monkeypatch):
+    said = mock.Mock()
+    monkeypatch.setattr(config_text, 'print_log', said)
+    torch.save(dict(meta=dict(config='a = 1\nb = print()\n')), tmp_path / 'a.pth')
+    load(str(tmp_path / 'a.pth'))
+    text = f'{tmp_path}/a.pth: the config that it carries (meta.config) is read, never run; left out of it is what is '
+    said.assert_called_once_with(f'{text}no plain value: line 2 (b)', logger=logger, level=logging.WARNING)
 
 
 def test_a_scheme_of_anyone_is_covered(tmp_path):

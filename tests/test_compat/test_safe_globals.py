@@ -108,7 +108,14 @@ def test_the_function_of_a_one_cycle_schedule_comes_back(load, strategy, tmp_pat
 
 @LOADERS
 @pytest.mark.parametrize(
-    'value', [np.array([1, 'a'], dtype=object), np.zeros(2, 'V8'), np.array(['a']), np.dtype('O'), np.dtype('f8,i4')]
+    'value',
+    [
+        np.array([1, 'a'], dtype=object),
+        np.zeros(2, 'V8'),
+        np.array(['a']),
+        *map(np.dtype, ('O', 'f8,i4', 'M8', 'm8', 'c16', 'S1')),
+    ],
+    ids=lambda value: str(getattr(value, 'dtype', value)),
 )
 def test_arrays_of_anything_else_are_refused(load, value, tmp_path):
     with pytest.raises(REFUSALS, match=r'numpy\.dtype:'):

@@ -1,6 +1,8 @@
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
+from mmpretrain.datasets import CIFAR10
 from mmpretrain.models import ClsDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 
@@ -18,6 +20,8 @@ ARCHIVE = dict(type='CIFAR100', pipeline=[dict(type='PackInputs')])
         (ARCHIVE | dict(type='mmpretrain.CIFAR10'), 'rgb'),
         (dict(type='MyImages', pipeline=[dict(type='PackInputs')]), None),
         (dict(type='RepeatDataset', dataset=ARCHIVE), 'rgb'),
+        (ARCHIVE | dict(type=CIFAR10), 'rgb'),
+        (FILES | dict(pipeline=[dict(type=LoadImageFromFile)]), 'bgr'),
         (dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[FILES, FILES])), 'bgr'),
     ],
 )

@@ -1,10 +1,12 @@
+import types
+
 import pytest
 import torch
 from mmengine.model import ImgDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 
-from ovkd_mm.distillers.renormalize import Renormalize
+from ovkd_mm.distillers.renormalize import Renormalize, normalises
 
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0])
 TORCH = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -30,6 +32,21 @@ def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
     student, teacher = PREPROCESSORS[student](), PREPROCESSORS[teacher]()
     ours = Renormalize(student, teacher, *orders)(preprocess(student, images).float())
     torch.testing.assert_close(ours, preprocess(teacher, images).float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'does'),
+    [
+        (dict(_enable_normalize=True, mean=torch.zeros(3)), True),
+        (dict(_enable_normalize=False, mean=torch.zeros(3)), False),
+        (dict(_enable_normalize=True, mean=None), False),
+        (dict(_enable_normalize=True), False),
+        (dict(mean=torch.zeros(3)), False),
+    ],
+    ids=str,
+)
+def test_a_preprocessor_normalises_that_has_a_mean_and_is_told_to_use_it(settings, does):
+    assert normalises(types.SimpleNamespace(**settings)) is does
 
 
 def test_equal_statistics_give_back_the_same_tensor():

@@ -1,3 +1,4 @@
+import copy
 import pickle
 import re
 from pathlib import Path
@@ -38,10 +39,12 @@ def test_weights_are_loaded_and_frozen(checkpoint):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
-def test_the_model_may_be_a_config_file(checkpoint, tmp_path):
+def test_the_model_may_be_a_config_file(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / 'config.py'
     Config(dict(model=dict(type='ToyClassifier', width=4))).dump(path)
     assert teacher(str(path), checkpoint=checkpoint).model.backbone.stem.out_channels == 4
+    monkeypatch.chdir(tmp_path)
+    assert teacher('config.py', checkpoint=checkpoint).model.backbone.stem.out_channels == 4
 
 
 def test_the_model_may_be_a_toolkits_config_by_name():
@@ -150,6 +153,14 @@ def test_batch_mode_normalises_by_the_batch_and_running_mode_does_not():
     mean = features['batch'].mean((0, 2, 3))
     torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-4, rtol=0)
     assert features['running'].mean((0, 2, 3)).abs().max() > 0.1
+
+
+def test_batch_mode_leaves_the_running_statistics_alone():
+    one = teacher(allow_random=True)
+    one.attach([PreReLU('backbone.layer1').resolve(one.trace)])
+    before = copy.deepcopy(one.model.state_dict())
+    one(batch()[0])
+    assert all(torch.equal(value, before[key]) for key, value in one.model.state_dict().items())
 
 
 def test_norm_mode_is_checked():
