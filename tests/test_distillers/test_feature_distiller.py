@@ -1,4 +1,5 @@
 import copy
+from unittest import mock
 
 import pytest
 import torch
@@ -8,7 +9,11 @@ from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from toy import METHOD, PAIRS, batch, distiller_config
 
+from ovkd_mm.distillers import feature_distiller
 from ovkd_mm.functional import batch_norm_margin, partial_l2
+from ovkd_mm.losses import PartialL2Loss
+from ovkd_mm.positions import PreReLU
+from ovkd_mm.transforms import Conv1x1, MarginReLU
 
 
 def build(**changes):
@@ -299,6 +304,10 @@ def test_auto_pairs_join_each_common_size_with_halved_weights():
     distilled = build(pairs='auto')
     assert [(pair.student_place.size, pair.weight) for pair in distilled.pairs] == [((8, 8), 0.5), ((4, 4), 1.0)]
     assert [pair.teacher_place.path for pair in distilled.pairs] == ['backbone.layer1.1.relu', 'backbone.layer2.0.relu']
+    config = distiller_config()
+    del config['pairs']
+    by_default = MODELS.build(config)
+    assert [pair.extra_repr() for pair in by_default.pairs] == [pair.extra_repr() for pair in distilled.pairs]
 
 
 @pytest.mark.parametrize(
@@ -335,6 +344,51 @@ def test_a_pair_overrides_parts_of_the_method_and_a_place_its_position():
     assert [tap.place.side for tap in distilled._taps] == ['input', 'output']
 
 
+def test_parts_may_be_named_by_their_classes():
+    kinds = dict(position=PreReLU, teacher_transform=MarginReLU, student_transform=Conv1x1)
+    method = {key: dict(type=kind) for key, kind in kinds.items()}
+    distilled = build(method=method | dict(loss=dict(type=PartialL2Loss, loss_weight=7.0)))
+    assert [pair.student_place for pair in distilled.pairs] == [pair.student_place for pair in build().pairs]
+    assert [pair.loss.loss_weight for pair in distilled.pairs] == [7.0, 7.0]
+
+
+def test_a_part_that_does_not_exist_is_named():
+    with pytest.raises(KeyError, match='NoSuchLoss'):
+        build(method=METHOD | dict(loss=dict(type='ovkd_mm.NoSuchLoss')))
+
+
+def test_the_students_config_is_left_as_it_is():
+    @MODELS.register_module(force=True)
+    class Popping(MODELS.get('ToyClassifier')):
+        def __init__(self, backbone, data_preprocessor=None):
+            super().__init__(**{key: backbone.pop(key) for key in list(backbone)})
+
+    student = dict(type='Popping', backbone=dict(width=5))
+    assert build(student=student, data_preprocessor=dict()).student.backbone.stem.out_channels == 5
+    assert student == dict(type='Popping', backbone=dict(width=5))
+
+
+def test_what_is_said_of_the_students_channels_counts_for_the_teachers_inputs():
+    assert build(channel_order='rgb').teacher.renormalize.swap
+    assert not build(channel_order='bgr').teacher.renormalize.swap
+
+
+def test_the_log_names_each_pair_and_the_margin_of_its_teacher(monkeypatch):
+    said = mock.Mock()
+    monkeypatch.setattr(feature_distiller, 'print_log', said)
+    pairs = [(pair.extra_repr(), pair.teacher_transform.extra_repr()) for pair in build().pairs]
+    expected = [mock.call(f'distilling {places}, MarginReLU({margin})', logger='current') for places, margin in pairs]
+    assert said.call_args_list == expected
+    assert 'backbone.layer1' in pairs[0][0] and pairs[0][1]
+
+
+@pytest.mark.parametrize('key', ['student_preprocessor', 'student_order', 'input_shape', 'chekpoint'])
+def test_a_setting_that_the_teacher_does_not_take_is_answered_with_those_that_it_does(key):
+    expected = f"teacher has no setting '{key}'; it has model, checkpoint, norm_mode, allow_random, channel_order$"
+    with pytest.raises(ValueError, match=expected):
+        build(teacher=dict(model=dict(type='ToyClassifier'), allow_random=True) | {key: None})
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -347,6 +401,7 @@ def test_a_pair_overrides_parts_of_the_method_and_a_place_its_position():
             dict(pairs=[PAIRS[0] | dict(student='backbone.layer3')]),
             r'pairs\[0\].student.*backbone.layer3.*backbone.layer2',
         ),
+        (dict(pairs=[PAIRS[0] | dict(teacher='backbone.layer3')]), r'^pairs\[0\].teacher: place .backbone.layer3.'),
         (dict(pairs=[PAIRS[0] | dict(teacher='backbone.layer2')]), 'student .backbone.layer1. is 8x8.*is 4x4'),
         (dict(teacher=dict(model=dict(type='ToyClassifier'))), r'teacher.checkpoint.*allow_random'),
     ],

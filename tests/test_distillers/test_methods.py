@@ -323,6 +323,13 @@ def test_a_method_on_logits_without_logits_is_an_error():
         MODELS.build(config | dict(logits=[dict(student='head', teacher='fc')]))
 
 
+def test_a_pair_says_how_many_classes_an_anchor_has():
+    for classes in (1, 3):
+        model = MODELS.build(config_of('kd') | dict(logits=[LOGITS[0] | dict(classes=classes)])).train()
+        (loss,) = distillation_of(model(*batch(), mode='loss'))
+        assert (loss == 0) == (classes == 1)  # of one class the probability is 1
+
+
 def test_what_differs_in_shape_after_the_transforms_is_an_error():
     method = config_of('fitnets')['method'] | dict(student_transform=dict(type='ovkd_mm.Identity'))
     with pytest.raises(ValueError, match=r"of the student place 'backbone.layer1' and \(4, 6, 8, 8\) of the teacher"):

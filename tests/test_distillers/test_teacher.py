@@ -183,6 +183,7 @@ def test_the_forward_stops_after_the_last_tap():
     one.model.backbone.layer2 = nn.Identity()
     one.model.backbone.dropout.register_forward_pre_hook(lambda *_: pytest.fail('ran on'))
     assert one(batch()[0])[0].shape == (4, 4, 8, 8)
+    assert one.trace is None  # with the tensors of its forward
 
 
 def test_sync_bn_becomes_bn():
