@@ -34,6 +34,12 @@ def hostile(made: Path) -> list[str]:
         f'a = {call}',
         f'a = dict(b=[1, {call}])',
         f'a = dict(**{call})',
+        f'a = {{"b": {call}}}',
+        f'a = {{{call}: 1}}',
+        f'a = {{**{call}}}',
+        f'a = {{1, {call}}}',
+        f'a = ({call},)',
+        f'a = -{call}',
         f'if {call}:\n    pass',
         f'x = y = {call}',
         f'def f(a={call}): pass',
@@ -47,7 +53,7 @@ def hostile(made: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize('number', range(12))
+@pytest.mark.parametrize('number', range(18))
 @PLACES
 def test_a_text_with_code_is_harmless_to_execute(place, number, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))

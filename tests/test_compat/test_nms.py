@@ -170,6 +170,14 @@ def test_two_boxes_without_area_do_not_keep_soft_nms_from_the_others():
     assert dets[2, 4] == 0.7
 
 
+def test_boxes_need_not_lie_on_the_default_device():
+    boxes, scores = boxes_and_scores('any')
+    arguments = (boxes, scores, torch.empty(len(boxes), 5), 0.3, 0.5, 1e-3, 1, 0)
+    expected = nms(boxes, scores, 0.3, 1).tolist(), softnms(*arguments).tolist()
+    with torch.device('meta'):
+        assert (nms(boxes, scores, 0.3, 1).tolist(), softnms(*arguments).tolist()) == expected
+
+
 INF, NAN, MAX = torch.inf, torch.nan, torch.finfo(torch.float32).max
 
 

@@ -45,10 +45,12 @@ def test_a_log_history_keeps_its_numbers_and_methods(load, tmp_path):
 @pytest.mark.parametrize('dtype', ['bool', 'uint8', 'int32', 'int64', 'float32', 'float64'])
 def test_numbers_and_arrays_of_numpy_come_back(load, dtype, tmp_path):
     array = np.array([[0, 1, 2]]).astype(dtype)
-    loaded = load(dict(array=array, scalar=array[0, 1]), tmp_path / 'a.pth')
+    others = dict(scalar=array[0, 1], empty=array[:0], point=array[0, 1].reshape(()))
+    loaded = load(dict(array=array, **others), tmp_path / 'a.pth')
     assert loaded['array'].dtype == loaded['scalar'].dtype == array.dtype
     assert loaded['array'].tolist() == array.tolist()
-    assert loaded['scalar'] == 1
+    assert loaded['scalar'] == loaded['point'] == 1
+    assert (loaded['empty'].shape, loaded['point'].shape) == ((0, 3), ())
 
 
 @pytest.mark.parametrize('core', ['core', '_core'])
