@@ -17,7 +17,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch.utils.data import DataLoader
 
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.compat.checkpoint import load_checkpoint_file, register_loaders
 from ovkd_mm.compat.safe_globals import safe_globals
 
 ZIP_OR_LEGACY = pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
@@ -209,6 +209,18 @@ def test_the_loaders_of_other_schemes_refuse_code_too(backend, tmp_path, monkeyp
     with pytest.raises((ValueError, pickle.UnpicklingError), match=r'\.mkdir'):
         CheckpointLoader.load_checkpoint(bomb)
     assert not (tmp_path / 'made').exists()
+
+
+def test_registering_again_wraps_nothing_twice():
+    load = CheckpointLoader.load_checkpoint.__func__
+    register_loaders(upstream)
+    assert CheckpointLoader.load_checkpoint.__func__ is load
+
+
+def test_what_mmengine_takes_for_torch_is_torch_but_for_its_loading():
+    assert upstream.torch.__name__ == 'torch'
+    assert upstream.torch.distributed is torch.distributed
+    assert upstream.torch.load is not torch.load
 
 
 @pytest.fixture
