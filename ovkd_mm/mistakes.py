@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent
 OURS = (PACKAGE, PACKAGE.parent / 'tools')
 TOOLKITS = {'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
 # Where the toolkits deal with what the user wrote or has; what a runner refuses are its own arguments.
-DEALING_WITH_USERS = ('mmengine/config/', 'mmengine/registry/', 'mmengine/dataset/')
+DEALING_WITH_USERS = ('mmengine/config/', 'mmengine/registry/', 'mmengine/dataset/', 'mmdet/engine/hooks/')
 RUNNER = 'mmengine/runner/'
 # How a download fails.
 CONNECTIONS = (URLError, HTTPException, ConnectionError, TimeoutError)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,12 +17,15 @@ import pytest
 import torch
 import toy
 from command_line import ROOT
+from mmdet.engine.hooks import NumClassCheckHook
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS
 from PIL import Image
 from torch.utils.data import TensorDataset
 from voc_folder import write_voc, write_voc_masks
+
+from ovkd_mm.mistakes import mistake
 
 
 @DATASETS.register_module(force=True)
@@ -511,3 +515,13 @@ def test_the_shell_sees_the_message_on_stderr_and_status_2(home, name):
     assert (run.returncode, run.stdout) == (2, '')
     assert run.stderr.startswith('error: ')
     assert run.stderr.count('\n') == 1
+
+
+def test_what_mmdet_refuses_in_its_check_of_a_heads_classes_is_a_mistake():
+    head = torch.nn.Module()
+    head.num_classes = 20
+    model = torch.nn.ModuleDict(dict(bbox_head=head))
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('cat', 'dog'))))
+    with pytest.raises(AssertionError) as refused:
+        NumClassCheckHook().before_train_epoch(SimpleNamespace(model=model, train_dataloader=loader))
+    assert re.search(r'num_classes` \(20\) .* 2\)', mistake(refused.value))
