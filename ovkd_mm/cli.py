@@ -16,7 +16,15 @@ from .config_keys import check_keys, check_option, check_scope
 from .mistakes import mistake
 from .nearest import nearest
 
-__all__ = ['add_config_arguments', 'add_config_options', 'check_optimizer', 'load_config', 'read_config', 'run']
+__all__ = [
+    'add_config_arguments',
+    'add_config_options',
+    'check_optimizer',
+    'check_order',
+    'load_config',
+    'read_config',
+    'run',
+]
 
 # What tells a process of its place among the others, and what sets it.
 LAUNCHERS = dict(
@@ -170,4 +178,19 @@ def _check_launcher(config: Config) -> None:
         raise ValueError(
             "env_cfg.dist_cfg.backend='nccl' needs GPUs, and torch finds none here; "
             'on CPUs set --cfg-options env_cfg.dist_cfg.backend=gloo'
+        )
+
+
+def check_order(checkpoint: str) -> None:
+    """Refuse a config that stands where the checkpoint belongs.
+
+    Args:
+        checkpoint: What a tool was given as its second argument.
+
+    Raises:
+        ValueError: If it ends as configs do.
+    """
+    if checkpoint.endswith(('.py', '.json', '.yaml', '.yml')):
+        raise ValueError(
+            f'{checkpoint!r} is a config where the checkpoint belongs; first comes CONFIG, then CHECKPOINT'
         )

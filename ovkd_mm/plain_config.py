@@ -7,10 +7,13 @@ from mmengine.registry import HOOKS
 
 from .hooks import DistillerHook
 
-__all__ = ['is_distillation', 'plain_config']
+__all__ = ['forget_run', 'is_distillation', 'plain_config']
 
 # What a distillation config takes from configs/_base_ beside its model.
 SHARED = ('method', 'distiller', 'places', 'head_pairs')
+
+# What a config says, or ``tools/train.py`` makes it say, of one training with it.
+RUN = ('experiment_name', 'launcher', 'load_from', 'resume', 'work_dir')
 
 
 def is_distillation(config: Config) -> bool:
@@ -21,7 +24,8 @@ def is_distillation(config: Config) -> bool:
 def plain_config(config: Config) -> Config:
     """The config with which the student alone is built, tested and trained on; a plain config comes back as it is.
 
-    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``.
+    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a training that went on
+    has left in a config, whichever its model, is taken out: it would ask any other checkpoint for an optimizer.
     """
     config = copy.deepcopy(config)
     if is_distillation(config):
@@ -33,7 +37,24 @@ def plain_config(config: Config) -> Config:
             config.pop(key, None)
         if config.get('custom_hooks'):
             config.custom_hooks = [hook for hook in config.custom_hooks if not _wants_a_distiller(hook)]
+    if config.get('custom_hooks'):
+        config.custom_hooks = [hook for hook in config.custom_hooks if not _checks_a_resume(hook)]
     return config
+
+
+def forget_run(config: Config) -> Config:
+    """A copy of a config without what belongs to one training with it, such as its folder, its start and its seed."""
+    config = copy.deepcopy(config)
+    for key in RUN:
+        config.pop(key, None)
+    if config.get('randomness'):
+        config.randomness.seed = None
+    return config
+
+
+def _checks_a_resume(hook: dict) -> bool:
+    """Whether the hook is what a training that went on has left in its config."""
+    return hook.get('type') == 'ovkd_mm.CheckpointFitHook' and bool(hook.get('needed'))
 
 
 def _wants_a_distiller(hook: dict) -> bool:

@@ -1,11 +1,13 @@
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
 from toy import distiller_config, toy_runner
 
 from ovkd_mm import hooks
 from ovkd_mm.hooks import DistillerHook
-from ovkd_mm.plain_config import is_distillation, plain_config
+from ovkd_mm.plain_config import forget_run, is_distillation, plain_config
+from ovkd_mm.resume import NEEDED, prepare_resume
 
 
 def test_a_distillation_config_becomes_its_students():
@@ -41,3 +43,24 @@ def test_a_plain_config_stays_as_it_is():
     config = Config(dict(model=dict(type='ToyClassifier'), optim_wrapper=dict(x=1)))
     assert plain_config(config).to_dict() == config.to_dict()
     assert type(MODELS.build(plain_config(config).model)).__name__ == 'ToyClassifier'
+
+
+@pytest.mark.parametrize('model', [distiller_config(), dict(type='ToyClassifier')], ids=['distilled', 'plain'])
+def test_nothing_is_left_of_a_training_that_went_on(model, tmp_path):
+    hooks = [dict(type='EMAHook'), dict(type='ovkd_mm.CheckpointFitHook')]
+    recipe = dict(custom_hooks=hooks, default_hooks=dict(), randomness=dict(deterministic=True, seed=None))
+    run = dict(work_dir=str(tmp_path), launcher='none', load_from=None, resume=False, experiment_name='first try')
+    config = Config(dict(model=model, **recipe, **run))
+    torch.save({key: {} for key in NEEDED} | dict(meta=dict(seed=7)), tmp_path / 'epoch_1.pth')
+    prepare_resume(config)
+    assert config.resume and config.randomness.seed == 7 and len(config.custom_hooks) == 3
+
+    before = config.to_dict()
+    assert forget_run(plain_config(config)).to_dict() == dict(model=dict(type='ToyClassifier'), **recipe)
+    assert config.to_dict() == before
+
+
+def test_the_student_alone_starts_from_the_weights_that_its_config_names():
+    config = Config(dict(model=distiller_config(), load_from='pretrained.pth', randomness=dict(seed=7)))
+    assert plain_config(config).load_from == 'pretrained.pth'
+    assert plain_config(config).randomness.seed == 7

@@ -1,22 +1,24 @@
 """Take the student out of a distillation checkpoint: its weights and a plain config that loads them."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_options, read_config, run
+from ovkd_mm.cli import add_config_options, check_order, read_config, run
 from ovkd_mm.compat.checkpoint import load_checkpoint_file
-from ovkd_mm.plain_config import is_distillation, plain_config
+from ovkd_mm.plain_config import forget_run, is_distillation, plain_config
 from ovkd_mm.state_dict import load_strictly, model_weights
 
 
 def export_student(config_path: str, checkpoint_path: str, out_path: str, options: dict | None = None) -> Path:
     """Write the student's weights to ``out_path`` and its plain config beside it.
 
-    The weights keep the checkpoint's ``meta`` (classes, palette), by which the toolkits' inferencers name things.
+    The weights keep the checkpoint's ``meta`` (classes, palette), by which the toolkits' inferencers name things; the
+    config in it is the plain one, since mmengine's build a model from it where they are given weights alone.
 
     Args:
         config_path: The distillation config.
@@ -28,7 +30,8 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
         Path of the plain config.
 
     Raises:
-        ValueError: If the config distils nothing, the checkpoint does not fit or a file is in the way.
+        ValueError: If the config distils nothing, the checkpoint does not fit, the two are swapped or a file is in
+            the way.
         FileNotFoundError: If config or checkpoint do not exist.
     """
     out = Path(out_path)
@@ -38,13 +41,14 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
     for path in (out, out_config):
         if path.exists():
             raise ValueError(f'{path} exists and is not overwritten; move it away or choose another OUT')
+    check_order(checkpoint_path)
     config = read_config(config_path, options)
     if not is_distillation(config):
         raise ValueError(f'{config_path}: model.type is {config.model.type!r}, not ovkd_mm.FeatureDistiller')
     checkpoint = load_checkpoint_file(checkpoint_path)
     state = model_weights(checkpoint)
 
-    config = plain_config(config)
+    config = forget_run(plain_config(config))
     init_default_scope(config.get('default_scope', 'mmengine'))
     model = dict(config.model)
     if config.get('data_preprocessor'):
@@ -52,7 +56,8 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
     load_strictly(MODELS.build(model), state, str(checkpoint_path))
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(meta=checkpoint.get('meta', {}), state_dict=state), out)
+    meta = dict(checkpoint.get('meta') or {}, cfg=config.pretty_text)
+    torch.save(dict(meta=meta, state_dict=state), out)
     config.dump(out_config)
     return out_config
 
@@ -70,7 +75,8 @@ def arguments() -> argparse.ArgumentParser:
 def export(args: argparse.Namespace) -> None:
     """Export, and say how to go on."""
     out_config = export_student(args.config, args.checkpoint, args.out, args.cfg_options)
-    print(f'wrote {args.out} and {out_config}; try\n  python tools/test.py {out_config} {args.out}')
+    test = shlex.join(['python', 'tools/test.py', str(out_config), args.out])
+    print(f'wrote {args.out} and {out_config}; try\n  {test}')
 
 
 def main() -> None:

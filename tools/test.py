@@ -8,7 +8,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, load_config, run
+from ovkd_mm.cli import add_config_arguments, check_order, load_config, run
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.plain_config import plain_config
 
@@ -45,6 +45,7 @@ def test(args: argparse.Namespace) -> None:
     """Test."""
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out must end with .pkl or .pickle, got {args.out!r}')
+    check_order(args.checkpoint)
     config = plain_config(load_config(args))
     config.load_from, config.resume = args.checkpoint, False
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.CheckpointFitHook')]

@@ -1,0 +1,107 @@
+"""Export, in this process, of a toy's training; the real models' is part of each toolkit's end-to-end test."""
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+
+import pytest
+import torch
+import toy
+from command_line import ROOT
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch.utils.data import TensorDataset
+
+
+@DATASETS.register_module()
+class ExportedToys(TensorDataset):
+    def __init__(self):
+        super().__init__(*toy.batch(8))
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return dict(inputs=image, data_samples=label)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch, capsys):
+    """Run a tool in the temporary folder; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    runs = iter(range(9))
+
+    def run(name: str, *flags: str, status: int = 0) -> str:
+        name_of_run = ['--cfg-options', f'experiment_name={tmp_path.name}-{next(runs)}']
+        monkeypatch.setattr(sys, 'argv', [name, *flags, *name_of_run])
+        if status:
+            with pytest.raises(SystemExit) as end:
+                runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name='__main__')
+            assert end.value.code == status
+        else:
+            runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name='__main__')
+        return ''.join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def trained(tmp_path, tool):
+    """A toy's distillation of two epochs in ``work``, gone on with after the first; its config is ``toy.py``."""
+    loader = dict(
+        dataset=dict(type='ExportedToys'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=4,
+        num_workers=0,
+        collate_fn=dict(type='default_collate'),
+    )
+    config = Config(
+        dict(
+            model=toy.distiller_config(),
+            train_dataloader=loader,
+            test_dataloader=loader,
+            test_cfg=dict(),
+            test_evaluator=[],
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        )
+    )
+    config.dump(tmp_path / 'toy.py')
+    tool('train', 'toy.py', '--work-dir', 'work')
+    config.train_cfg.max_epochs = 2
+    config.dump(tmp_path / 'toy.py')
+    assert 'resumed epoch: 1' in tool('train', 'toy.py', '--work-dir', 'work', '--resume')
+    return tmp_path
+
+
+@pytest.mark.parametrize('config', ['toy.py', 'work/toy.py'])
+def test_the_student_of_a_training_that_went_on_is_tested_by_the_command_that_the_export_prints(trained, tool, config):
+    said = tool('export_student', config, 'work/epoch_2.pth', 'for use/student.pth')
+    (command,) = re.findall(r'^  python tools/(.+)$', said, re.MULTILINE)
+    name, *flags = shlex.split(command)
+    shutil.rmtree(trained / 'work')
+    assert 'Epoch(test) [2/2]' in tool(name.removesuffix('.py'), *flags)
+    assert not (trained / 'work').exists()
+
+
+def test_weights_alone_are_tested_with_the_config_that_a_training_left_behind(trained, tool):
+    tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
+    assert 'Epoch(test) [2/2]' in tool('test', 'work/toy.py', 'student.pth')
+
+
+def test_the_config_inside_the_weights_is_the_plain_one(trained, tool):
+    tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
+    meta = torch.load('student.pth', weights_only=False)['meta']
+    inside = Config.fromstring(meta['cfg'], file_format='.py')
+    assert inside.model == dict(type='ToyClassifier')
+    assert inside.to_dict() == Config.fromfile('student.py').to_dict()
+    assert meta['epoch'] == 2
+
+
+@pytest.mark.parametrize('line', ['export_student work/epoch_2.pth toy.py student.pth', 'test work/epoch_2.pth toy.py'])
+def test_config_and_checkpoint_swapped_are_put_right(trained, tool, line):
+    before = sorted(trained.rglob('*'))
+    said = tool(*line.split(), status=2)
+    assert said == "error: 'toy.py' is a config where the checkpoint belongs; first comes CONFIG, then CHECKPOINT\n"
+    assert sorted(trained.rglob('*')) == before
