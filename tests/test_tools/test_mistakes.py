@@ -313,6 +313,16 @@ MISTAKES = {
         ('export_student toy.py other.pth out.pth', 'does not fit the model.*use the config that the checkpoint was'),
         ('export_student toy.py list.pth out.pth', 'holds a list, not a checkpoint'),
     ],
+    'predict': [
+        ('predict nowhere.py x.pth picture.png --out-dir out', "the config 'nowhere.py' does not exist; check the path"),
+        ('predict student.pth plain.py picture.png --out-dir out', "'plain.py' is a config where the checkpoint belongs"),
+        ('predict plain.py student.pth nowhere.png --out-dir out', "the image 'nowhere.png' does not exist"),
+        ('predict plain.py student.pth voc/ImageSets --out-dir out', "the folder 'voc/ImageSets' holds no image"),
+        ('predict plain.py student.pth picture.png --out-dir .', '1 of the 1 pictures are there already and are not overwritten'),
+        ('predict plain.py student.pth picture.png --out-dir out', 'default_scope=None of the config'),
+        ('predict plain.py student.pth picture.png --out-dir out --device gpu', '--device gpu: '),
+        ('predict plain.py student.pth picture.png', 'required: --out-dir'),
+    ],
     'pairs': [
         (TOY + 'model.pairs.0.student=backbone.layr1', r"pairs\[0\].student: place 'backbone.layr1' .*backbone.layer1"),
         (TOY + 'model.pairs.0.teacher=backbone.layer2', 'unequal spatial size.*resize=True'),
@@ -496,12 +506,13 @@ def test_among_several_processes_each_says_which_it_is(tool, monkeypatch):
     assert tool('train nowhere.py')[1].startswith("error (rank 3): the config 'nowhere.py'")
 
 
-@pytest.mark.parametrize('name', ['train', 'test', 'export_student', 'compare', 'demo'])
+@pytest.mark.parametrize('name', ['train', 'test', 'export_student', 'predict', 'compare', 'demo'])
 def test_the_shell_sees_the_message_on_stderr_and_status_2(home, name):
     flags = dict(
         train=['nowhere.py'],
         test=['nowhere.py', 'x.pth'],
         export_student=['nowhere.py', 'x.pth', 'y.pth'],
+        predict=['nowhere.py', 'x.pth', 'y.png', '--out-dir', 'z'],
         compare=['nowhere.yml'],
         demo=['--data', 'nowhere'],
     )[name]
