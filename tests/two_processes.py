@@ -20,7 +20,7 @@ from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.nn.modules.batchnorm import _BatchNorm
 from toy import PAIRS, ToyImages, batch, distiller_config, toy_runner
 
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.hooks import FSDPKeysHook, ParaphraserHook
 
 METHODS = {

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_options, run
 from ovkd_mm.compare import read_study, run_study
+from ovkd_mm.launch.cli import add_config_options, run
 
 ROOT = Path(__file__).resolve().parents[1]
 

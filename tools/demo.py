@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import run
 from ovkd_mm.demo import run_demo
+from ovkd_mm.launch.cli import run
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 

@@ -5,9 +5,9 @@ import argparse
 from mmengine.device import get_device
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_options, check_order, read_config, run
-from ovkd_mm.plain_config import plain_config
-from ovkd_mm.predict import build_painter, paint, picture_files
+from ovkd_mm.launch.cli import add_config_options, check_order, read_config, run
+from ovkd_mm.launch.plain_config import plain_config
+from ovkd_mm.launch.predict import build_painter, paint, picture_files
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -8,9 +8,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, check_order, load_config, run
 from ovkd_mm.hooks import ClassCountHook
-from ovkd_mm.plain_config import plain_config
+from ovkd_mm.launch.cli import add_config_arguments, check_order, load_config, run
+from ovkd_mm.launch.plain_config import plain_config
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -7,9 +7,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.cli import add_config_arguments, check_optimizer, load_config, run
+from ovkd_mm.checkpoints.resume import prepare_resume
 from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, LabelRangeHook, SeedHook
-from ovkd_mm.resume import prepare_resume
+from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from ..distillers import FeatureDistiller
-from ..mistakes import mistake
+from ..launch.mistakes import mistake
 from .dry_validation import lack_of_metric
 from .environment import environment
 

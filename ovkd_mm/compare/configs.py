@@ -8,9 +8,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..config_files import read_config_file
-from ..config_keys import check_keys, check_option
 from ..distillers.feature_distiller import PARTS
-from ..plain_config import is_distillation, plain_config
+from ..launch.config_keys import check_keys, check_option
+from ..launch.plain_config import is_distillation, plain_config
 from .study import NONE, Entry, Study
 
 __all__ = ['as_json', 'entry_config', 'read_base', 'seeded', 'what_differs']

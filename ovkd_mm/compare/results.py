@@ -7,7 +7,7 @@ from functools import cached_property
 
 from mmengine.config import Config
 
-from ..report import Run, read_history
+from ..report.history import Run, read_history
 from .training import Training, metrics_of
 
 __all__ = ['Metric', 'Result', 'Row', 'choose_metric', 'mean_and_std']

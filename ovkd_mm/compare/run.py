@@ -15,7 +15,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ..plain_config import is_distillation
+from ..launch.plain_config import is_distillation
 from .configs import as_json, entry_config, read_base, seeded
 from .results import Result, Row, choose_metric
 from .study import Study

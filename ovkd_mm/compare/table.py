@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..report import Bars, Series, write_comparison
+from ..report.page import Bars, Series, write_comparison
 from .results import Row
 from .study import NONE, Entry, Study
 from .training import write_whole

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..report import read_history
+from ..report.history import read_history
 from .configs import as_json, what_differs
 
 __all__ = ['Training', 'metrics_of', 'write_whole']

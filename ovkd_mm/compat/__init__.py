@@ -5,16 +5,8 @@ Importing this package imports neither torch nor a toolkit: each mend waits for 
 
 from types import ModuleType
 
-from . import (
-    activation_checkpointing,
-    atomic_save,
-    checkpoint_hook,
-    config_names,
-    fsdp_strategy,
-    mmcv_ops,
-    package_utils,
-    ssd_head,
-)
+from ..checkpoints import atomic_save, checkpoint_hook
+from . import activation_checkpointing, config_names, fsdp_strategy, mmcv_ops, package_utils, ssd_head
 from .import_hook import when_imported
 
 
@@ -32,9 +24,9 @@ def install() -> None:
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:
-    from . import checkpoint  # imports torch, so not before mmengine has
+    from ..checkpoints import loading  # imports torch, so not before mmengine has
 
-    checkpoint.register_loaders(mmengine_checkpoint)
+    loading.register_loaders(mmengine_checkpoint)
 
 
 __all__ = ['install']

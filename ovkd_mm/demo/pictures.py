@@ -15,9 +15,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import nn
 
-from ..compat.checkpoint import load_checkpoint_file
+from ..checkpoints.loading import load_checkpoint_file
+from ..checkpoints.state_dict import load_strictly, model_weights
 from ..registry import DATASETS, MODELS
-from ..state_dict import load_strictly, model_weights
 
 __all__ = ['MIN_SCORE', 'draw_detections', 'load_detector']
 

@@ -11,12 +11,13 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Column, Table
 
-from ..datasets.synthetic_voc import make_synthetic_voc
-from ..datasets.voc_folder import VOCFolder, read_voc_folder
-from ..report import Gallery, Run, read_history, write_report
+from ..report.history import Run, read_history
+from ..report.page import Gallery, write_report
 from .pictures import MIN_SCORE, draw_detections, load_detector
 from .shrink import Plan, shrink
+from .synthetic_voc import make_synthetic_voc
 from .train import METRIC, train
+from .voc_folder import VOCFolder, read_voc_folder
 
 __all__ = ['run_demo']
 

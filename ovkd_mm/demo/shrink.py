@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from ..datasets.voc_folder import VOCFolder
-from ..plain_config import is_distillation
+from ..launch.plain_config import is_distillation
+from .voc_folder import VOCFolder
 
 __all__ = ['Plan', 'shrink']
 

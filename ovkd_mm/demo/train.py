@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..report import read_history
-from ..resume import prepare_resume
+from ..checkpoints.resume import prepare_resume
+from ..report.history import read_history
 
 __all__ = ['train']
 

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..checkpoints.stock_keys import from_stock, rename_keys, to_stock
 from ..nearest import nearest
 from ..positions import Place, Position, Span, Trace, auto_pairs, reading, tap_at, trace
 from ..registry import MODELS, TASK_UTILS
@@ -18,7 +19,6 @@ from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair
 from .finite_check import FiniteCheck
 from .method_hooks import register_before_runs
-from .stock_keys import from_stock, rename_keys, to_stock
 from .teacher import Teacher
 
 __all__ = ['FeatureDistiller']

@@ -11,11 +11,11 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..checkpoints.state_dict import load_strictly, model_weights
 from ..config_files import read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
-from ..state_dict import load_strictly, model_weights
 from .channel_order import ChannelOrder, loaded_order, seen_order
 from .renormalize import Renormalize, normalises
 

@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..checkpoints.state_dict import load_strictly, strip_wrapper
 from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
-from ..state_dict import load_strictly, strip_wrapper
 
 __all__ = ['CheckpointFitHook']
 

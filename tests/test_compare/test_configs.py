@@ -8,7 +8,7 @@ from toy import PAIRS, distiller_config
 
 from ovkd_mm.compare import Entry, Study, read_study
 from ovkd_mm.compare.configs import entry_config, read_base, seeded, what_differs
-from ovkd_mm.plain_config import plain_config
+from ovkd_mm.launch.plain_config import plain_config
 
 METHODS = ROOT / 'configs/_base_/methods'
 CIFAR = ROOT / 'configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py'

@@ -10,12 +10,12 @@ from command_line import ROOT
 from mmengine.config import Config
 from voc_folder import write_voc
 
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.demo import Plan, run_demo
 from ovkd_mm.demo import train as demo_train
 from ovkd_mm.demo.run import _claim
 from ovkd_mm.demo.train import METRIC
-from ovkd_mm.report import Run, read_history
+from ovkd_mm.report.history import Run, read_history
 
 CONFIGS = ROOT / 'configs'
 PLAN = Plan(size=64, batch_size=2, teacher_iters=3, student_iters=3, train_images=6, val_images=3)

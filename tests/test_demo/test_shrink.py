@@ -4,9 +4,9 @@ from command_line import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from ovkd_mm.datasets.voc_folder import VOCFolder
 from ovkd_mm.demo.run import DISTILLATION, STUDENT, TEACHER
 from ovkd_mm.demo.shrink import Plan, shrink
+from ovkd_mm.demo.voc_folder import VOCFolder
 
 DATA = VOCFolder(ROOT / 'nowhere', 'train', 'val', classes=('a', 'b', 'c'))
 

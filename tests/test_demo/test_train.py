@@ -20,7 +20,7 @@ from rich.console import Console
 from toy import ToyImages
 
 from ovkd_mm.demo.train import METRIC, train
-from ovkd_mm.report import read_history
+from ovkd_mm.report.history import read_history
 
 KILLED = """
 import os, sys

@@ -19,7 +19,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from voc_folder import write_voc_masks
 
-from ovkd_mm.cli import add_config_arguments
+from ovkd_mm.launch.cli import add_config_arguments
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs' / 'deeplabv3plus'
 PLAIN = FOLDER / 'deeplabv3plus_r18_voc12aug-513.py'

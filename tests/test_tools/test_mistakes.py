@@ -25,7 +25,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 from voc_folder import write_voc, write_voc_masks
 
-from ovkd_mm.mistakes import mistake
+from ovkd_mm.launch.mistakes import mistake
 
 
 @DATASETS.register_module(force=True)

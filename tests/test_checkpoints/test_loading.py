@@ -17,8 +17,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch.utils.data import DataLoader
 
-from ovkd_mm.compat.checkpoint import load_checkpoint_file, register_loaders
-from ovkd_mm.compat.safe_globals import safe_globals
+from ovkd_mm.checkpoints.loading import load_checkpoint_file, register_loaders
+from ovkd_mm.checkpoints.safe_globals import safe_globals
 
 ZIP_OR_LEGACY = pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
 

@@ -11,7 +11,7 @@ from .explain import BUILD, WEIGHTS, cannot_be_built, cannot_be_downloaded, no_s
 
 __all__ = ['mistake']
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 OURS = (PACKAGE, PACKAGE.parent / 'tools')
 TOOLKITS = {'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
 # Where the toolkits deal with what the user wrote or has; what a runner refuses are its own arguments.

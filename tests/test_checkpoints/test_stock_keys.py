@@ -2,7 +2,7 @@ from collections import OrderedDict
 
 import pytest
 
-from ovkd_mm.distillers.stock_keys import from_stock, rename_keys, to_stock
+from ovkd_mm.checkpoints.stock_keys import from_stock, rename_keys, to_stock
 
 
 @pytest.mark.parametrize(

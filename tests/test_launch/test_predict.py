@@ -14,7 +14,7 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from ovkd_mm.predict import build_painter, paint, picture_files
+from ovkd_mm.launch.predict import build_painter, paint, picture_files
 
 CASES = {
     'mmdet': ('ssd300/ssdlite300_mobilenet-v1_voc0712.py', {}, 'model.bbox_head.num_classes'),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmdet.datasets import VOCDataset
 
-from ovkd_mm.datasets.synthetic_voc import CLASSES, MIN_VISIBLE, draw_scene, make_synthetic_voc
+from ovkd_mm.demo.synthetic_voc import CLASSES, MIN_VISIBLE, draw_scene, make_synthetic_voc
 
 FOLDERS = ('JPEGImages', 'Annotations', 'ImageSets/Main')
 

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.config_keys import check_keys, check_option, check_scope
+from ovkd_mm.launch.config_keys import check_keys, check_option, check_scope
 
 # A sample of the 311 keys that the configs of mmdet 3.3.0, mmseg 1.2.2 and mmpretrain 1.2.0 have at the top, those that
 # are most like a runner's among them.

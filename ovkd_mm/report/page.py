@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,54 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-__all__ = ['Bars', 'Gallery', 'Run', 'Series', 'read_history', 'write_comparison', 'write_report']
+from .history import Run
 
-DISTILLATION = 'loss_distill_'  # what the FeatureDistiller's losses begin with
+__all__ = ['Bars', 'Gallery', 'Series', 'write_comparison', 'write_report']
+
 INK = '#010203'  # stands in figures for the page's text colour, which depends on the reader's theme
 SERIES = '#0a0b'  # and a number: stand in for the runs' colours, which the page defines
 COLOURS = 10
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run.
-
-    Attributes:
-        name: What to call it.
-        history: Its log, see :func:`read_history`.
-        description: What it is, in a line.
-        parameters: Number of parameters of what it trained.
-    """
-
-    name: str
-    history: list[dict]
-    description: str = ''
-    parameters: int | None = None
-
-    def curve(self, key: str) -> tuple[list[int], list[float]]:
-        """The iterations at which ``key`` was logged, and its values."""
-        points = [(entry['step'], entry[key]) for entry in self.history if key in entry]
-        return [step for step, _ in points], [value for _, value in points]
-
-    @property
-    def losses(self) -> tuple[list[int], list[float], list[float]]:
-        """Iterations, the task's loss and the distillation's, which is zero where nothing is distilled."""
-        steps, totals = self.curve('loss')
-        entries = [entry for entry in self.history if 'loss' in entry]
-        distillation = [sum(v for k, v in entry.items() if k.startswith(DISTILLATION)) for entry in entries]
-        return steps, [total - part for total, part in zip(totals, distillation, strict=True)], distillation
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in training iterations, validation and start-up left out."""
-        steps, times = self.curve('time')
-        training = {entry['step'] for entry in self.history if 'loss' in entry}
-        total, last = 0.0, 0
-        for step, time in zip(steps, times, strict=True):
-            if step in training:
-                total += (step - last) * time
-                last = step
-        return total
 
 
 @dataclass(frozen=True)
@@ -112,32 +70,6 @@ class Bars:
     title: str
     values: Sequence[float | None]
     errors: Sequence[float | None]
-
-
-def read_history(work_dir: str | Path) -> list[dict]:
-    """Read what mmengine logged below a work dir, ``*/vis_data/scalars.json``.
-
-    Where a run was resumed, what was logged twice counts as logged last.
-
-    Args:
-        work_dir: The run's work dir.
-
-    Returns:
-        One dict a log line, in the order of training. A training line has ``loss``, ``time`` and the like, a validation
-        line the metrics; ``step`` is the iteration in both (mmengine numbers some validation lines by epoch).
-    """
-    entries = {}
-    step = 0
-    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):  # the folders are named by time
-        for line in file.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # cut off where the run was killed
-                continue
-            is_validation = 'loss' not in entry
-            step = entry['step'] = step if is_validation else entry['step']
-            entries[step, is_validation] = entry
-    return [entries[key] for key in sorted(entries)]
 
 
 def write_report(
@@ -209,7 +141,7 @@ def _write_page(
     figures: Sequence[str],
     end: str,
 ) -> None:
-    page = Template(Path(__file__).with_name('report.html').read_text(encoding='utf-8')).substitute(
+    page = Template(Path(__file__).with_name('page.html').read_text(encoding='utf-8')).substitute(
         title=html.escape(title),
         paragraphs=''.join(f'<p>{html.escape(text)}</p>' for text in paragraphs),
         columns=''.join(f'<th>{html.escape(name)}</th>' for name in columns),

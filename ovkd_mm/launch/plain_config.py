@@ -5,7 +5,7 @@ import copy
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
-from .hooks import DistillerHook
+from ..hooks import DistillerHook
 
 __all__ = ['forget_run', 'is_distillation', 'plain_config']
 

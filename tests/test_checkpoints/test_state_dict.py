@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ovkd_mm.state_dict import load_strictly, model_weights
+from ovkd_mm.checkpoints.state_dict import load_strictly, model_weights
 
 
 def net():

@@ -7,7 +7,7 @@ import pytest
 from mmengine.hooks import CheckpointHook, Hook, checkpoint_hook
 from toy import toy_runner
 
-from ovkd_mm.compat.checkpoint_hook import mend
+from ovkd_mm.checkpoints.checkpoint_hook import mend
 
 
 class Scores(Hook):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ovkd_mm.compat import restricted_pickle
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.checkpoints import restricted_pickle
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
 
 HEAD = b'\x80\x02'
 LONG = b'\x8a\x06' + (10**13).to_bytes(6, 'little')
@@ -68,7 +68,7 @@ def test_no_pickle_takes_the_process_down(tmp_path):
     code = f"""
 import pathlib, resource
 import ovkd_mm, mmengine.runner
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
 used = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)
 for path in sorted(pathlib.Path({str(tmp_path)!r}).glob('*.pth')):

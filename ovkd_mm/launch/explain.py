@@ -10,7 +10,7 @@ from types import FrameType
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from .nearest import nearest
+from ..nearest import nearest
 
 __all__ = ['BUILD', 'WEIGHTS', 'cannot_be_built', 'cannot_be_downloaded', 'no_such_weights', 'unknown_setting']
 

@@ -11,10 +11,10 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import OPTIMIZERS
 
-from .config_files import read_config_file
+from ..config_files import read_config_file
+from ..nearest import nearest
 from .config_keys import check_keys, check_option, check_scope
 from .mistakes import mistake
-from .nearest import nearest
 
 __all__ = [
     'add_config_arguments',

@@ -14,9 +14,9 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, FlexibleRunner, Runner
 
-from ovkd_mm.compat import config_text
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
-from ovkd_mm.compat.config_text import keep_literals
+from ovkd_mm.checkpoints import config_text
+from ovkd_mm.checkpoints.config_text import keep_literals
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
 
 PLACES = pytest.mark.parametrize('place', ['meta.config', 'meta.cfg', 'message_hub.runtime_info.cfg'])
 

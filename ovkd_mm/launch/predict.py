@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from rich.progress import track
 
-from .datasets.whole_image import run_pipeline
-from .state_dict import load_strictly, model_weights
+from ..checkpoints.state_dict import load_strictly, model_weights
+from ..datasets.whole_image import run_pipeline
 
 __all__ = ['build_painter', 'paint', 'picture_files']
 

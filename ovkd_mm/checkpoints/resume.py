@@ -7,8 +7,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from .compat.atomic_save import leftovers
-from .compat.checkpoint import load_checkpoint_file
+from .atomic_save import leftovers
+from .loading import load_checkpoint_file
 
 __all__ = ['prepare_resume']
 

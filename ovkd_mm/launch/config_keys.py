@@ -7,7 +7,7 @@ import re
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from .nearest import nearest
+from ..nearest import nearest
 
 __all__ = ['check_keys', 'check_option', 'check_scope']
 

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
-from .annotation_xml import refuse_entities
-from .split_list import read_split
+from ..datasets.annotation_xml import refuse_entities
+from ..datasets.split_list import read_split
 
 __all__ = ['VOCFolder', 'read_voc_folder']
 

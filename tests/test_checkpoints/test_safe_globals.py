@@ -7,9 +7,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler import OneCycleLR
 
-from ovkd_mm.compat import restricted_pickle
-from ovkd_mm.compat.checkpoint import load_checkpoint_file
-from ovkd_mm.compat.safe_globals import fill_array, safe_globals
+from ovkd_mm.checkpoints import restricted_pickle
+from ovkd_mm.checkpoints.loading import load_checkpoint_file
+from ovkd_mm.checkpoints.safe_globals import fill_array, safe_globals
 
 
 def through_torch(content, path):

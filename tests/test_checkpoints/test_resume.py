@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ovkd_mm.resume import NEEDED, prepare_resume
+from ovkd_mm.checkpoints.resume import NEEDED, prepare_resume
 
 FIT = [dict(type='ovkd_mm.CheckpointFitHook', needed=NEEDED)]
 

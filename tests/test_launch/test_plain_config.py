@@ -5,9 +5,9 @@ from mmengine.registry import HOOKS, MODELS
 from toy import distiller_config, toy_runner
 
 from ovkd_mm import hooks
+from ovkd_mm.checkpoints.resume import NEEDED, prepare_resume
 from ovkd_mm.hooks import DistillerHook
-from ovkd_mm.plain_config import forget_run, is_distillation, plain_config
-from ovkd_mm.resume import NEEDED, prepare_resume
+from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_config
 
 
 def test_a_distillation_config_becomes_its_students():

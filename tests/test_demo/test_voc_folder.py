@@ -3,7 +3,7 @@ import re
 import pytest
 from voc_folder import write_voc
 
-from ovkd_mm.datasets.voc_folder import read_voc_folder
+from ovkd_mm.demo.voc_folder import read_voc_folder
 
 TRAIN = {'a': [('dog', 1, 1, 9, 9), ('cat', 5, 5, 20, 20)], 'b': [('dog', 2, 2, 30, 30)]}
 VAL = {'c': [('zebra', 1, 1, 9, 9)]}

@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.mistakes import mistake
+from ovkd_mm.launch.mistakes import mistake
 
 
 def paint(shape):

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.cli import add_config_arguments, load_config
+from ovkd_mm.launch.cli import add_config_arguments, load_config
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from mmengine.fileio import LocalBackend
 from mmengine.fileio.backends import local_backend
 from mmengine.runner import save_checkpoint
 
-from ovkd_mm.compat import atomic_save
-from ovkd_mm.compat.atomic_save import leftovers
+from ovkd_mm.checkpoints import atomic_save
+from ovkd_mm.checkpoints.atomic_save import leftovers
 
 LIMIT = 10_000  # bytes that a file may have where a disk is to be full
 

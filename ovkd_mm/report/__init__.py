@@ -1,0 +1,1 @@
+"""Reading what a training logged, and pages that compare trainings."""
