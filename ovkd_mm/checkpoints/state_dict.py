@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from .stock_keys import DISTILLER
+
 __all__ = ['load_strictly', 'model_weights', 'strip_wrapper']
 
 
@@ -11,7 +13,7 @@ def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
     """The weights of a checkpoint; of a distillation's, those of the student without the training-only parts."""
     state = dict(checkpoint.get('state_dict', checkpoint))
     strip_wrapper(state)
-    return {key: value for key, value in state.items() if not key.startswith('distiller.')}
+    return {key: value for key, value in state.items() if not key.startswith(DISTILLER)}
 
 
 def strip_wrapper(state_dict: dict) -> None:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 
-__all__ = ['from_stock', 'rename_keys', 'to_stock']
+__all__ = ['DISTILLER', 'from_stock', 'rename_keys', 'to_stock']
+
+DISTILLER = 'distiller.'  # the prefix of all keys that are not the student's
 
 
 def to_stock(name: str) -> str:
     """``student.x`` becomes ``x``, any other ``y`` becomes ``distiller.y``."""
-    return name.removeprefix('student.') if name.startswith('student.') else f'distiller.{name}'
+    return name.removeprefix('student.') if name.startswith('student.') else f'{DISTILLER}{name}'
 
 
 def from_stock(name: str) -> str:
     """The way back from :func:`to_stock`."""
-    return name.removeprefix('distiller.') if name.startswith('distiller.') else f'student.{name}'
+    return name.removeprefix(DISTILLER) if name.startswith(DISTILLER) else f'student.{name}'
 
 
 def rename_keys(state_dict: dict, prefix: str, rename: Callable[[str], str]) -> None:

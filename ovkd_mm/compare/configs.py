@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..config_files import read_config_file
-from ..distillers.feature_distiller import PARTS
+from ..distillers.settings import PARTS
 from ..launch.config_keys import check_keys, check_option
 from ..launch.plain_config import is_distillation, plain_config
 from .study import NONE, Entry, Study

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..checkpoints.state_dict import load_strictly, strip_wrapper
+from ..checkpoints.stock_keys import DISTILLER
 from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
 
@@ -40,7 +41,7 @@ class CheckpointFitHook(Hook):
         own = model.state_dict()
         if not any(key.startswith('module.') for key in own):
             strip_wrapper(state)  # upstream does so too, but only after this
-        for key in [key for key in state if key.startswith('distiller.') and key not in own]:
+        for key in [key for key in state if key.startswith(DISTILLER) and key not in own]:
             del state[key]
         load_strictly(model, state, 'the checkpoint')
         missing = [key for key in self.needed if key not in checkpoint]

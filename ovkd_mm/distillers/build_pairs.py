@@ -1,0 +1,116 @@
+"""From the pairs of a config to :class:`FeaturePair`."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from ..losses import DistillLoss
+from ..positions import Place, Position, Span, Trace, auto_pairs
+from ..registry import MODELS, TASK_UTILS
+from ..transforms import Transform
+from .feature_pair import FeaturePair
+from .settings import PAIR, PARTS, check_settings
+from .teacher import Teacher
+
+__all__ = ['build_pairs']
+
+
+def build_pairs(
+    method: dict, pairs: str | Sequence[dict], logits: Sequence[dict] | None, student: Trace, teacher: Teacher
+) -> Iterator[FeaturePair]:
+    """Build what a distiller's config says of ``method``, ``pairs`` and ``logits``; see :class:`FeatureDistiller`.
+
+    Args:
+        method: Without its hooks.
+        pairs: As in the config.
+        logits: As in the config.
+        student: Trace of the student.
+        teacher: The teacher.
+
+    Raises:
+        TypeError: If something is of another type than a config has there.
+        ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit.
+    """
+    key = _position(method.get('position', {})).listed_in
+    if key == 'logits':
+        pairs = logits
+        if not logits:
+            raise ValueError(
+                "logits is not set, and the method's position is ovkd_mm.Logits: say where the class scores are, "
+                "such as logits=[dict(student='head.fc', teacher='head.fc')]"
+            )
+    elif isinstance(pairs, str):
+        if pairs != 'auto':
+            raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
+        pairs = auto_pairs(student, teacher.trace)
+    if not isinstance(pairs, Sequence):
+        raise TypeError(f'{key} must be a list of dicts, got {pairs!r}')
+    for index, pair in enumerate(pairs):
+        check_settings(f'{key}[{index}]', pair, PAIR)
+    weights = _weights(method.get('weight', 1.0), pairs)
+    for index, (pair, weight) in enumerate(zip(pairs, weights, strict=True)):
+        yield _build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student, teacher)
+
+
+def _build_pair(key: str, cfg: dict, student: Trace, teacher: Teacher) -> FeaturePair:
+    if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
+        raise ValueError(
+            f'{key} (with the method) lacks {", ".join(missing)}; a pair has student and teacher, the method '
+            f'{", ".join(PARTS)}'
+        )
+    student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
+    teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher.trace, f'{key}.teacher')
+    norm = teacher_place.norm and teacher.model.get_submodule(teacher_place.norm)
+    channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
+    return FeaturePair(
+        student_place,
+        teacher_place,
+        student_transform=_build_part('student_transform', cfg, Transform, **channels),
+        teacher_transform=_build_part('teacher_transform', cfg, Transform, channels=teacher_place.channels, norm=norm),
+        loss=_build_part('loss', cfg, DistillLoss, classes=cfg.get('classes')),
+        weight=cfg['weight'],
+        resize=cfg.get('resize', False),
+    )
+
+
+def _build_part(key: str, cfg: dict, base: type[nn.Module], **offered) -> nn.Module:
+    """Build a transform or a loss, with what it asks for of what is offered."""
+    kind = MODELS.get(cfg[key]['type']) if isinstance(cfg[key]['type'], str) else cfg[key]['type']
+    asked = inspect.signature(kind).parameters if kind else {}
+    part = MODELS.build(cfg[key], default_args={name: value for name, value in offered.items() if name in asked})
+    if not isinstance(part, base):
+        raise TypeError(
+            f'method.{key}.type={cfg[key]["type"]!r} is not a {base.__module__.rpartition(".")[0]}.{base.__name__}; '
+            'derive it from that class, whose docstring says what is asked of it'
+        )
+    return part
+
+
+def _position(cfg: dict) -> type[Position]:
+    """The class that a position's config names; building says what is wrong with a name that is none."""
+    named = cfg.get('type')
+    return (TASK_UTILS.get(named) if isinstance(named, str) else named) or Position
+
+
+def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place | Span:
+    """A place from its path, by the method's position or, written as a dict, by its own."""
+    cfg = {**position, 'path': place} if isinstance(place, str) else place
+    if _position(position).reads_span:
+        cfg = {**cfg, **position}  # one place cannot stand for the two ends of a group; its path can
+    try:
+        return TASK_UTILS.build(cfg).resolve(traced)
+    except ValueError as exc:
+        raise ValueError(f'{key}: {exc}') from exc
+
+
+def _weights(weight: float | str, pairs: Sequence[dict]) -> list[float]:
+    """What each pair weighs: its own weight, else what the method says."""
+    stages = [pair.get('stage', index) for index, pair in enumerate(pairs)]
+    if weight == 'halved':
+        weights = [0.5 ** (max(stages) - stage) for stage in stages]
+    elif isinstance(weight, (int, float)):
+        weights = [weight] * len(stages)
+    else:
+        raise ValueError(f"method.weight must be a number or 'halved', got {weight!r}")
+    return [pair.get('weight', default) for pair, default in zip(pairs, weights, strict=True)]

@@ -1,0 +1,30 @@
+"""What may stand in a distiller's config."""
+
+from collections.abc import Sequence
+
+from ..nearest import nearest
+
+__all__ = ['METHOD', 'PAIR', 'PARTS', 'check_settings']
+
+PARTS = ('position', 'teacher_transform', 'student_transform', 'loss')
+METHOD = (*PARTS, 'weight', 'hooks')
+PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
+
+
+def check_settings(key: str, settings: dict, known: Sequence[str]) -> None:
+    """Refuse a setting that nobody would read.
+
+    Args:
+        key: What to call the dict.
+        settings: The dict.
+        known: The settings that there are.
+
+    Raises:
+        TypeError: If it is not a dict.
+        ValueError: If it has another setting.
+    """
+    if not isinstance(settings, dict):
+        raise TypeError(f'{key} must be a dict with some of {", ".join(known)}, got {settings!r}')
+    for name in settings:
+        if name not in known:
+            raise ValueError(f'{key} has no setting {name!r}{nearest(name, known)}')

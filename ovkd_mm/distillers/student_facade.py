@@ -1,0 +1,60 @@
+"""A model that passes for the student inside it."""
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ..checkpoints.stock_keys import from_stock, rename_keys, to_stock
+from ..registry import MODELS
+
+__all__ = ['StudentFacade']
+
+# FSDP, right around the model, looks for its parameters by the names that they have in the model; see FSDPKeysHook.
+FSDP_PREFIX = '_fsdp_wrapped_module.'
+
+
+class StudentFacade(BaseModel):
+    """What hooks, tools and checkpoints see of it is the student; what it adds lies beside it in the module tree.
+
+    Its keys are the plain student's, those of what it adds begin with ``distiller.``.
+
+    Args:
+        student: Model config of any toolkit; left as it is.
+    """
+
+    def __init__(self, student: dict) -> None:
+        super().__init__()
+        del self.data_preprocessor  # the student has its own, which __getattr__ finds
+        self.student = MODELS.build(student)
+        self._register_state_dict_hook(_name_keys_as_the_student_does)
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the student does, but ``loss`` in the log is the whole; mmpretrain's heads call the task's so."""
+        loss, log = self.student.parse_losses(losses)
+        if 'loss' in losses:
+            log = {'loss': loss, 'loss_task': log.pop('loss'), **log}
+        return loss, log
+
+    def val_step(self, data: dict | tuple | list) -> list:
+        """As the student does."""
+        return self.student.val_step(data)
+
+    def test_step(self, data: dict | tuple | list) -> list:
+        """As the student does."""
+        return self.student.test_step(data)
+
+    def __getattr__(self, name: str) -> object:
+        """Whatever else a hook or a tool looks for (``bbox_head``, ``data_preprocessor``) is the student's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__('student'), name)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        if not prefix.endswith(FSDP_PREFIX):
+            rename_keys(state_dict, prefix, from_stock)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _name_keys_as_the_student_does(module: StudentFacade, state_dict: dict, prefix: str, local_metadata: dict) -> None:
+    if not prefix.endswith(FSDP_PREFIX):
+        rename_keys(state_dict, prefix, to_stock)
