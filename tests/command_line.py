@@ -1,18 +1,62 @@
 """Running the tools as a user does."""
 
+import re
+import shlex
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_tool(name: str, *args: object, fails: bool = False) -> str:
+def run_tool(name: str, *args: object, fails: bool = False, cwd: Path = ROOT) -> str:
     """Run ``tools/<name>.py`` and return what it printed; fail the test if it ends other than expected."""
     command = [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *map(str, args)]
-    run = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    run = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert (run.returncode != 0) == fails, run.stdout[-3000:]
     return run.stdout
+
+
+def kill_training(*args: object, when: Path) -> str:
+    """Run ``tools/train.py``, kill it as soon as there is the file ``when``, and return what it printed."""
+    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, args)]
+    with tempfile.TemporaryFile('w+') as log:
+        run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        while not when.exists() and run.poll() is None:
+            time.sleep(0.01)
+        run.kill()
+        code = run.wait()
+        log.seek(0)
+        printed = log.read()
+    assert code == -signal.SIGKILL, printed[-3000:]
+    return printed
+
+
+def newest(work_dir: Path) -> tuple[Path, int]:
+    """The checkpoint of the last iteration or epoch, and its number."""
+    names = {path: re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem) for path in work_dir.glob('*.pth')}
+    return max(((path, int(name[1])) for path, name in names.items() if name), key=lambda found: found[1])
+
+
+def as_options(options: Mapping[str, object]) -> list[str]:
+    """Options by key as ``--cfg-options`` takes them."""
+    return [f'{key}={value}' for key, value in options.items()]
+
+
+def as_students(options: Mapping[str, object]) -> dict[str, object]:
+    """What sets the same in the student of a distillation."""
+    return {re.sub(r'^model\.', 'model.student.', key): value for key, value in options.items()}
+
+
+def tool_commands(text: str) -> list[list[str]]:
+    """The tools and their arguments that a text says to run, a line each."""
+    return [
+        [tool, *shlex.split(args)] for tool, args in re.findall(r'^ *python tools/(\w+)\.py (.+)$', text, re.MULTILINE)
+    ]
 
 
 def voc_options(root: Path, train: str = 'train', val: str = 'train') -> list[str]:

@@ -6,7 +6,7 @@ import shlex
 
 from mmengine.config import DictAction
 
-__all__ = ['cfg_options', 'code_block', 'rows', 'table']
+__all__ = ['cfg_options', 'code_block', 'parsed', 'rows', 'table']
 
 
 def rows(readme: str, *columns: str) -> list[list[str]]:
@@ -31,7 +31,11 @@ def cfg_options(readme: str, marker: str, replaced: dict[str, str] | None = None
     block = code_block(readme, 'shell', marker)
     for old, new in (replaced or {}).items():
         block = block.replace(old, new)
-    words = shlex.split(block.replace('\\\n', ' '))
+    return parsed([word for word in shlex.split(block.replace('\\\n', ' ')) if '=' in word])
+
+
+def parsed(options: list[str]) -> dict:
+    """Options as ``--cfg-options`` reads them."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *[word for word in words if '=' in word]]).cfg_options
+    return parser.parse_args(['--cfg-options', *options]).cfg_options

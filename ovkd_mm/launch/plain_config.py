@@ -47,8 +47,9 @@ def forget_run(config: Config) -> Config:
     config = copy.deepcopy(config)
     for key in RUN:
         config.pop(key, None)
-    if config.get('randomness'):
-        config.randomness.seed = None
+    randomness = config.pop('randomness', None) or {}
+    if others := {key: value for key, value in randomness.items() if key != 'seed'}:
+        config.randomness = dict(others, seed=None)
     return config
 
 

@@ -64,3 +64,7 @@ def test_the_student_alone_starts_from_the_weights_that_its_config_names():
     config = Config(dict(model=distiller_config(), load_from='pretrained.pth', randomness=dict(seed=7)))
     assert plain_config(config).load_from == 'pretrained.pth'
     assert plain_config(config).randomness.seed == 7
+
+
+def test_a_seed_that_a_training_drew_leaves_no_trace():
+    assert forget_run(Config(dict(seeded=1, randomness=dict(seed=7)))).to_dict() == dict(seeded=1)

@@ -1,15 +1,13 @@
 """Export, in this process, of a toy's training; the real models' is part of each toolkit's end-to-end test."""
 
-import re
 import runpy
-import shlex
 import shutil
 import sys
 
 import pytest
 import torch
 import toy
-from command_line import ROOT
+from command_line import ROOT, tool_commands
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import TensorDataset
@@ -78,10 +76,9 @@ def trained(tmp_path, tool):
 @pytest.mark.parametrize('config', ['toy.py', 'work/toy.py'])
 def test_the_student_of_a_training_that_went_on_is_tested_by_the_command_that_the_export_prints(trained, tool, config):
     said = tool('export_student', config, 'work/epoch_2.pth', 'for use/student.pth')
-    (command,) = re.findall(r'^  python tools/(.+)$', said, re.MULTILINE)
-    name, *flags = shlex.split(command)
     shutil.rmtree(trained / 'work')
-    assert 'Epoch(test) [2/2]' in tool(name.removesuffix('.py'), *flags)
+    (command,) = tool_commands(said)
+    assert 'Epoch(test) [2/2]' in tool(*command)
     assert not (trained / 'work').exists()
 
 
