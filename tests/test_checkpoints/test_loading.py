@@ -66,11 +66,12 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
     assert load_checkpoint_file('~/a.pth') == dict(a=1)
 
 
-def test_a_missing_file_is_named(tmp_path):
+@pytest.mark.parametrize('load', [load_checkpoint_file, CheckpointLoader.load_checkpoint], ids=['ours', 'mmengine'])
+def test_a_missing_file_is_named(tmp_path, load):
     with pytest.raises(FileNotFoundError, match=r'none\.pth.*does not exist'):
-        load_checkpoint_file(tmp_path / 'none.pth')
+        load(str(tmp_path / 'none.pth'))
     with pytest.raises(FileNotFoundError, match=f'{tmp_path}.*is a folder'):
-        load_checkpoint_file(tmp_path)
+        load(str(tmp_path))
 
 
 @ZIP_OR_LEGACY
