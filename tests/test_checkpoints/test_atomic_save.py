@@ -2,6 +2,7 @@ import errno
 import fcntl
 import os
 import resource
+import secrets
 import signal
 import stat
 import subprocess
@@ -65,7 +66,7 @@ def abandoned(folder: Path, name: str = 'epoch_1.pth') -> Path:
 
 
 def test_mmengine_writes_a_checkpoint_to_the_disk_before_it_takes_its_place(tmp_path, seen):
-    path = tmp_path / 'new folder' / 'epoch_1.pth'
+    path = tmp_path / 'new' / 'new folder' / 'epoch_1.pth'
     save_checkpoint(dict(a=torch.ones(3)), str(path))
     (written, unfinished, _), replaced, folder = seen
     assert written == 'fsync'
@@ -149,6 +150,7 @@ def test_what_a_killed_save_left_is_found_and_the_next_one_removes_it(tmp_path):
     assert left.read_bytes() == b'half'
     assert list(tmp_path.glob('*.pth')) == []
     assert leftovers(tmp_path) == [left]
+    assert left.exists()
     LocalBackend().put(b'new', tmp_path / 'epoch_1.pth')
     assert os.listdir(tmp_path) == ['epoch_1.pth']
 
@@ -219,15 +221,25 @@ def test_without_locks_a_day_without_writing_tells(tmp_path, monkeypatch, withou
 
 
 def test_permissions_are_those_of_a_plain_open(tmp_path):
-    umask = os.umask(0o027)
+    umask = os.umask(0o020)
     try:
         LocalBackend().put(b'old', tmp_path / 'epoch_1.pth')
     finally:
         os.umask(umask)
-    assert stat.S_IMODE((tmp_path / 'epoch_1.pth').stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / 'epoch_1.pth').stat().st_mode) == 0o646
     (tmp_path / 'epoch_1.pth').chmod(0o604)
     LocalBackend().put(b'new', tmp_path / 'epoch_1.pth')
     assert stat.S_IMODE((tmp_path / 'epoch_1.pth').stat().st_mode) == 0o604
+
+
+def test_what_another_began_under_the_same_name_is_not_written_into(tmp_path, monkeypatch):
+    left = abandoned(tmp_path)
+    monkeypatch.setattr(secrets, 'token_hex', lambda length: left.name.split('.')[-2])
+    with left.open('rb') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(FileExistsError, match=r'could not be saved'):
+            LocalBackend().put(b'new', tmp_path / 'epoch_1.pth')
+    assert left.read_bytes() == b'half'
 
 
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):

@@ -111,6 +111,19 @@ def test_infinities_are_read_and_other_names_are_left_out():
 
 
 @pytest.mark.parametrize(
+    ('text', 'kept', 'left_out'),
+    [
+        ('a = 1  # why\n', 'a = 1  # why\n', []),
+        ('a = 1\n# {{$NOT_SET:b}}\n', 'a = 1\n', []),
+        ('custom_imports = dict(imports=[])\na = 1\n', 'a = 1\n', []),
+        ('a = 1\nif a:\n    b = 2\n', 'a = 1\n', ['line 2 (If)']),
+    ],
+)
+def test_comments_stay_unless_something_is_left_out_or_would_be_filled_in(text, kept, left_out):
+    assert keep_literals(text) == (kept, left_out)
+
+
+@pytest.mark.parametrize(
     'text',
     [None, 3, [], b'\xff', 'a = ', 'a = 1\0', 'a = ' + '-' * 10**6 + '1', 'a = ' + '[' * 10**6, 'a = b' + '.c' * 10**6],
 )

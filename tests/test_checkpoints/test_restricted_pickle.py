@@ -107,6 +107,21 @@ def test_a_storage_is_no_bigger_than_its_record(key, tmp_path):
         load_checkpoint_file(path)
 
 
+FLOATS = b'ctorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu'
+
+
+@pytest.mark.parametrize('reference', [b'K\x05', b'(C\x07storage' + FLOATS + b't', b'(K\x01' + FLOATS + b'K\x03t'])
+def test_what_refers_to_no_storage_is_refused(reference, tmp_path):
+    path = write(tmp_path / 'a.pth', HEAD + reference + b'Q.')
+    with pytest.raises(ValueError, match=r'a\.pth.*a reference that is not one to a storage'):
+        load_checkpoint_file(path)
+
+
+def test_a_reference_that_python_2_wrote_is_one(tmp_path):
+    path = write(tmp_path / 'a.pth', HEAD + b'}X\x01\x00\x00\x00a(C\x07storage' + FLOATS + b'K\x03tQs.')
+    assert load_checkpoint_file(path)['a'].tolist() == [1, 1, 1]
+
+
 class Call:
     def __init__(self, function, *args):
         self.reduced = function, args

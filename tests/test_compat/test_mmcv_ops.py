@@ -34,7 +34,8 @@ def test_the_finder_stands_last_and_only_once():
 
 def test_the_finder_answers_for_nothing_but_the_ext():
     (finder,) = [finder for finder in sys.meta_path if type(finder).__module__ == mmcv_ops.__name__]
-    assert finder.find_spec('mmcv._ext', None).name == 'mmcv._ext'
+    spec = finder.find_spec('mmcv._ext', None)
+    assert (spec.name, spec.loader, spec.origin) == ('mmcv._ext', finder, mmcv_ops.__name__)
     for name in ('mmcv._ext2', 'mmcv', '_ext', 'mmcv._ext.sub', 'other._ext'):
         assert finder.find_spec(name, None) is None
 

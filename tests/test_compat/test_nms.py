@@ -85,8 +85,17 @@ def test_the_offset_counts_the_last_pixel():
     assert nms(boxes, scores, iou_threshold=0.7, offset=1).tolist() == [0, 1]
 
 
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def default_dtype(request):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.usefixtures('default_dtype')
 def test_an_iou_of_just_the_threshold_is_kept_though_float32_rounds_it_up():
-    boxes = torch.tensor([[0.0, 0, 10, 1], [0, 0, 3, 1]])  # IoU 3 / 10, which float32 rounds up
+    boxes = torch.tensor([[0.0, 0, 10, 1], [0, 0, 3, 1]], dtype=torch.float32)  # IoU 3 / 10, which it rounds up
     assert nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.3, offset=0).tolist() == [0, 1]
     assert nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.2999, offset=0).tolist() == [0]
 
