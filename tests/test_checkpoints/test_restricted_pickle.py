@@ -98,12 +98,12 @@ def test_a_tar_archive_is_refused(tmp_path):
         load_checkpoint_file(tmp_path / 'old.pth')
 
 
+@pytest.mark.parametrize('count', [4, 100])  # that would fit into the file, but the record has 3
 @pytest.mark.parametrize('key', [b'0', b'9'], ids=['its record', 'a record that is not there'])
-def test_a_storage_is_no_bigger_than_its_record(key, tmp_path):
-    # 100 numbers would fit into the file, but the record has 3
+def test_a_storage_is_no_bigger_than_its_record(key, count, tmp_path):
     storage = b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00' + key
-    path = write(tmp_path / 'a.pth', HEAD + storage + b'X\x03\x00\x00\x00cpuK\x64tQ.')
-    with pytest.raises(ValueError, match=r'a\.pth.*a storage of 100 numbers, more than the file can hold'):
+    path = write(tmp_path / 'a.pth', HEAD + storage + b'X\x03\x00\x00\x00cpuK' + bytes([count]) + b'tQ.')
+    with pytest.raises(ValueError, match=rf'a\.pth.*a storage of {count} numbers, more than the file can hold'):
         load_checkpoint_file(path)
 
 
@@ -115,6 +115,21 @@ def test_what_refers_to_no_storage_is_refused(reference, tmp_path):
     path = write(tmp_path / 'a.pth', HEAD + reference + b'Q.')
     with pytest.raises(ValueError, match=r'a\.pth.*a reference that is not one to a storage'):
         load_checkpoint_file(path)
+
+
+@pytest.mark.parametrize(
+    ('written', 'size'), [(b'J\xff\xff\xff\xff', -1), (b'G?\xf0' + bytes(6), 1.0), (b'\x88', True)]
+)
+def test_a_storage_whose_size_is_none_is_refused(written, size, tmp_path):
+    reference = b'(X\x07\x00\x00\x00storage' + FLOATS + written + b't'
+    path = write(tmp_path / 'a.pth', HEAD + reference + b'Q.')
+    with pytest.raises(ValueError, match=rf'a\.pth.*a storage of size {re.escape(str(size))}\)'):
+        load_checkpoint_file(path)
+
+
+def test_a_storage_without_a_type_comes_back(tmp_path):
+    torch.save(dict(a=torch.arange(3, dtype=torch.uint8).untyped_storage()), tmp_path / 'a.pth')
+    assert list(load_checkpoint_file(tmp_path / 'a.pth')['a']) == [0, 1, 2]
 
 
 def test_a_reference_that_python_2_wrote_is_one(tmp_path):
@@ -209,6 +224,8 @@ def test_what_honest_checkpoints_hold_comes_back(is_zip, tmp_path):
     tensor = torch.arange(6.0).reshape(2, 3)
     content = dict(
         transposed=tensor.T,
+        nothing=tensor[:0],
+        empty_storage=torch.empty(0, 3),
         view=tensor[1:, 1:],
         parameter=torch.nn.Parameter(tensor),
         sparse=tensor.to_sparse(),
