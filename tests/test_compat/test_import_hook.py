@@ -1,6 +1,7 @@
 import importlib
 import importlib.util
 import inspect
+import subprocess
 import sys
 import threading
 
@@ -39,6 +40,26 @@ def test_the_callback_runs_at_once_for_a_module_that_is_there(write_module):
     module = importlib.import_module(name)
     when_imported(name, seen.append)
     assert seen == [module]
+
+
+def test_a_module_is_seen_though_a_finder_that_was_first_knows_it(write_module, tmp_path):
+    """As the finders of editable installs are."""
+    name = write_module('hook_editable')
+    code = f"""
+import sys
+from importlib.util import spec_from_file_location
+
+class Editable:
+    def find_spec(name, path, target=None):
+        return spec_from_file_location(name, {str(tmp_path / name)!r} + '.py') if name == {name!r} else None
+
+sys.meta_path.insert(0, Editable)
+from ovkd_mm.compat.import_hook import when_imported
+when_imported({name!r}, lambda module: print(module.value))
+import {name}
+"""
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.stdout == '1\n', result.stderr
 
 
 def test_the_callback_runs_again_after_a_reload(write_module):
