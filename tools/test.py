@@ -11,6 +11,7 @@ import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a comp
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.launch.cli import add_config_arguments, check_order, load_config, run
 from ovkd_mm.launch.plain_config import plain_config
+from ovkd_mm.toolkits import TOOLKITS
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -28,17 +29,17 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def draw_predictions(config: Config, args: argparse.Namespace) -> None:
-    """Switch on the toolkit's own visualization hook; each toolkit has its own names for the same."""
+    """Switch on the toolkit's own visualization hook."""
     hook = config.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config')
     hook.update(show=args.show, wait_time=args.wait_time)
-    scope = config.get('default_scope')
-    hook['enable' if scope == 'mmpretrain' else 'draw'] = True
-    if args.show_dir and scope == 'mmseg':
-        config.visualizer.save_dir = args.show_dir
+    toolkit = TOOLKITS.get(config.get('default_scope'), TOOLKITS['mmdet'])
+    hook[toolkit.draws] = True
+    if args.show_dir and toolkit.draws_into:
+        hook[toolkit.draws_into] = args.show_dir
     elif args.show_dir:
-        hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = args.show_dir
+        config.visualizer.save_dir = args.show_dir
 
 
 def test(args: argparse.Namespace) -> None:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import torch
 
+from ..toolkits import TOOLKITS
 from ..version import __version__
 
 __all__ = ['environment']
 
-PACKAGES = ('mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation', 'mmpretrain', 'onedl-mmengine', 'onedl-mmcv')
+PACKAGES = (
+    *('mmengine', 'onedl-mmengine', 'mmcv', 'mmcv-lite', 'onedl-mmcv'),
+    *(package for toolkit in TOOLKITS.values() for package in toolkit.packages),
+)
 
 
 def environment() -> dict[str, str]:

@@ -5,18 +5,13 @@ from typing import Literal
 from mmengine.config import Config
 from torch import nn
 
+from ..toolkits import TOOLKITS
+
 __all__ = ['ORDERS', 'ChannelOrder', 'loaded_order', 'seen_order']
 
 ChannelOrder = Literal['rgb', 'bgr']
 ORDERS: tuple[ChannelOrder, ChannelOrder] = ('rgb', 'bgr')
 
-# How each toolkit's preprocessor notes that it reverses the channels, and the order in which the toolkit's data sets
-# load images. mmpretrain's have both: files come as BGR, CIFAR's archive as RGB.
-CONVERSIONS: dict[str, ChannelOrder | None] = {
-    '_channel_conversion': 'bgr',  # mmengine, mmdet
-    'channel_conversion': 'bgr',  # mmseg
-    'to_rgb': None,  # mmpretrain
-}
 IN_MEMORY = {'CIFAR10': 'rgb', 'CIFAR100': 'rgb'}
 
 
@@ -39,12 +34,13 @@ def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> C
     Returns:
         None where it cannot be known: the preprocessor reverses nothing, and its images may come in either order.
     """
-    for name, usual in CONVERSIONS.items():
-        reverses = getattr(preprocessor, name, None)
+    settings = vars(preprocessor)
+    for toolkit in TOOLKITS.values():
+        reverses = settings.get(toolkit.reverses_channels)
         if reverses:
             return 'bgr' if loaded == 'rgb' else 'rgb'
         if reverses is not None:
-            return loaded or usual
+            return loaded or toolkit.loads
     return loaded
 
 

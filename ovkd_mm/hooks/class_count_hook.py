@@ -7,11 +7,12 @@ from torch.utils.data import DataLoader
 
 from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
+from ..toolkits import TOOLKITS
 
 __all__ = ['ClassCountHook', 'classifying_heads']
 
-# What the classifiers of mmseg's and mmpretrain's heads are called. Detectors have mmdet's NumClassCheckHook.
-CLASSIFIERS = ('conv_seg', 'fc')
+CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
+HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
 
 
 def classifying_heads(runner: Runner) -> dict[str, nn.Module]:
@@ -24,9 +25,8 @@ def classifying_heads(runner: Runner) -> dict[str, nn.Module]:
         f'model.{path}': module
         # In a distiller's own names the student's begin with 'student.', as they do in the config.
         for path, module in unwrapped(runner.model).named_modules()
-        if hasattr(module, 'num_classes')
-        # mmpretrain's image classifiers call it 'head', whatever its layers are called.
-        and (path.rpartition('.')[2] == 'head' or any(hasattr(module, name) for name in CLASSIFIERS))
+        if 'num_classes' in vars(module)
+        and (path.rpartition('.')[2] in HEADS or CLASSIFIERS.intersection(dict(module.named_children())))
     }
 
 

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
 from ..nearest import nearest
+from ..toolkits import TOOLKITS
 
 __all__ = ['check_keys', 'check_option', 'check_scope']
 
@@ -24,7 +25,7 @@ BESIDE = (
     'tta_model',
     'tta_pipeline',
 )
-TOOLKITS = ('mmdet', 'mmengine', 'mmpretrain', 'mmseg')
+SCOPES = ('mmengine', *TOOLKITS)
 
 
 def check_keys(config: Config) -> None:
@@ -73,5 +74,5 @@ def check_scope(config: Config) -> None:
         ValueError: If ``default_scope`` is nearly one.
     """
     scope = config.get('default_scope')
-    if isinstance(scope, str) and scope not in TOOLKITS and difflib.get_close_matches(scope, TOOLKITS, cutoff=0.8):
-        raise ValueError(f'default_scope={scope!r}: there is no such toolkit{nearest(scope, TOOLKITS)}')
+    if isinstance(scope, str) and scope not in SCOPES and difflib.get_close_matches(scope, SCOPES, cutoff=0.8):
+        raise ValueError(f'default_scope={scope!r}: there is no such toolkit{nearest(scope, SCOPES)}')

@@ -7,13 +7,14 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
+from ..toolkits import TOOLKITS
 from .explain import BUILD, WEIGHTS, cannot_be_built, cannot_be_downloaded, no_such_weights, unknown_setting
 
 __all__ = ['mistake']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 OURS = (PACKAGE, PACKAGE.parent / 'tools')
-TOOLKITS = {'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
+UPSTREAM = {'mmengine', 'mmcv', *TOOLKITS}
 # Where the toolkits deal with what the user wrote or has; what a runner refuses are its own arguments.
 DEALING_WITH_USERS = ('mmengine/config/', 'mmengine/registry/', 'mmengine/dataset/', 'mmdet/engine/hooks/')
 RUNNER = 'mmengine/runner/'
@@ -70,7 +71,7 @@ def mistake(error: Exception) -> str | None:
         return cannot_be_built(error, message)
     if any(folder in file.resolve().parents for folder in OURS):
         refused = line.startswith('raise ') and type(error) is not RuntimeError
-    elif TOOLKITS.intersection(file.parts):
+    elif UPSTREAM.intersection(file.parts):
         dealing = any(room in Path(name).as_posix() for name, _ in frames for room in DEALING_WITH_USERS)
         refused = line.startswith(('raise ', 'assert ')) and (dealing or RUNNER in file.as_posix())
     else:

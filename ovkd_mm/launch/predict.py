@@ -15,6 +15,7 @@ from rich.progress import track
 
 from ..checkpoints.state_dict import load_strictly, model_weights
 from ..datasets.whole_image import run_pipeline
+from ..toolkits import TOOLKITS
 
 __all__ = ['build_painter', 'paint', 'picture_files']
 
@@ -96,7 +97,7 @@ def build_painter(config: Config, checkpoint: str, device: str, score_thr: float
     init_default_scope(scope)
     if config.get('data_preprocessor'):
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
-    visualizer = {'type': VISUALIZERS[scope], **config.get('visualizer', {})}
+    visualizer = {'type': TOOLKITS[scope].visualizer, **config.get('visualizer', {})}
     # What is painted goes to the user's folder alone, not to TensorBoard or the like.
     config.visualizer = {key: value for key, value in visualizer.items() if key not in ('vis_backends', 'save_dir')}
     return PAINTERS[scope](config, checkpoint, device, score_thr)
@@ -171,7 +172,6 @@ def _classifier(config: Config, checkpoint: str, device: str, _: float) -> Paint
 
 
 PAINTERS = dict(mmdet=_detector, mmseg=_segmentor, mmpretrain=_classifier)
-VISUALIZERS = dict(mmdet='DetLocalVisualizer', mmseg='SegLocalVisualizer', mmpretrain='UniversalVisualizer')
 
 
 def _that_loads_strictly(inferencer: type, source: str) -> type:

@@ -1,0 +1,66 @@
+"""What differs between the toolkits: what each calls the same thing."""
+
+from dataclasses import dataclass
+
+__all__ = ['TOOLKITS', 'Toolkit']
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """A toolkit's names.
+
+    Attributes:
+        packages: Distributions that bring it, upstream's and the maintained fork's; the key in :data:`TOOLKITS` is what
+            they are imported as, and a config's ``default_scope``.
+        reverses_channels: Attribute of its preprocessor that says whether it does.
+        loads: Order of the channels in which its data sets load images; None if that is not always the same.
+        classifiers: What the layers are called that put out class scores, in heads that nothing of the toolkit's checks
+            against the data set.
+        heads: What modules with such a layer are called, where the layer has no name of its own.
+        visualizer: Type of its visualizer.
+        draws: Key of its visualization hook that switches it on.
+        draws_into: Key of that hook for the folder of the pictures; None where the visualizer's ``save_dir`` is it.
+    """
+
+    packages: tuple[str, str]
+    reverses_channels: str
+    loads: str | None
+    classifiers: tuple[str, ...]
+    heads: tuple[str, ...]
+    visualizer: str
+    draws: str
+    draws_into: str | None
+
+
+TOOLKITS = dict(
+    mmdet=Toolkit(
+        packages=('mmdet', 'onedl-mmdetection'),
+        reverses_channels='_channel_conversion',  # mmengine's, from which its preprocessor derives
+        loads='bgr',
+        classifiers=(),  # it has a hook of its own, NumClassCheckHook
+        heads=(),
+        visualizer='DetLocalVisualizer',
+        draws='draw',
+        draws_into='test_out_dir',
+    ),
+    mmseg=Toolkit(
+        packages=('mmsegmentation', 'onedl-mmsegmentation'),
+        reverses_channels='channel_conversion',
+        loads='bgr',
+        classifiers=('conv_seg',),
+        heads=(),
+        visualizer='SegLocalVisualizer',
+        draws='draw',
+        draws_into=None,
+    ),
+    mmpretrain=Toolkit(
+        packages=('mmpretrain', 'onedl-mmpretrain'),
+        reverses_channels='to_rgb',
+        loads=None,  # files come as BGR, CIFAR's archive as RGB
+        classifiers=('fc',),
+        heads=('head',),
+        visualizer='UniversalVisualizer',
+        draws='enable',
+        draws_into='out_dir',
+    ),
+)
