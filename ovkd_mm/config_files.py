@@ -35,7 +35,7 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
             raise FileNotFoundError(f'{what} {not_there(path)}')
         if Path(path).suffix not in ('.py', '.yml', '.yaml', '.json'):
             raise ValueError(
-                f'{what} is no config, whose name would end with .py. On a command line the config comes before the '
+                f'{what} is not a config, whose name would end with .py. On a command line the config comes before the '
                 'checkpoint'
             )
     try:

@@ -17,7 +17,7 @@ __all__ = [
     'gram_matrix',
     'margin_relu',
     'marginal_l2',
-    'normalised_l1',
+    'normalized_l1',
     'partial_l2',
     'skipped_by_partial_l2',
     'softened_kl',
@@ -164,7 +164,7 @@ def gram_matrix(first: Tensor, last: Tensor) -> Tensor:
     return torch.einsum('nahw,nbhw->nab', first, last) / math.prod(size)
 
 
-def normalised_l1(student: Tensor, teacher: Tensor) -> Tensor:
+def normalized_l1(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Distance of factors of unit length, :math:`| t / \|t\|_2 - s / \|s\|_2 |`.
 
     Kim et al., NeurIPS 2018, https://arxiv.org/abs/1802.04977, section 3.2, with p = 1.

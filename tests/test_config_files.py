@@ -82,5 +82,5 @@ def test_custom_imports_are_left_out_on_request(home):
 
 def test_a_checkpoint_is_no_config(home):
     os.link('toy.py', 'toy.pth')
-    with pytest.raises(ValueError, match=r'is no config.*the config comes before the checkpoint'):
+    with pytest.raises(ValueError, match=r'is not a config.*the config comes before the checkpoint'):
         read_config_file('toy.pth', 'a config')

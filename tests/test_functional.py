@@ -11,7 +11,7 @@ from ovkd_mm.functional import (
     gram_matrix,
     margin_relu,
     marginal_l2,
-    normalised_l1,
+    normalized_l1,
     partial_l2,
     skipped_by_partial_l2,
     softened_kl,
@@ -189,19 +189,19 @@ def test_the_larger_end_of_a_gram_matrix_is_max_pooled_to_the_smaller(larger):
     torch.testing.assert_close(gram_matrix(*ends), gram_matrix(*pooled))
 
 
-def test_normalised_l1_and_its_gradient_equal_numbers_by_hand():
+def test_normalized_l1_and_its_gradient_equal_numbers_by_hand():
     student = torch.tensor([[3.0, 4.0]], dtype=torch.float64, requires_grad=True)  # of length 5
     teacher = torch.tensor([[0.0, 2.0]], dtype=torch.float64)
-    distance = normalised_l1(student, teacher)
+    distance = normalized_l1(student, teacher)
     assert distance.tolist() == [pytest.approx([0.6, 0.2])]
     distance.sum().backward()
     # d/ds of s1/|s| - s2/|s|: (|s|^2 - s1 (s1 - s2)) / |s|^3 and -(|s|^2 + s2 (s1 - s2)) / |s|^3
     assert student.grad.tolist() == [pytest.approx([28 / 125, -21 / 125])]
 
 
-def test_normalised_l1_equals_a_loop_over_entries():
+def test_normalized_l1_equals_a_loop_over_entries():
     student, teacher = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
-    found = normalised_l1(student, teacher)
+    found = normalized_l1(student, teacher)
     for n in range(2):
         s, t = student[n].flatten().tolist(), teacher[n].flatten().tolist()
         length_s, length_t = (math.sqrt(sum(value**2 for value in values)) for values in (s, t))
@@ -209,12 +209,12 @@ def test_normalised_l1_equals_a_loop_over_entries():
         assert found[n].flatten().tolist() == pytest.approx(expected, rel=1e-10)
 
 
-def test_normalised_l1_does_not_see_the_scale_of_an_images_factors():
+def test_normalized_l1_does_not_see_the_scale_of_an_images_factors():
     student, teacher = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
     scale = torch.tensor([0.1, 1.0, 30.0]).view(3, 1, 1, 1)
-    torch.testing.assert_close(normalised_l1(scale * student, teacher / scale), normalised_l1(student, teacher))
-    assert (normalised_l1(scale * teacher, teacher) < 1e-14).all()
-    assert normalised_l1(-teacher, teacher).sum() > 1
+    torch.testing.assert_close(normalized_l1(scale * student, teacher / scale), normalized_l1(student, teacher))
+    assert (normalized_l1(scale * teacher, teacher) < 1e-14).all()
+    assert normalized_l1(-teacher, teacher).sum() > 1
 
 
 def test_marginal_l2_and_its_gradient_equal_a_loop_over_entries():
@@ -245,7 +245,7 @@ def test_only_half_precision_is_widened():
         assert full_precision(values) is values
 
 
-@pytest.mark.parametrize('distance', [lambda s, t: softened_kl(s, t, 2.0), normalised_l1, marginal_l2])
+@pytest.mark.parametrize('distance', [lambda s, t: softened_kl(s, t, 2.0), normalized_l1, marginal_l2])
 def test_the_teacher_gets_no_gradient(distance):
     student, teacher = (torch.randn(2, 5, requires_grad=True) for _ in range(2))
     distance(student, teacher).sum().backward()

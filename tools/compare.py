@@ -3,7 +3,7 @@
   python tools/compare.py configs/ablation/position.yml --seeds 0 1 2
   python tools/compare.py --config configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py --methods none kd ofd_cifar
 
-The same command goes on where it was stopped, and trains nothing that is finished.
+The same command resumes where it stopped, and trains nothing that is finished.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Compare."""
-    run(compare, arguments(), 'The same command goes on from the last checkpoint.')
+    run(compare, arguments(), 'The same command resumes from the last checkpoint.')
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ def demo(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the demo."""
-    run(demo, arguments(), 'The same command goes on from the last checkpoint.')
+    run(demo, arguments(), 'The same command resumes from the last checkpoint.')
 
 
 if __name__ == '__main__':

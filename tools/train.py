@@ -23,7 +23,7 @@ def arguments() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from CHECKPOINT, or from the newest one in the work dir that can be read',
+        help='resume from CHECKPOINT, or from the newest one in the work dir that can be read',
     )
     add_config_arguments(parser)
     return parser
@@ -55,7 +55,7 @@ def train(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Train."""
-    run(train, arguments(), 'The same command with --resume goes on from the last checkpoint.')
+    run(train, arguments(), 'The same command with --resume resumes from the last checkpoint.')
 
 
 if __name__ == '__main__':

@@ -48,7 +48,7 @@ def keep_literals(text: Any) -> tuple[str, list[str]]:
 
     Returns:
         The text, unchanged if it held nothing else, and what was left out. ``custom_imports``, which honest texts
-        hold too, is left out without a word: only who reads the text may decide what to import.
+        hold too, is left out silently: only who reads the text may decide what to import.
     """
     try:
         statements = ast.parse(text).body

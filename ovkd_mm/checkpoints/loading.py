@@ -30,7 +30,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, is no checkpoint, or names a class or function that is not known to be safe.
+        ValueError: The file is damaged, is not a checkpoint, or names a class or function that is not known to be safe.
     """
     checkpoint = _load_file(path, map_location)
     if not isinstance(checkpoint, dict):

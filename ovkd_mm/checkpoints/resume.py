@@ -1,4 +1,4 @@
-"""Going on with a training that was cut off."""
+"""Resuming a training that was interrupted."""
 
 import re
 import zipfile
@@ -100,7 +100,7 @@ def _newest_resumable(paths: list[Path]) -> tuple[Path | None, dict, list[str]]:
         try:
             loaded = _load_resumable(path)
         except ValueError as error:
-            notes.append(f'{path.name} is passed over: {error}')
+            notes.append(f'{path.name} is skipped: {error}')
         else:
             return path, loaded, notes
     if any(map(zipfile.is_zipfile, paths)):

@@ -26,7 +26,7 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     """Load every weight of ``model`` or raise, saying how many keys of how many fit.
 
     Modules may rename the keys of older checkpoints while loading, so the answer is taken from the loading itself.
-    A missing ``num_batches_tracked``, which old checkpoints lack, is no misfit.
+    A missing ``num_batches_tracked``, which old checkpoints lack, is not a misfit.
 
     Args:
         model: Model to load into.

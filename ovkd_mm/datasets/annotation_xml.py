@@ -1,4 +1,4 @@
-"""Refusing what no annotation needs and a hostile one lives on."""
+"""Refusing XML that no annotation needs and that can do harm."""
 
 from xml.parsers import expat
 

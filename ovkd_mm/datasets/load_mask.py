@@ -1,4 +1,4 @@
-"""Loading a segmentation mask and refusing what is none."""
+"""LoadMask: loads a segmentation mask and refuses a file that is not one."""
 
 import mmcv
 import numpy as np
@@ -10,7 +10,7 @@ from ..registry import TRANSFORMS
 __all__ = ['LoadMask']
 
 VOID = 255  # for mmseg, whatever the classes
-SHOWN = 5  # of the values that are no class
+SHOWN = 5  # of the values that are not a class
 
 
 @TRANSFORMS.register_module()
@@ -57,7 +57,7 @@ class LoadMask(LoadAnnotations):
         mask = self._read(path)
         if mask.ndim != 2 or mask.dtype.kind not in 'biu':
             raise ValueError(
-                f'the mask {path!r} is no map of class indices, but a picture of shape {mask.shape} and type '
+                f'the mask {path!r} is not a map of class indices, but a picture of shape {mask.shape} and type '
                 f'{mask.dtype}. Save masks as grey or palette PNG, one index a pixel: 0 for the first class, 1 for the '
                 f"second, {VOID} for void; and read them with imdecode_backend='pillow'"
             )
@@ -128,7 +128,7 @@ def _fix(mask: np.ndarray, values: np.ndarray, num_classes: int | None) -> str:
     if values.tolist() == [num_classes] and (mask != 0).all():  # with reduce_zero_label it would be a class
         return f'If your masks count the classes from 1, set reduce_zero_label=True of the data set; {void}'
     reason = (
-        'either metainfo.classes of the data set lacks a class, or the file is no mask of class indices but, say, a '
+        'either metainfo.classes of the data set lacks a class, or the file is not a mask of class indices but, say, a '
         'grey picture or a JPEG, which blurs them'
     )
     fix = f'{void}; else {reason}' if len(values) == 1 and num_classes is not None else reason

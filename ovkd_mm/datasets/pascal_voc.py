@@ -1,4 +1,4 @@
-"""PASCAL VOC's segmentation and folders laid out like it."""
+"""PascalVOCDataset: PASCAL VOC's segmentation and folders laid out like it."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
 
     Raises:
         FileNotFoundError: If a split list, a folder, an image or a mask is missing.
-        TypeError: If ``ignore_index`` is no whole number.
+        TypeError: If ``ignore_index`` is not a whole number.
         ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, the folders
             of masks are neither one nor one for each list, it is open which classes the masks count,
             ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.

@@ -33,7 +33,7 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
 
     Raises:
         FileNotFoundError: If there is no such list.
-        ValueError: If it is no UTF-8 text or empty, or an id leads out of the data set's folder or is there twice.
+        ValueError: If it is not UTF-8 text or empty, or an id leads out of the data set's folder or is there twice.
     """
     try:
         content = get(ann_file, backend_args=backend_args)
@@ -68,7 +68,7 @@ def _decode(content: bytes, ann_file: str) -> str:
         text, wrong = '', error.start
     if wrong >= 0:
         line = content.count(b'\n', 0, wrong) + 1
-        raise ValueError(f'the split list {ann_file!r} is no UTF-8 text (line {line}). Save it as UTF-8')
+        raise ValueError(f'the split list {ann_file!r} is not UTF-8 text (line {line}). Save it as UTF-8')
     return text
 
 

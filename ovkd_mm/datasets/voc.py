@@ -1,4 +1,4 @@
-"""PASCAL VOC and folders laid out like it."""
+"""VOCDataset: PASCAL VOC and folders laid out like it."""
 
 import logging
 import os.path as osp
@@ -23,7 +23,7 @@ SHOWN = 3  # of the degenerate boxes
 
 @DATASETS.register_module()
 class VOCDataset(MMDetVOCDataset):
-    """mmdet's ``VOCDataset`` that takes several splits and skips nothing without a word.
+    """mmdet's ``VOCDataset`` that takes several splits and skips nothing silently.
 
     What is wrong with a folder stops the run with an error that names the file: split lists and annotations when the
     data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on

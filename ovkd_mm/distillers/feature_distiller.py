@@ -1,4 +1,4 @@
-"""The model that a distillation config names."""
+"""FeatureDistiller, the model that a distillation config names."""
 
 import copy
 import inspect
@@ -59,7 +59,7 @@ class FeatureDistiller(StudentFacade):
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
-        TypeError: If teacher, method or a pair is no dict, or the pairs are no list.
+        TypeError: If teacher, method or a pair is not a dict, or the pairs are not a list.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One teacher place and one student place, joined by the four parts of a method."""
+"""FeaturePair: a teacher place and a student place, joined by the four parts of a method."""
 
 import torch
 from torch import Tensor, nn

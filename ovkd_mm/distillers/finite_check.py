@@ -1,4 +1,4 @@
-"""Telling a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
+"""FiniteCheck: tells a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
 
 import torch
 from torch import Tensor

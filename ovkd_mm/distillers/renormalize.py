@@ -1,4 +1,4 @@
-"""Feeding a teacher inputs that were normalised for its student."""
+"""Renormalize: feeds a teacher inputs that were normalized for its student."""
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 from .channel_order import ORDERS, ChannelOrder, seen_order
 
-__all__ = ['Renormalize', 'normalises']
+__all__ = ['Renormalize', 'normalizes']
 
 
-def normalises(preprocessor: nn.Module) -> bool:
+def normalizes(preprocessor: nn.Module) -> bool:
     """Whether a preprocessor subtracts a mean."""
     return getattr(preprocessor, '_enable_normalize', False) and getattr(preprocessor, 'mean', None) is not None
 
 
 def _statistics(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of any toolkit's image preprocessor."""
-    if not normalises(preprocessor):
+    if not normalizes(preprocessor):
         return torch.zeros(1), torch.ones(1)
     return preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
 

@@ -1,4 +1,4 @@
-"""A model that passes for the student inside it."""
+"""StudentFacade: a model that passes for the student inside it."""
 
 from mmengine.model import BaseModel
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The frozen network that is learned from."""
+"""Teacher: the frozen network that is learned from."""
 
 import contextlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
-from .renormalize import Renormalize, normalises
+from .renormalize import Renormalize, normalizes
 
 __all__ = ['Teacher']
 
@@ -62,7 +62,7 @@ def _config_beside(checkpoint: str) -> str:
 
 
 def _check_pixels(model: dict, own: nn.Module, student: nn.Module) -> None:
-    if normalises(student) and not normalises(own):
+    if normalizes(student) and not normalizes(own):
         raise ValueError(
             f'teacher.model, a dict of type {model.get("type")!r}, has no data_preprocessor, so that the teacher would '
             'get raw pixels. Write the one that it was trained with into the dict (mmpretrain keeps it beside the '
@@ -99,7 +99,7 @@ class Teacher(nn.Module):
         student_order: The same of the inputs.
 
     Raises:
-        ValueError: If there is no checkpoint, if it is not fit for the model, if ``norm_mode`` is unknown, if a dict
+        ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` is unknown, if a dict
             has no ``data_preprocessor`` or if the order of the channels cannot be known.
         FileNotFoundError: If the config or the checkpoint does not exist.
     """

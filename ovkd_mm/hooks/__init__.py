@@ -8,7 +8,7 @@ from .distill_schedule_hook import DistillScheduleHook
 from .distill_share_hook import DistillShareHook
 from .feature_visualization_hook import FeatureVisualizationHook
 from .fsdp_keys_hook import FSDPKeysHook
-from .initialisation_hook import InitialisationHook
+from .initialization_hook import InitializationHook
 from .label_range_hook import LabelRangeHook
 from .paraphraser_hook import ParaphraserHook
 from .seed_hook import SeedHook
@@ -22,7 +22,7 @@ __all__ = [
     'DistillerHook',
     'FSDPKeysHook',
     'FeatureVisualizationHook',
-    'InitialisationHook',
+    'InitializationHook',
     'LabelRangeHook',
     'ParaphraserHook',
     'SeedHook',

@@ -1,4 +1,4 @@
-"""What the hooks of a distillation share."""
+"""The contract of hooks that work on a distillation."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

@@ -1,4 +1,4 @@
-"""Noticing another model's checkpoint before it is trained or tested."""
+"""CheckpointFitHook: refuses another model's checkpoint."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ __all__ = ['CheckpointFitHook']
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Makes a checkpoint that does not fit the model an error; upstream only warns and goes on.
+    """Makes a checkpoint that does not fit the model an error; upstream only warns.
 
     The training-only parts of a distillation checkpoint are left aside where the model is the plain student. A model
     that FSDP has cut into shards is left to FSDP's own, strict loading.
 
     Args:
-        needed: What the checkpoint must hold beside the weights, for a training that goes on from it.
+        needed: What the checkpoint must hold beside the weights, for a training that resumes from it.
     """
 
     def __init__(self, needed: Sequence[str] = ()) -> None:

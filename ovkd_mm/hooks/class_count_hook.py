@@ -1,4 +1,4 @@
-"""Noticing that a head and its data set tell different numbers of classes apart."""
+"""ClassCountHook: compares the classes of head and data set."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -35,7 +35,7 @@ class ClassCountHook(Hook):
     """Compares ``num_classes`` of mmseg's and mmpretrain's heads with the classes of the data set.
 
     With too few the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later); with
-    too many it trains without a word.
+    too many it trains without a warning.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""Letting the connectors learn before the student does."""
+"""ConnectorWarmupHook: the connectors learn before the student does."""
 
 import torch
 from mmengine.logging import print_log
@@ -14,13 +14,13 @@ __all__ = ['ConnectorWarmupHook']
 
 @HOOKS.register_module()
 class ConnectorWarmupHook(DistillerHook):
-    """For the first epochs or iterations only the connectors learn; then training goes on in the same run.
+    """For the first epochs or iterations only the connectors learn; then the student learns too, in the same run.
 
     The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
-    statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are worked
-    out and dropped: an iteration costs as much as any other, and DDP gets the gradient of every weight that it waits
-    for. Learning rate schedules run on. A method without connectors has no warm-up. Under FSDP no checkpoint can be
-    saved meanwhile: FSDP wants the optimizer state of every weight.
+    statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are
+    computed and dropped: an iteration costs as much as any other, and DDP gets every gradient that it waits for.
+    Learning rate schedules run on. A method without connectors has no warm-up. Under FSDP no checkpoint can be saved
+    meanwhile: FSDP wants the optimizer state of every weight.
 
     Args:
         epochs: Length in epochs; in an iteration-based loop one is a pass over the training set.
@@ -38,7 +38,7 @@ class ConnectorWarmupHook(DistillerHook):
         """Begin the warm-up, or end it.
 
         Raises:
-            TypeError: If the model is no ``FeatureDistiller``.
+            TypeError: If the model is not a ``FeatureDistiller``.
             ValueError: If the optimizer does not hold the student's own weights (FSDP with ``use_orig_params=False``).
         """
         length = self.duration.in_iters(runner)
@@ -70,7 +70,7 @@ class ConnectorWarmupHook(DistillerHook):
             )
 
         def drop_gradients(*_) -> None:
-            # What has no gradient is passed over by the optimizer: no momentum, no weight decay.
+            # What has no gradient is skipped by the optimizer: no momentum, no weight decay.
             for weight in weights:
                 weight.grad = None
 

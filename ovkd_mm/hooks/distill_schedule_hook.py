@@ -1,4 +1,4 @@
-"""The weight of distillation over time."""
+"""DistillScheduleHook: the weight of distillation over time."""
 
 import math
 
@@ -65,7 +65,7 @@ class DistillScheduleHook(DistillerHook):
         """Look at the model.
 
         Raises:
-            TypeError: If it is no ``FeatureDistiller``.
+            TypeError: If it is not a ``FeatureDistiller``.
         """
         self._model = self.distiller(runner)
 

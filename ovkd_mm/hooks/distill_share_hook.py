@@ -1,4 +1,4 @@
-"""Logging how much of what the student learns from is the teacher."""
+"""DistillShareHook: logs the distillation losses as a multiple of the task's."""
 
 from mmengine.runner import Runner
 

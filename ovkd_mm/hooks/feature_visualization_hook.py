@@ -1,4 +1,4 @@
-"""Pictures of what is learned from."""
+"""FeatureVisualizationHook: pictures of what is learned from."""
 
 import cv2
 import numpy as np
@@ -43,7 +43,7 @@ class FeatureVisualizationHook(DistillerHook):
         """Listen, if this iteration is to be drawn.
 
         Raises:
-            TypeError: If the model is no ``FeatureDistiller``.
+            TypeError: If the model is not a ``FeatureDistiller``.
         """
         if not self.every_n_train_iters(runner, self.interval):
             return

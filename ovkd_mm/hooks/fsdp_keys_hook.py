@@ -1,4 +1,4 @@
-"""Checkpoints with the plain student's keys under FSDP."""
+"""FSDPKeysHook: checkpoints with the plain student's keys under FSDP."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner

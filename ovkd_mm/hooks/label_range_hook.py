@@ -1,4 +1,4 @@
-"""Naming the file whose labels are no classes."""
+"""LabelRangeHook: names the file whose labels are not classes."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ from .class_count_hook import classifying_heads
 __all__ = ['LabelRangeHook']
 
 VOID = 255  # for a segmentation head that does not say otherwise
-SHOWN = 5  # of the labels that are no classes
+SHOWN = 5  # of the labels that are not classes
 
 
 @HOOKS.register_module()
 class LabelRangeHook(Hook):
-    """Looks for labels that are no classes in each batch of a training, before the model gets it.
+    """Looks for labels that are not classes in each batch of a training, before the model gets it.
 
     The toolkits' data sets take what their files hold. A label beyond the classes then stops the loss with an index out
     of bounds (on a GPU, with a failed assertion somewhere later), which tells nothing of the file. It takes about 1 ms
@@ -46,7 +46,7 @@ class LabelRangeHook(Hook):
         """Look at a batch.
 
         Raises:
-            ValueError: If it has a label that is no class.
+            ValueError: If it has a label that is not a class.
         """
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         if self._count is None or not isinstance(samples, Sequence):

@@ -1,4 +1,4 @@
-"""The stage in which FT's paraphrasers learn what factors a teacher's features have."""
+"""ParaphraserHook: FT's first stage, in which the paraphrasers learn the teacher's factors."""
 
 import datetime
 import itertools
@@ -32,7 +32,7 @@ class ParaphraserHook(DistillerHook):
     The log shows each one's mean squared error, ``error_<pair>``, as often as it shows the training's losses.
 
     They are saved with the checkpoint: a resumed training, and one that starts from such a checkpoint, has them and
-    goes on at once. What is interrupted during this stage begins it anew.
+    continues at once. What is interrupted during this stage begins it anew.
 
     Args:
         epochs: Length in epochs of the training set.
@@ -53,7 +53,7 @@ class ParaphraserHook(DistillerHook):
         """Train those that are not yet.
 
         Raises:
-            TypeError: If the model is no ``FeatureDistiller``.
+            TypeError: If the model is not a ``FeatureDistiller``.
             ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
         """
         model = self.distiller(runner)

@@ -1,4 +1,4 @@
-"""Random numbers that do not depend on what ran before."""
+"""SeedHook: random numbers that do not depend on what ran before."""
 
 import random
 from collections.abc import Callable, Iterator

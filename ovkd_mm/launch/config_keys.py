@@ -1,4 +1,4 @@
-"""Mistyped keys at the top of a config, which nobody would ever read."""
+"""Mistyped keys at the top of a config, which nothing would ever read."""
 
 import difflib
 import inspect

@@ -1,4 +1,4 @@
-"""What to tell of an error that a toolkit, or Python, raised of what the config holds."""
+"""Explaining what a toolkit, or Python, raised because of what the config holds."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What every distance answers: the contract of a method's last part."""
+"""The contract of distances, the last part of a method."""
 
 from abc import ABC, abstractmethod
 

@@ -1,8 +1,8 @@
-"""The distance of FT."""
+"""Distance of FT: L1 of factors of unit length."""
 
 from torch import Tensor
 
-from ..functional import normalised_l1
+from ..functional import normalized_l1
 from ..registry import MODELS
 from .base import DistillLoss
 
@@ -13,7 +13,7 @@ __all__ = ['FactorLoss']
 class FactorLoss(DistillLoss):
     """L1 distance of factors of unit length, averaged over all entries.
 
-    See :func:`ovkd_mm.functional.normalised_l1`.
+    See :func:`ovkd_mm.functional.normalized_l1`.
 
     Args:
         loss_weight: Weight of the loss.
@@ -21,4 +21,4 @@ class FactorLoss(DistillLoss):
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position of factors ``(N, C, H, W)`` adds to the mean, in their shape."""
-        return normalised_l1(student, teacher)
+        return normalized_l1(student, teacher)

@@ -1,4 +1,4 @@
-"""The distance of KD."""
+"""Distance of KD: divergence of softened class probabilities."""
 
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class KDLoss(DistillLoss):
             Shape ``(N, 1)`` or ``(N, anchors, H, W)``.
 
         Raises:
-            ValueError: If the logits' channels are no multiple of ``classes``.
+            ValueError: If the logits' channels are not a multiple of ``classes``.
         """
         student, teacher = (self._by_distribution(logits) for logits in (student, teacher))
         return softened_kl(student, teacher, self.temperature)
@@ -56,7 +56,7 @@ class KDLoss(DistillLoss):
         classes = self.classes or logits.shape[1]
         if logits.shape[1] % classes:
             raise ValueError(
-                f'{logits.shape[1]} channels of logits are no multiple of classes={classes}; in model.logits set '
+                f'{logits.shape[1]} channels of logits are not a multiple of classes={classes}; in model.logits set '
                 'classes to what one anchor has, background included'
             )
         return logits.unflatten(1, (-1, classes)).movedim(2, -1)

@@ -1,4 +1,4 @@
-"""The distance of FitNets, AT, FSP and Jacobian matching."""
+"""Distance of FitNets, AT, FSP and Jacobian matching: L2."""
 
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812

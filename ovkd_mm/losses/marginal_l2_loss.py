@@ -1,4 +1,4 @@
-"""The distance of AB."""
+"""Distance of AB: marginal L2."""
 
 from torch import Tensor
 

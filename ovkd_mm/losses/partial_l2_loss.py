@@ -1,4 +1,4 @@
-"""The paper's distance."""
+"""Distance of OFD: partial L2."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The thin residual network of the paper's CIFAR-100 experiments."""
+"""CifarResNet: the thin residual network of the paper's CIFAR-100 experiments."""
 
 from typing import Any
 

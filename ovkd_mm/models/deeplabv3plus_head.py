@@ -1,4 +1,4 @@
-"""The head of the paper's segmentation experiments."""
+"""DeepLabV3PlusHead: the head of the paper's segmentation experiments."""
 
 from collections.abc import Sequence
 from typing import Any

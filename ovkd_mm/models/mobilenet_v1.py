@@ -1,4 +1,4 @@
-"""The student of the paper's detection and ImageNet experiments."""
+"""MobileNetV1: the student of the paper's detection and ImageNet experiments."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The largest teacher of the paper's CIFAR-100 experiments, and one of its students."""
+"""PyramidNet: the largest teacher of the paper's CIFAR-100 experiments, and one of its students."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The teacher and most students of the paper's CIFAR-100 experiments."""
+"""WideResNet: the teacher and most students of the paper's CIFAR-100 experiments."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Pairs that nobody had to name."""
+"""``pairs='auto'``: pairs that the config does not name."""
 
 from .trace import Trace
 

@@ -1,4 +1,4 @@
-"""What every position answers."""
+"""The contract of positions, the first part of a method."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""The position of the methods before the paper."""
+"""Position of AT, FT and Jacobian matching: the end of a group, after its ReLU."""
 
 from ..registry import TASK_UTILS
 from .base import Position

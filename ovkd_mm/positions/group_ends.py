@@ -1,4 +1,4 @@
-"""The position of FSP."""
+"""Position of FSP: both ends of a group."""
 
 from torch.nn.modules.batchnorm import _BatchNorm
 

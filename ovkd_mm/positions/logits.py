@@ -1,4 +1,4 @@
-"""Where methods read that compare class scores."""
+"""Position of KD: class scores."""
 
 from ..registry import TASK_UTILS
 from .module_output import ModuleOutput

@@ -1,4 +1,4 @@
-"""The position of FitNets."""
+"""Position of FitNets: the middle of a group."""
 
 from ..registry import TASK_UTILS
 from .base import Position

@@ -1,4 +1,4 @@
-"""The plain position."""
+"""Position without a rule: the output of a module, as it is."""
 
 from ..registry import TASK_UTILS
 from .base import Position

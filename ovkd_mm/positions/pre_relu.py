@@ -1,4 +1,4 @@
-"""The paper's position."""
+"""Position of OFD: before the ReLU."""
 
 from ..registry import TASK_UTILS
 from .base import Position

@@ -1,4 +1,4 @@
-"""Both transforms of AT."""
+"""Transform of AT: the attention map."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What every transform answers: the contract of a method's second and third part."""
+"""The contract of transforms, the second and third part of a method."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The teacher transform of AB."""
+"""Teacher transform of AB: which neurons are active."""
 
 from torch import Tensor
 

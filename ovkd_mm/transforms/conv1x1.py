@@ -1,4 +1,4 @@
-"""The paper's student transform, the connector."""
+"""Student transform of OFD, FitNets and AB: a 1x1 convolution with batch norm, the connector."""
 
 import math
 

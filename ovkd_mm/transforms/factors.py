@@ -1,4 +1,4 @@
-"""Both transforms of FT: factors of a feature."""
+"""Transforms of FT: the paraphraser of the teacher and the translator of the student."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Both transforms of FSP."""
+"""Transform of FSP: the Gram matrix."""
 
 import torch
 from torch import Tensor, nn

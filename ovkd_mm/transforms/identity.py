@@ -1,4 +1,4 @@
-"""No transform."""
+"""Transform of KD and of FitNets' teacher: none."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Both transforms of Jacobian matching."""
+"""Transform of Jacobian matching: the gradient with respect to the image."""
 
 import torch
 from torch import Tensor

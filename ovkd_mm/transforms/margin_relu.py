@@ -1,4 +1,4 @@
-"""The paper's teacher transform."""
+"""Teacher transform of OFD: the margin ReLU."""
 
 import torch
 from mmengine.dist import all_reduce

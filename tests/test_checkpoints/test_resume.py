@@ -55,7 +55,7 @@ def test_one_that_is_cut_short_is_named_and_left_alone_and_the_one_before_is_tak
     data = cut(half, size).read_bytes()
     name, (why, instead) = resumed(tmp_path)
     assert name == 'epoch_2.pth'
-    assert why.startswith('epoch_3.pth is passed over: ')
+    assert why.startswith('epoch_3.pth is skipped: ')
     assert 'cannot be read as a checkpoint' in why
     assert instead == 'taking epoch_2.pth, the newest checkpoint that is whole'
     assert half.read_bytes() == data
@@ -84,7 +84,7 @@ def test_where_all_are_cut_short_the_training_starts_from_the_beginning(tmp_path
         cut(save(tmp_path / name))
     name, notes = resumed(tmp_path)
     assert name is None
-    assert [note.split(':')[0] for note in notes[:2]] == ['epoch_2.pth is passed over', 'epoch_1.pth is passed over']
+    assert [note.split(':')[0] for note in notes[:2]] == ['epoch_2.pth is skipped', 'epoch_1.pth is skipped']
     assert notes[2] == f'no checkpoint in {str(tmp_path)!r} to resume from: the training starts from the beginning'
 
 

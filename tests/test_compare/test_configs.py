@@ -40,7 +40,7 @@ def toy_base(**changes) -> Config:
 def test_a_method_brings_its_four_parts_and_its_hooks_and_nothing_else(base, checkpoint, name):
     base = Config(base.to_dict() | dict(custom_hooks=[dict(type='EMAHook'), dict(type='Own')]))
     # As though the base were AB's, whose stage must not stay.
-    base.model.method.hooks = [dict(type='ovkd_mm.InitialisationHook', epochs=3)]
+    base.model.method.hooks = [dict(type='ovkd_mm.InitializationHook', epochs=3)]
     before = base.to_dict()
 
     found = build(base, Entry(name, name), **{'model.teacher.checkpoint': str(checkpoint)})
@@ -85,7 +85,7 @@ def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
     entries = [Entry('ab', 'ab', {'train_cfg.max_epochs': 4, 'model.method.hooks.0.epochs': 1}), Entry('at', 'at')]
     study = Study(CIFAR, tuple(entries), options=options)
     ab, at = (entry_config(base, study, entry, METHODS) for entry in entries)
-    assert ab.model.method.hooks == [dict(type='ovkd_mm.InitialisationHook', epochs=1)]
+    assert ab.model.method.hooks == [dict(type='ovkd_mm.InitializationHook', epochs=1)]
     assert 'hooks' not in at.model.method
     assert (ab.train_cfg.max_epochs, at.train_cfg.max_epochs) == (4, 3)
     assert ab.train_cfg.val_begin == 2
@@ -95,7 +95,7 @@ def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
 
 def test_the_configs_own_method_keeps_its_hooks(base, checkpoint):
     base = Config(base.to_dict())
-    base.model.method.hooks = [dict(type='ovkd_mm.InitialisationHook', epochs=3)]
+    base.model.method.hooks = [dict(type='ovkd_mm.InitializationHook', epochs=3)]
     found = build(base, Entry('own'), **{'model.teacher.checkpoint': str(checkpoint)})
     assert found.model.method == base.model.method
 

@@ -85,7 +85,9 @@ def test_a_missing_or_broken_mask_is_named(results):
 @pytest.mark.parametrize('shape', [(20, 30, 3), (20, 30, 4), (20, 30, 2)])
 def test_a_colour_picture_is_no_mask(results, shape):
     path = save(results, np.zeros(shape, np.uint8))
-    with pytest.raises(ValueError, match=re.escape(f'{path!r} is no map of class indices') + '.*grey or palette PNG'):
+    with pytest.raises(
+        ValueError, match=re.escape(f'{path!r} is not a map of class indices') + '.*grey or palette PNG'
+    ):
         load(results)
 
 

@@ -42,7 +42,7 @@ def test_a_list_reads_alike_from_all_editors(path, content, ids):
 )
 def test_a_list_in_another_encoding_is_named_with_the_line_and_the_fix(path, content, line):
     with pytest.raises(
-        ValueError, match=rf"the split list '{path}' is no UTF-8 text \(line {line}\)\. Save it as UTF-8"
+        ValueError, match=rf"the split list '{path}' is not UTF-8 text \(line {line}\)\. Save it as UTF-8"
     ):
         read(path, content)
 

@@ -7,9 +7,9 @@ from mmengine.registry import MODELS
 from mmengine.runner import FlexibleRunner
 from toy import METHOD, Record, ToyImages, distiller_config, toy_runner
 
-from ovkd_mm.hooks import InitialisationHook
+from ovkd_mm.hooks import InitializationHook
 
-AB = dict(METHOD, hooks=[dict(type='ovkd_mm.InitialisationHook', iters=1)])
+AB = dict(METHOD, hooks=[dict(type='ovkd_mm.InitializationHook', iters=1)])
 CONFIG = """
 _base_ = ['./student.py', 'ovkd_mm::_base_/methods/ab.py']
 model = dict(
@@ -27,8 +27,8 @@ def weights(runner) -> tuple[float, float]:
     return runner.model.task_weight, runner.model.distill_weight
 
 
-def of_the_method(runner) -> list[InitialisationHook]:
-    return [hook for hook in runner.hooks if isinstance(hook, InitialisationHook)]
+def of_the_method(runner) -> list[InitializationHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, InitializationHook)]
 
 
 def test_one_base_line_is_enough_for_a_method_with_a_stage(tmp_path):
@@ -52,7 +52,7 @@ def test_the_stage_ends_when_the_hook_says(tmp_path):
 
 
 def test_a_hook_of_the_same_class_among_the_configs_own_takes_its_place(tmp_path):
-    own = [dict(type='ovkd_mm.InitialisationHook', iters=2), record := Record(weights)]
+    own = [dict(type='ovkd_mm.InitializationHook', iters=2), record := Record(weights)]
     runner = toy_runner(tmp_path, distiller_config(method=AB), iters=3, custom_hooks=own)
     runner.train()
     assert record.seen == [(0.0, 1.0), (0.0, 1.0), (1.0, 0.0)]
@@ -105,7 +105,7 @@ def test_a_runner_of_another_model_is_left_alone(tmp_path):
     assert runner.hooks == before
 
 
-@pytest.mark.parametrize('hooks', [dict(type='ovkd_mm.InitialisationHook', iters=1), 'ovkd_mm.InitialisationHook'])
+@pytest.mark.parametrize('hooks', [dict(type='ovkd_mm.InitializationHook', iters=1), 'ovkd_mm.InitializationHook'])
 def test_hooks_that_are_no_list_are_named(hooks):
     with pytest.raises(ValueError, match=r'method\.hooks must be a list of hook configs, got '):
         MODELS.build(distiller_config(method=dict(METHOD, hooks=hooks)))

@@ -14,7 +14,7 @@ from torch import nn
 from toy import HALF_DTYPES, PAIRS, Record, batch, distiller_config, needs_compile, toy_runner
 
 from ovkd_mm.distillers import feature_distiller
-from ovkd_mm.functional import attention_map, gram_matrix, marginal_l2, normalised_l1, softened_kl
+from ovkd_mm.functional import attention_map, gram_matrix, marginal_l2, normalized_l1, softened_kl
 from ovkd_mm.transforms import Paraphraser
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'methods'
@@ -143,7 +143,7 @@ def expected_losses(name: str, model: nn.Module, inputs: torch.Tensor) -> list[t
 
     def ft(i):
         factors = code[i].eval().encoder(teacher[f'end{i + 1}'])
-        return normalised_l1(connect[i](student[f'end{i + 1}']), factors).mean()
+        return normalized_l1(connect[i](student[f'end{i + 1}']), factors).mean()
 
     by_stage = dict(
         fitnets=lambda i: 100 * mean_square(connect[i](student[f'mid{i + 1}']), teacher[f'mid{i + 1}']),

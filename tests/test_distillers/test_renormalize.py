@@ -6,7 +6,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 
-from ovkd_mm.distillers.renormalize import Renormalize, normalises
+from ovkd_mm.distillers.renormalize import Renormalize, normalizes
 
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0])
 TORCH = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -46,7 +46,7 @@ def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
     ids=str,
 )
 def test_a_preprocessor_normalises_that_has_a_mean_and_is_told_to_use_it(settings, does):
-    assert normalises(types.SimpleNamespace(**settings)) is does
+    assert normalizes(types.SimpleNamespace(**settings)) is does
 
 
 def test_equal_statistics_give_back_the_same_tensor():

@@ -35,7 +35,7 @@ def test_the_share_is_the_ratio_of_the_losses_that_the_same_line_shows(tmp_path,
 
 
 def test_there_is_no_share_while_the_task_weighs_nothing_and_none_is_distilled_after(tmp_path):
-    stage = dict(type='ovkd_mm.InitialisationHook', iters=2)
+    stage = dict(type='ovkd_mm.InitializationHook', iters=2)
     found = lines(tmp_path, custom_hooks=[stage], log_processor=dict(window_size=1))
     assert [line.get('distill_share') for line in found] == [None, None, 0, 0, 0, 0]
 

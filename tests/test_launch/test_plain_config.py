@@ -32,7 +32,7 @@ def test_every_hook_that_is_left_out_wants_a_distiller(tmp_path):
     names.remove('DistillerHook')
     assert len(names) == 6
     for name in names:
-        stage = name in ('ConnectorWarmupHook', 'InitialisationHook', 'ParaphraserHook')
+        stage = name in ('ConnectorWarmupHook', 'InitializationHook', 'ParaphraserHook')
         hook = HOOKS.build(dict(type=f'ovkd_mm.{name}', **(dict(iters=1) if stage else {})))
         hook.interval = 1
         with pytest.raises(TypeError, match=f'{name} needs a FeatureDistiller'):

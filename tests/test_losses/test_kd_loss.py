@@ -43,7 +43,7 @@ def test_the_gradient_at_temperature_one_is_that_of_cross_entropy_with_the_teach
 
 
 def test_channels_that_no_anchor_explains_are_an_error():
-    with pytest.raises(ValueError, match='84 channels of logits are no multiple of classes=20'):
+    with pytest.raises(ValueError, match='84 channels of logits are not a multiple of classes=20'):
         KDLoss(classes=20)(torch.randn(1, 84, 2, 2), torch.randn(1, 84, 2, 2))
 
 

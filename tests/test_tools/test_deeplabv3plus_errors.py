@@ -145,7 +145,7 @@ BAD = {
         lambda root: save(root / 'SegmentationClass/b.png', np.zeros((60, 80, 3), np.uint8)),
         [],
         'train',
-        r'SegmentationClass/b\.png. is no map of class indices.*palette PNG',
+        r'SegmentationClass/b\.png. is not a map of class indices.*palette PNG',
     ),
     'a mask with values out of range': (
         lambda root: save(root / 'SegmentationClass/f.png', mask(0, 21, 128)),

@@ -200,7 +200,7 @@ def test_by_epochs_with_persistent_workers(tmp_path):
     half = training.newest()
     cut_short(half, draw)
     log = training.finish('--resume')
-    assert f'WARNING - {half.name} is passed over: ' in log
+    assert f'WARNING - {half.name} is skipped: ' in log
     assert f'WARNING - taking epoch_{int(half.stem[-1]) - 1}.pth, the newest checkpoint that is whole' in log
 
     assert uninterrupted.wait() == 0, whole.log()[-3000:]
@@ -216,7 +216,7 @@ def test_by_iterations_with_a_seed_of_chance(tmp_path):
     training.kill_in_iteration(draw.randint(5, 10), draw, '--resume')
     log = training.log()
     assert 'the training starts from the beginning' in log
-    assert 'iter_4.pth is passed over: ' in log
+    assert 'iter_4.pth is skipped: ' in log
     training.kill_in_iteration(draw.randint(1, 8), draw, '--resume')
     training.finish('--resume')
 

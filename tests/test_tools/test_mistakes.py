@@ -261,7 +261,7 @@ MISTAKES = {
         (BOXES + f'ann_file={MAIN}/alien.txt', "'unicorn' is not among the classes .*metainfo=dict"),
         (BOXES + f'ann_file={MAIN}/flat.txt', r'flat\.xml.*has xmax 10, less than xmin 30.*skip_degenerate_boxes=True of train_dataloader'),
         (BOXES + f'ann_file={MAIN}/columns.txt', r"'a  1' has a space in it.*first column alone"),
-        (BOXES + f'ann_file={MAIN}/latin.txt', r'latin\.txt. is no UTF-8 text \(line 2\)'),
+        (BOXES + f'ann_file={MAIN}/latin.txt', r'latin\.txt. is not UTF-8 text \(line 2\)'),
         ('train images.py --cfg-options experiment_name={id}', r"picture\.png. has the label 7, .* CustomDataset has the one class 0"),
         (BOXES + f'ann_file={MAIN}/cut.txt', r'cut\.jpg. is cut off'),
         (BOXES + f'ann_file={MAIN}/gone.txt', r'gone\.jpg'),
@@ -271,7 +271,7 @@ MISTAKES = {
         ('demo --data seg', 'is not in VOC format: it needs JPEGImages, Annotations and ImageSets/Main'),
     ],
     'masks': [
-        (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is no map of class indices.*palette PNG'),
+        (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is not a map of class indices.*palette PNG'),
         (MASKS + f'ann_file={SEG}/size.txt', r'size\.png. is 79x60, but its image'),
         (MASKS + f'ann_file={SEG}/values.txt', r'values\.png. holds 77 .*21 classes are 0 to 20'),
         (MASKS + f'ann_file={SEG}/values.txt own_masks=True', 'If 77 is void, set ignore_index=77 of the data set'),
@@ -416,8 +416,8 @@ MISTAKES = {
         ('train nameless_base.py', "its _base_ 'mmdet::ssd300_coco.py' does not exist; .* nearest: mmdet::ssd/ssd300_coco.py"),
         ('train no_package.py', "its _base_ 'mmdett::ssd/ssd300_coco.py' names no package with configs; nearest: mmdet"),
         ('compare --config method.py --methods kd', 'nearest: /.*/ofd.py'),
-        ('export_student student.pth toy.py out.pth', "the config 'student.pth' is no config, .* the config comes before the checkpoint"),
-        ('test student.pth plain.py', "the config 'student.pth' is no config, .* the config comes before the checkpoint"),
+        ('export_student student.pth toy.py out.pth', "the config 'student.pth' is not a config, .* the config comes before the checkpoint"),
+        ('test student.pth plain.py', "the config 'student.pth' is not a config, .* the config comes before the checkpoint"),
     ],
     'network': [
         (TOY + 'model.teacher.checkpoint=https://example.org/x.pth', r'model.teacher.checkpoint=https://example.org/x.pth cannot be downloaded \(.*\): name a file that has it, --cfg-options model.teacher.checkpoint=FILE'),

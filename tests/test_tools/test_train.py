@@ -61,13 +61,13 @@ def test_a_training_begins_ends_and_goes_on_with_the_same_command(train, tmp_pat
     saved = last.read_bytes()
     log = train('--resume')
     assert 'resumed epoch: 2, iter: 4' in log
-    assert 'is passed over' not in log
+    assert 'is skipped' not in log
     assert last.read_bytes() == saved
 
     last.write_bytes(saved[:-9])
     train('--resume', train_cfg__max_epochs=3)
     log = max(last.parent.rglob('*.log')).read_text()
-    assert 'WARNING - epoch_2.pth is passed over' in log
+    assert 'WARNING - epoch_2.pth is skipped' in log
     assert 'resumed epoch: 1' in log
     assert last.with_name('epoch_3.pth').is_file()
 

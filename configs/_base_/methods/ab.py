@@ -8,4 +8,4 @@ method = dict(
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.MarginalL2Loss', margin=1.0, loss_weight=49.152),
     weight=1.0,
-    hooks=[dict(type='ovkd_mm.InitialisationHook', epochs=10)])
+    hooks=[dict(type='ovkd_mm.InitializationHook', epochs=10)])

@@ -1,4 +1,4 @@
-"""The stage in which a student learns from its teacher alone."""
+"""InitializationHook: AB's first stage, in which the student learns from the teacher alone."""
 
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -8,15 +8,15 @@ from .base import DistillerHook
 from .distill_schedule_hook import DistillScheduleHook
 from .duration import Duration
 
-__all__ = ['InitialisationHook']
+__all__ = ['InitializationHook']
 
 
 @HOOKS.register_module()
-class InitialisationHook(DistillerHook):
+class InitializationHook(DistillerHook):
     """First distillation without the task, then the task without distillation, in one run.
 
     So trains AB (Heo et al., AAAI 2019), whose distillation sets the student's weights up for the task. In the first
-    stage the task's losses are worked out and weighed with 0, so that DDP gets the gradient of every weight that it
+    stage the task's losses are computed and multiplied by 0, so that DDP gets the gradient of every weight that it
     waits for. In the second the teacher does not run. Learning rate schedules and weight decay run on in both.
 
     Args:
@@ -28,19 +28,19 @@ class InitialisationHook(DistillerHook):
     """
 
     def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
-        self.duration = Duration('InitialisationHook', epochs, iters)
+        self.duration = Duration('InitializationHook', epochs, iters)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model and the other hooks.
 
         Raises:
-            TypeError: If the model is no ``FeatureDistiller``.
+            TypeError: If the model is not a ``FeatureDistiller``.
             ValueError: If there is a ``DistillScheduleHook`` too.
         """
         self._model = self.distiller(runner)
         if any(isinstance(hook, DistillScheduleHook) for hook in runner.hooks):
             raise ValueError(
-                'custom_hooks has an InitialisationHook and a DistillScheduleHook, and both set the weight of '
+                'custom_hooks has an InitializationHook and a DistillScheduleHook, and both set the weight of '
                 'distillation; leave one of them out (with the method AB, the DistillScheduleHook)'
             )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import Record, toy_runner
 
-from ovkd_mm.hooks import InitialisationHook
+from ovkd_mm.hooks import InitializationHook
 
 NO_DECAY = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
 
@@ -25,7 +25,7 @@ def run(work_dir, hook, look=losses, **settings):
 
 
 def test_first_distillation_alone_then_the_task_alone(tmp_path):
-    _, seen = run(tmp_path, InitialisationHook(iters=3), iters=5)
+    _, seen = run(tmp_path, InitializationHook(iters=3), iters=5)
     for task, *distillation in seen[:3]:
         assert task == 0 and all(loss > 0 for loss in distillation)
     for task, *distillation in seen[3:]:
@@ -34,13 +34,13 @@ def test_first_distillation_alone_then_the_task_alone(tmp_path):
 
 @pytest.mark.parametrize('length', [dict(epochs=1), dict(iters=2)])
 def test_an_epoch_is_a_pass_over_the_training_set(tmp_path, length):
-    _, seen = run(tmp_path, InitialisationHook(**length), epochs=2)
+    _, seen = run(tmp_path, InitializationHook(**length), epochs=2)
     assert [row[1] > 0 for row in seen] == [True, True, False, False]
 
 
 def test_the_head_rests_while_the_backbone_learns_from_the_teacher(tmp_path):
     runner = toy_runner(
-        tmp_path, iters=2, custom_hooks=[InitialisationHook(iters=1), record := Record(head)], optim_wrapper=NO_DECAY
+        tmp_path, iters=2, custom_hooks=[InitializationHook(iters=1), record := Record(head)], optim_wrapper=NO_DECAY
     )
     start, gradients = head(runner), {name: [] for name, _ in runner.model.named_parameters()}
     for name, weight in runner.model.named_parameters():
@@ -55,7 +55,7 @@ def test_the_head_rests_while_the_backbone_learns_from_the_teacher(tmp_path):
 
 def test_in_the_second_stage_the_teacher_does_not_run(tmp_path):
     calls = []
-    runner = toy_runner(tmp_path, iters=4, custom_hooks=[InitialisationHook(iters=1)])
+    runner = toy_runner(tmp_path, iters=4, custom_hooks=[InitializationHook(iters=1)])
     runner.model.teacher.model.backbone.stem.register_forward_hook(lambda *_: calls.append(1))
     runner.train()
     assert len(calls) == 1
@@ -63,11 +63,11 @@ def test_in_the_second_stage_the_teacher_does_not_run(tmp_path):
 
 def test_a_training_resumes_in_the_stage_where_it_stopped(tmp_path):
     settings = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)), iters=6)
-    whole, expected = run(tmp_path / 'whole', InitialisationHook(iters=3), **settings)
+    whole, expected = run(tmp_path / 'whole', InitializationHook(iters=3), **settings)
     for start in (2, 4):
         resumed, seen = run(
             tmp_path / str(start),
-            InitialisationHook(iters=3),
+            InitializationHook(iters=3),
             load_from=str(tmp_path / 'whole' / f'iter_{start}.pth'),
             resume=True,
             **settings,
@@ -79,18 +79,18 @@ def test_a_training_resumes_in_the_stage_where_it_stopped(tmp_path):
 
 def test_the_model_is_left_as_it_was_found(tmp_path):
     for length in (1, 9):
-        runner, _ = run(tmp_path / str(length), InitialisationHook(iters=length), iters=2)
+        runner, _ = run(tmp_path / str(length), InitializationHook(iters=length), iters=2)
         assert (runner.model.task_weight, runner.model.distill_weight) == (1, 1)
 
 
 def test_a_schedule_of_distillation_beside_it_is_an_error(tmp_path):
-    hooks = [dict(type='ovkd_mm.InitialisationHook', epochs=1), dict(type='ovkd_mm.DistillScheduleHook')]
-    with pytest.raises(ValueError, match='an InitialisationHook and a DistillScheduleHook, and both set the weight'):
+    hooks = [dict(type='ovkd_mm.InitializationHook', epochs=1), dict(type='ovkd_mm.DistillScheduleHook')]
+    with pytest.raises(ValueError, match='an InitializationHook and a DistillScheduleHook, and both set the weight'):
         toy_runner(tmp_path, custom_hooks=hooks).train()
 
 
 def test_wrong_lengths_and_models_are_errors(tmp_path):
-    with pytest.raises(ValueError, match='InitialisationHook needs either epochs or iters'):
-        InitialisationHook()
+    with pytest.raises(ValueError, match='InitializationHook needs either epochs or iters'):
+        InitializationHook()
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
-        run(tmp_path, InitialisationHook(epochs=1), model=dict(type='ToyClassifier'))
+        run(tmp_path, InitializationHook(epochs=1), model=dict(type='ToyClassifier'))
