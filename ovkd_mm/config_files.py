@@ -11,7 +11,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from .nearest import nearest
 
-__all__ = ['not_there', 'read_config_file']
+__all__ = ['model_of', 'not_there', 'read_config_file']
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = Path('.mim', 'configs')  # of a package; a checkout of ours has links there
@@ -50,6 +50,12 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
         if missing == path:
             raise FileNotFoundError(f'{what} {not_there(missing)}') from error
         raise FileNotFoundError(f'{what} cannot be read: its _base_ {missing!r} {not_there(missing)}') from error
+
+
+def model_of(config: Config) -> dict:
+    """The model of a config, with the preprocessor that mmpretrain and mmseg keep beside it."""
+    beside = config.get('data_preprocessor')
+    return {'data_preprocessor': beside, **config.model} if beside else dict(config.model)
 
 
 def not_there(name: str) -> str:

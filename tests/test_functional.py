@@ -57,6 +57,8 @@ def test_margin_relu_is_per_channel_for_maps_and_vectors():
 
 @pytest.mark.parametrize('case', [0, 1, 2])
 def test_partial_l2_and_its_gradient_equal_the_authors(golden, case):
+    if f'pl2_{case}_student' not in golden:
+        pytest.skip('these reference numbers lie beside a checkout alone')
     student = golden[f'pl2_{case}_student'].requires_grad_()
     loss = partial_l2(student, golden[f'pl2_{case}_teacher'], golden['margin'])
     loss.backward()

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.checkpoints.state_dict import load_strictly, model_weights
+from ovkd_mm.config_files import model_of
 from ovkd_mm.launch.cli import add_config_options, check_order, read_config, run
 from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_config
 
@@ -50,10 +51,7 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
 
     config = forget_run(plain_config(config))
     init_default_scope(config.get('default_scope', 'mmengine'))
-    model = dict(config.model)
-    if config.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    load_strictly(MODELS.build(model), state, str(checkpoint_path))
+    load_strictly(MODELS.build(model_of(config)), state, str(checkpoint_path))
 
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = dict(checkpoint.get('meta') or {}, cfg=config.pretty_text)

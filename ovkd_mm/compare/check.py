@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
+from ..config_files import model_of
 from ..distillers import FeatureDistiller
 from ..launch.mistakes import mistake
 from .dry_validation import lack_of_metric
@@ -26,10 +27,7 @@ def build(config: Config) -> BaseModel:
         config: Of a training.
     """
     init_default_scope(config.get('default_scope') or 'mmengine')
-    model = dict(config.model)
-    if config.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    model = MODELS.build(model)
+    model = MODELS.build(model_of(config))
     for hook in config.get('custom_hooks') or []:
         HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})  # which is the runner's
     return model

@@ -10,7 +10,7 @@ from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..registry import DATASETS
 from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
-from .whole_image import run_pipeline
+from .whole_image import WholeImages
 
 __all__ = ['PascalVOCDataset']
 
@@ -26,7 +26,7 @@ DISJOINT = "Take disjoint lists: SBD's aug.txt holds none of VOC's train.txt, tr
 
 
 @DATASETS.register_module()
-class PascalVOCDataset(MMSegPascalVOCDataset):
+class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
     """mmseg's ``PascalVOCDataset`` that joins several splits and takes classes of one's own.
 
     What is wrong with a folder stops the run with an error that names the file: missing lists, images and masks when
@@ -200,17 +200,6 @@ class PascalVOCDataset(MMSegPascalVOCDataset):
                 f'{len(missing)} of the {len(files)} files that {ann_file!r} asks for in {folder!r} do not exist; the '
                 f'first is {files[missing[0]]!r}. {what_ids_are(missing[0])}. {fix}'
             )
-
-    def prepare_data(self, idx: int) -> Any:
-        """Send one image through the pipeline.
-
-        Args:
-            idx: Index of the image.
-
-        Returns:
-            What the pipeline returns.
-        """
-        return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)
 
 
 def _as_list(value: str | Sequence[str] | None) -> list:

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from ..registry import DATASETS
 from .annotation_xml import refuse_entities
 from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
-from .whole_image import run_pipeline
+from .whole_image import WholeImages
 
 __all__ = ['VOCDataset']
 
@@ -22,7 +22,7 @@ SHOWN = 3  # of the degenerate boxes
 
 
 @DATASETS.register_module()
-class VOCDataset(MMDetVOCDataset):
+class VOCDataset(WholeImages, MMDetVOCDataset):
     """mmdet's ``VOCDataset`` that takes several splits and skips nothing silently.
 
     What is wrong with a folder stops the run with an error that names the file: split lists and annotations when the
@@ -209,17 +209,6 @@ class VOCDataset(MMDetVOCDataset):
                 f'{[split for split, _ in self._splits]}'
             )
         return left
-
-    def prepare_data(self, idx: int) -> Any:
-        """Send one image through the pipeline.
-
-        Args:
-            idx: Index of the image.
-
-        Returns:
-            What the pipeline returns.
-        """
-        return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)
 
 
 def _voc_folder(ann_file: str) -> str:

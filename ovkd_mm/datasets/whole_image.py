@@ -9,7 +9,15 @@ import mmcv
 from mmengine.fileio import get
 from PIL import Image
 
-__all__ = ['run_pipeline']
+__all__ = ['WholeImages', 'run_pipeline']
+
+
+class WholeImages:
+    """Makes mmengine's data sets name an image that is missing, cut off, too large or broken."""
+
+    def prepare_data(self, idx: int) -> Any:
+        """Send the image of an index through the pipeline."""
+        return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)
 
 
 def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict | None = None) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import read_config_file
+from ..config_files import model_of, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
@@ -33,8 +33,7 @@ def _read_config(model: str | dict) -> Config:
     config = read_config_file(model, f'teacher.model={model!r}')
     if 'model' not in config:
         raise ValueError(f"teacher.model={model!r} has no key 'model'; it has {sorted(config)}")
-    if config.get('data_preprocessor'):
-        config.model.setdefault('data_preprocessor', config.data_preprocessor)
+    config.model = model_of(config)
     if config.get('default_scope'):
         config.model.setdefault('_scope_', config.default_scope)
     return config

@@ -14,6 +14,7 @@ from mmengine.runner import CheckpointLoader
 from rich.progress import track
 
 from ..checkpoints.state_dict import load_strictly, model_weights
+from ..config_files import model_of
 from ..datasets.whole_image import run_pipeline
 from ..toolkits import TOOLKITS
 
@@ -95,8 +96,7 @@ def build_painter(config: Config, checkpoint: str, device: str, score_thr: float
     if not config.get('test_dataloader'):
         raise ValueError('the config has no test_dataloader, whose pipeline prepares the images')
     init_default_scope(scope)
-    if config.get('data_preprocessor'):
-        config.model.setdefault('data_preprocessor', config.data_preprocessor)
+    config.model = model_of(config)
     visualizer = {'type': TOOLKITS[scope].visualizer, **config.get('visualizer', {})}
     # What is painted goes to the user's folder alone, not to TensorBoard or the like.
     config.visualizer = {key: value for key, value in visualizer.items() if key not in ('vis_backends', 'save_dir')}

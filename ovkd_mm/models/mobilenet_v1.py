@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..registry import MODELS
+from .kaiming import KAIMING
 
 __all__ = ['MobileNetV1']
 
@@ -57,12 +58,7 @@ class MobileNetV1(BaseModule):
             raise ValueError(f'out_indices must name stages 0 to {num_stages - 1}, but it is {out_indices}')
         if frozen_stages not in range(-1, num_stages + 1):
             raise ValueError(f'frozen_stages must lie between -1 and {num_stages}, but it is {frozen_stages}')
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', val=1, layer='BatchNorm2d'),
-            ]
-        super().__init__(init_cfg)
+        super().__init__(KAIMING if init_cfg is None else init_cfg)
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval

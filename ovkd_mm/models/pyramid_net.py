@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..registry import MODELS
+from .kaiming import KAIMING
 
 __all__ = ['PyramidNet']
 
@@ -42,12 +43,7 @@ class PyramidNet(BaseModule):
             raise ValueError(f'depth must be {convs} n + 2 with {kind}, such as {12 * convs + 2}, but it is {depth}')
         if alpha < 1:
             raise ValueError(f'alpha must be at least 1, but it is {alpha}')
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', val=1, layer='BatchNorm2d'),
-            ]
-        super().__init__(init_cfg)
+        super().__init__(KAIMING if init_cfg is None else init_cfg)
         in_channels = 16
         self.conv1 = nn.Conv2d(3, in_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(in_channels)

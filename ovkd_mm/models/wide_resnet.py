@@ -4,6 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .kaiming import KAIMING
 
 __all__ = ['WideResNet']
 
@@ -38,12 +39,7 @@ class WideResNet(BaseModule):
             raise ValueError(f'depth must be 6 n + 4, such as 10, 16, 28 or 40, but it is {depth}')
         if width < 1:
             raise ValueError(f'width must be at least 1, but it is {width}')
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', val=1, layer='BatchNorm2d'),
-            ]
-        super().__init__(init_cfg)
+        super().__init__(KAIMING if init_cfg is None else init_cfg)
         in_channels = 16
         self.conv1 = nn.Conv2d(3, in_channels, 3, padding=1, bias=False)
         for group, stride in enumerate((1, 2, 2), start=1):

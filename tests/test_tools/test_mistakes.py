@@ -274,7 +274,7 @@ MISTAKES = {
         (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is not a map of class indices.*palette PNG'),
         (MASKS + f'ann_file={SEG}/size.txt', r'size\.png. is 79x60, but its image'),
         (MASKS + f'ann_file={SEG}/values.txt', r'values\.png. holds 77 .*21 classes are 0 to 20'),
-        (MASKS + f'ann_file={SEG}/values.txt own_masks=True', 'If 77 is void, set ignore_index=77 of the data set'),
+        (MASKS + f'ann_file={SEG}/values.txt train_dataloader.dataset.own_masks=True', 'If 77 is void, set ignore_index=77 of the data set'),
         (MASKS + 'ignore_index=[11]', r'ignore_index of train_dataloader\.dataset must be one whole number, got \[11\]'),
         ('train labels.py --cfg-options experiment_name={id}', r'values\.png. has the label 77 .*2 classes 0 to 1; 255 is void\. If 77'),
         (MASKS + f'ann_file={SEG}/values.txt train_dataloader.num_workers=1', r'values\.png. holds 77 .*21 classes are'),
