@@ -314,7 +314,7 @@ MISTAKES = {
         ('export_student toy.py list.pth out.pth', 'holds a list, not a checkpoint'),
     ],
     'predict': [
-        ('predict nowhere.py x.pth picture.png --out-dir out', "the config 'nowhere.py' does not exist; check the path"),
+        ('predict nowhere.py x.pth picture.png --out-dir out', "the config 'nowhere.py' does not exist; looked for in /.*home"),
         ('predict student.pth plain.py picture.png --out-dir out', "'plain.py' is a config where the checkpoint belongs"),
         ('predict plain.py student.pth nowhere.png --out-dir out', "the image 'nowhere.png' does not exist"),
         ('predict plain.py student.pth voc/ImageSets --out-dir out', "the folder 'voc/ImageSets' holds no image"),
@@ -416,8 +416,9 @@ MISTAKES = {
         ('train nameless_base.py', "its _base_ 'mmdet::ssd300_coco.py' does not exist; .* nearest: mmdet::ssd/ssd300_coco.py"),
         ('train no_package.py', "its _base_ 'mmdett::ssd/ssd300_coco.py' names no package with configs; nearest: mmdet"),
         ('compare --config method.py --methods kd', 'nearest: /.*/ofd.py'),
-        ('export_student student.pth toy.py out.pth', "the config 'student.pth' is not a config, .* the config comes before the checkpoint"),
-        ('test student.pth plain.py', "the config 'student.pth' is not a config, .* the config comes before the checkpoint"),
+        ('export_student student.pth toy.py out.pth', "'toy.py' is a config where the checkpoint belongs"),
+        ('test student.pth plain.py', "'plain.py' is a config where the checkpoint belongs"),
+        ('train student.pth', "the config 'student.pth' is not a config, .* the config comes before the checkpoint"),
     ],
     'network': [
         (TOY + 'model.teacher.checkpoint=https://example.org/x.pth', r'model.teacher.checkpoint=https://example.org/x.pth cannot be downloaded \(.*\): name a file that has it, --cfg-options model.teacher.checkpoint=FILE'),
