@@ -1,11 +1,15 @@
-"""The wheel that is built from this checkout."""
+"""The wheel that is built from this checkout, and what its metadata declares."""
 
+import ast
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,16 @@ import yaml
 import ovkd_mm
 
 ROOT = Path(__file__).resolve().parents[1]
+IMPORT_NAMES = {
+    'mmcv-lite': 'mmcv',
+    'mmsegmentation': 'mmseg',
+    'opencv-python': 'cv2',
+    'opencv-python-headless': 'cv2',
+    'pillow': 'PIL',
+    'pytest-xdist': 'xdist',
+    'pyyaml': 'yaml',
+}
+POSIX_ONLY = {'fcntl', 'grp', 'posix', 'pty', 'pwd', 'resource', 'syslog', 'termios', 'tty'}
 
 
 def files_below(folder: str) -> set[str]:
@@ -22,6 +36,37 @@ def files_below(folder: str) -> set[str]:
         for path in (ROOT / folder).rglob('*')
         if path.is_file() and '__pycache__' not in path.parts
     }
+
+
+def setup_cfg() -> ConfigParser:
+    found = ConfigParser()
+    found.read(ROOT / 'setup.cfg')
+    return found
+
+
+def import_names(requirements: Iterable[str]) -> set[str]:
+    names = [re.match(r'[\w-]+', line)[0] for line in requirements if line and not line.startswith('#')]
+    return {IMPORT_NAMES.get(name, name.replace('-', '_')) for name in names}
+
+
+def declared() -> set[str]:
+    """What ``pip install 'ovkd_mm[all]'`` brings, by import name."""
+    extras = setup_cfg()['options.extras_require']
+    listed = [setup_cfg()['options']['install_requires'], *(extras[name] for name in ('det', 'seg', 'pretrain'))]
+    return import_names('\n'.join(listed).splitlines())
+
+
+def imported() -> set[str]:
+    """The top-level modules that the package and the tools import, wherever the statement stands."""
+    names = set()
+    for folder in ('ovkd_mm', 'tools'):
+        for path in (ROOT / folder).rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text(), str(path))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition('.')[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names.add(node.module.partition('.')[0])
+    return names
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +121,27 @@ def test_the_metadata_tells_version_python_and_extras(contents):
     assert metadata['Version'] == ovkd_mm.__version__
     assert metadata['Requires-Python'] == '>=3.10'
     assert set(metadata.get_all('Provides-Extra')) == {'det', 'seg', 'pretrain', 'all', 'dev'}
+
+
+def test_the_wheel_tells_type_checkers_that_it_is_typed(contents):
+    assert contents['ovkd_mm/py.typed'] == b''
+
+
+def test_every_import_is_declared():
+    assert imported() - {'ovkd_mm'} - sys.stdlib_module_names <= declared()
+
+
+def test_make_install_brings_everything_that_is_declared():
+    installed = [(ROOT / f'requirements/{name}.txt').read_text() for name in ('runtime', 'toolkits', 'dev')]
+    dev = import_names(setup_cfg()['options.extras_require']['dev'].splitlines())
+    assert declared() | dev <= import_names('\n'.join(installed).splitlines())
+
+
+def test_the_metadata_names_the_systems_that_the_imports_allow():
+    systems = [
+        line.strip() for line in setup_cfg()['metadata']['classifiers'].splitlines() if 'Operating System' in line
+    ]
+    assert systems == ['Operating System :: ' + ('POSIX' if imported() & POSIX_ONLY else 'OS Independent')]
 
 
 def test_an_installed_wheel_finds_its_configs_and_tools_from_another_folder(wheel, contents, tmp_path):
