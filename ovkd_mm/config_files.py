@@ -115,8 +115,9 @@ def _near(wanted: Path, elsewhere: list[Path]) -> list[Path]:
     files = [*folder.glob(name), *folder.glob(f'*/{name}'), *(file for root in elsewhere for file in root.rglob(name))]
 
     def likeness(file: Path) -> tuple[float, float]:
-        pairs = ((wanted.stem, file.stem), (wanted.parent.name, file.parent.name))
-        return tuple(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+        name = difflib.SequenceMatcher(None, wanted.stem, file.stem)
+        study = difflib.SequenceMatcher(None, wanted.parent.name, file.parent.name)
+        return name.ratio(), study.ratio()
 
     ranked = sorted(((likeness(file), file) for file in set(files)), reverse=True)
     best = ranked[0][0][0] if ranked else 0

@@ -89,7 +89,9 @@ def partial_l2(student: Tensor, teacher: Tensor, margin: Tensor | None = None, r
     if margin is not None:
         target = margin_relu(target, margin)
     distance = F.mse_loss(student, target, reduction='none') * ~skipped_by_partial_l2(student, target)
-    return {'sum': distance.sum, 'mean': distance.mean, 'none': lambda: distance}[reduction]()
+    if reduction == 'none':
+        return distance
+    return distance.sum() if reduction == 'sum' else distance.mean()
 
 
 def skipped_by_partial_l2(student: Tensor, target: Tensor) -> Tensor:

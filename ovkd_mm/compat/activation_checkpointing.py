@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 
 def mend(activation_checkpointing: ModuleType) -> None:
@@ -18,12 +19,12 @@ def mend(activation_checkpointing: ModuleType) -> None:
 
     def wrap_forward(forward: Callable) -> Callable:
         @functools.wraps(forward)
-        def wrapper(*args, **kwargs):
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
         return wrapper
 
-    activation_checkpointing.wrap_forward = wrap_forward
+    vars(activation_checkpointing).update(wrap_forward=wrap_forward)
 
 
 __all__ = ['mend']

@@ -1,6 +1,7 @@
 """Lets a sharded training resume its optimizer on torch >= 2.1."""
 
 from types import ModuleType
+from typing import Any
 
 
 def mend(fsdp: ModuleType) -> None:
@@ -10,7 +11,7 @@ def mend(fsdp: ModuleType) -> None:
         fsdp: ``mmengine._strategy.fsdp``.
     """
 
-    def load_optim_state_dict(self, state_dict: dict) -> None:
+    def load_optim_state_dict(self: Any, state_dict: dict) -> None:
         state_dict = fsdp.FSDP.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
         )

@@ -3,10 +3,10 @@
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 Callback = Callable[[ModuleType], None]
 
@@ -34,7 +34,7 @@ def when_imported(name: str, callback: Callback) -> None:
 class _Finder(MetaPathFinder):
     """Finds the awaited modules through the finders behind it, and wraps their loaders."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.callbacks: dict[str, list[Callback]] = {}
 
     def find_spec(
@@ -47,7 +47,7 @@ class _Finder(MetaPathFinder):
             spec = finder.find_spec(fullname, path, target) if hasattr(finder, 'find_spec') else None
             if spec is not None:
                 if hasattr(spec.loader, 'exec_module'):
-                    spec.loader = _Loader(spec.loader, self.callbacks[fullname])
+                    spec.loader = cast(Loader, _Loader(spec.loader, self.callbacks[fullname]))
                 return spec
         return None
 
@@ -55,7 +55,7 @@ class _Finder(MetaPathFinder):
 class _Loader:
     """The real loader in all but one thing: after running the module it calls the callbacks."""
 
-    def __init__(self, loader: Any, callbacks: list[Callback]):
+    def __init__(self, loader: Any, callbacks: list[Callback]) -> None:
         self._loader = loader
         self._callbacks = callbacks
 
@@ -64,7 +64,7 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         # From here on nobody needs the wrapper; tools that look at the loader's type see the real one.
-        module.__loader__ = module.__spec__.loader = self._loader
+        module.__loader__ = cast(ModuleSpec, module.__spec__).loader = self._loader
         self._loader.exec_module(module)
         for callback in self._callbacks:
             callback(module)

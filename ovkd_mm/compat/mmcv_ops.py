@@ -28,11 +28,14 @@ class _ExtFinder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         from . import nms  # imports torch, which mmcv has done by now
 
-        module.__doc__ = 'Stands in for the compiled operators of mmcv.'
-        module.nms = nms.nms
-        module.softnms = nms.softnms
-        module.get_compiler_version = module.get_compiling_cuda_version = _not_compiled
-        module.__getattr__ = _missing_op
+        vars(module).update(
+            __doc__='Stands in for the compiled operators of mmcv.',
+            nms=nms.nms,
+            softnms=nms.softnms,
+            get_compiler_version=_not_compiled,
+            get_compiling_cuda_version=_not_compiled,
+            __getattr__=_missing_op,
+        )
 
 
 def _not_compiled() -> str:

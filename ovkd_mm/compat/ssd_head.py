@@ -22,7 +22,7 @@ def mend(module: ModuleType) -> None:
     if head is None or '__getattr__' in vars(head):
         return
 
-    def __getattr__(self, name: str) -> Any:  # noqa: N807
+    def __getattr__(self: Any, name: str) -> Any:  # noqa: N807
         try:
             return super(head, self).__getattr__(name)
         except AttributeError:
