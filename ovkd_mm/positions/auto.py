@@ -11,9 +11,9 @@ def _last_of_each_size(trace: Trace) -> dict[tuple[int, ...], str]:
     last_calls = {call.path: call for call in trace.activation_calls}
     calls = sorted(last_calls.values(), key=lambda call: call.start)
     backbone = [call for call in calls if call.path.startswith('backbone.')]
-    places = {}
+    places: dict[tuple[int, ...], str] = {}
     for call in backbone or calls:
-        size = tuple(call.input.tensor.shape[2:])
+        size = tuple(call.value('input').tensor.shape[2:])
         # A size of 1x1 is a gate (squeeze-and-excitation) or a pooled vector, not a feature map.
         if len(size) == 2 and size != (1, 1):
             places[size] = call.path

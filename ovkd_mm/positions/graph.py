@@ -23,7 +23,9 @@ def ancestors(node: Node | None, stop: Container[Node] = ()) -> Iterator[Node]:
 
 def leaves(node: Node | None) -> Iterator[Tensor]:
     """The tensors with a gradient of their own that ``node`` was computed from, such as weights."""
-    return (found.variable for found in ancestors(node) if found.name() == 'torch::autograd::AccumulateGrad')
+    for found in ancestors(node):
+        if found.name() == 'torch::autograd::AccumulateGrad':
+            yield found.variable  # type: ignore[attr-defined]  # of this kind of node alone
 
 
 def depth(node: Node, known: dict[Node, int]) -> int:

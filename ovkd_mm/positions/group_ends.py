@@ -33,7 +33,8 @@ class GroupEnds(Position):
         if layer is None:
             raise ValueError(f'place {self.path!r} has no input of one tensor; name a group inside it')
         last = trace.place(self.path, trace.activation_after(group) or group, 'output')
+        enters = layer.value('input').tensor
         for norm in trace.calls:
-            if isinstance(norm.module, _BatchNorm) and norm.input and norm.input.tensor is layer.input.tensor:
+            if isinstance(norm.module, _BatchNorm) and norm.input and norm.input.tensor is enters:
                 return Span(trace.place(self.path, trace.activation_after(norm) or norm, 'output'), last)
         return Span(trace.place(self.path, layer, 'input'), last)

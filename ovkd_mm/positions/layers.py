@@ -21,7 +21,7 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
     inside = _called_by(trace, group)
     if not inside:
         parent = max(
-            (call for call in trace.calls if call.start < group.start and (call.end is None or call.end > group.end)),
+            (call for call in trace.calls if call.start < group.start and call.end > group.end),
             key=lambda call: call.start,
             default=None,
         )
@@ -35,11 +35,11 @@ def _called_by(trace: Trace, caller: Call) -> list[Call]:
     """The calls that ``caller`` makes itself, not those that they make in their turn."""
     found: list[Call] = []
     for call in trace.calls:
-        within = caller.start < call.start and call.end is not None and (caller.end is None or call.end < caller.end)
+        within = caller.start < call.start and call.end < caller.end
         if within and (not found or call.start > found[-1].end):
             found.append(call)
     return found
 
 
 def _same_size(call: Call, group: Call) -> bool:
-    return call.output is not None and call.output.tensor.shape[2:] == group.output.tensor.shape[2:]
+    return call.output is not None and call.output.tensor.shape[2:] == group.value('output').tensor.shape[2:]

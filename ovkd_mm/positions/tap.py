@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .place import Place, Span
 
@@ -25,7 +26,7 @@ class Tap:
         self._then = then
         self.feature: Tensor | None = None
         self._module: nn.Module | None = None
-        self._handle = None
+        self._handle: RemovableHandle | None = None
         self._armed = False
         self._calls = 0
 
@@ -57,18 +58,18 @@ class Tap:
         """Stop listening and let go of what was read."""
         self.feature, self._armed = None, False
 
-    def _on_call(self, module: nn.Module, args: tuple, output: Tensor | None = None):
+    def _on_call(self, module: nn.Module, args: tuple, output: Tensor | None = None) -> Tensor | tuple | None:
         if not self._armed:
             return None
         self._calls += 1
         if self._calls != self.place.call + 1:
             return None
-        self.feature = args[0] if output is None else output
+        self.feature = feature = args[0] if output is None else output
         if self._then:
             self._then()
         if not self.place.overwritten:
             return None
-        clone = self.feature.clone()
+        clone = feature.clone()
         return (clone, *args[1:]) if output is None else clone
 
 
@@ -107,7 +108,7 @@ class SpanTap:
 
 def tap_at(place: Place | Span, then: Callable[[], None] | None = None) -> Tap | SpanTap:
     """The tap that reads a place or a span."""
-    return (SpanTap if isinstance(place, Span) else Tap)(place, then)
+    return SpanTap(place, then) if isinstance(place, Span) else Tap(place, then)
 
 
 @contextmanager

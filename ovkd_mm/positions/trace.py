@@ -1,15 +1,18 @@
 """One forward pass, watched, to learn where a model's activations are and what feeds them."""
 
 import difflib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.hooks import RemovableHandle
 
 from ..rng import preserve_rng_state
 from .graph import ancestors, depth
@@ -49,7 +52,7 @@ class Value:
 
 @dataclass(eq=False)
 class Call:
-    """One call of one module; ``start`` and ``end`` order all calls of the forward."""
+    """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end."""
 
     path: str
     module: nn.Module
@@ -57,10 +60,21 @@ class Call:
     input: Value | None
     start: int
     output: Value | None = None
-    end: int | None = None
+    end: float = math.inf
+
+    def value(self, side: Literal['input', 'output']) -> Value:
+        """The tensor at one side.
+
+        Raises:
+            ValueError: If there is not one tensor.
+        """
+        value = self.input if side == 'input' else self.output
+        if value is None:
+            raise ValueError(f'the {side} of {self.path!r} is not one tensor')
+        return value
 
 
-def _value(candidates) -> Value | None:
+def _value(candidates: Tensor | tuple[Tensor, ...]) -> Value | None:
     """The first tensor of a call's inputs, or its output if that is one tensor."""
     tensor = next(iter(candidates), None) if isinstance(candidates, tuple) else candidates
     return Value(tensor, tensor.grad_fn, tensor._version) if isinstance(tensor, Tensor) else None
@@ -101,7 +115,7 @@ class Trace:
                 calls it, or if it does not return one tensor.
         """
         calls = [call for call in self.calls if call.path == path]
-        called = [call for call in calls if call.end is not None]
+        called = [call for call in calls if call.end < math.inf]
         if called and called[-1].output:
             return called[-1]
         why = f' (the forward stopped early: {self.error!r})' if self.error else ''
@@ -125,25 +139,27 @@ class Trace:
 
     def activation_after(self, group: Call) -> Call | None:
         """The activation that ends ``group``, or the next one of the same spatial size that its output feeds."""
-        ending = [a for a in self.activation_calls if a.output.tensor is group.output.tensor]
+        out = group.value('output')
+        ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
         if ending:
             return ending[-1]
-        size = group.output.tensor.shape[2:]
         for act in self.activation_calls:
-            if act.start > group.end and act.input.tensor.shape[2:] == size and self._feeds(group.output, act.input):
+            value = act.value('input')
+            if act.start > group.end and value.tensor.shape[2:] == out.tensor.shape[2:] and self._feeds(out, value):
                 return act
         return None
 
     def norm_reading(self, group: Call) -> Call | None:
         """The batch norm that reads the output of ``group``."""
+        out = group.value('output').tensor
         for call in self.calls:
-            if isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is group.output.tensor:
+            if isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is out:
                 return call
         return None
 
-    def place(self, name: str, call: Call, side: str) -> Place:
+    def place(self, name: str, call: Call, side: Literal['input', 'output']) -> Place:
         """The place at one side of a call."""
-        value = call.input if side == 'input' else call.output
+        value = call.value(side)
         return Place(
             name=name,
             path=call.path,
@@ -177,7 +193,8 @@ def _as_found(model: nn.Module) -> Iterator[None]:
     Dropout in place writes into its input in training alone, and what it writes into has to be known.
     """
     modes = [(module, module.training) for module in model.modules()]
-    checkpointed = [module for module in model.modules() if getattr(module, 'with_cp', False)]
+    # Blocks of the toolkits, which have no types.
+    checkpointed: list[Any] = [module for module in model.modules() if getattr(module, 'with_cp', False)]
     model.eval()
     for module in model.modules():
         if isinstance(module, _DropoutNd) and module.inplace:
@@ -194,7 +211,7 @@ def _as_found(model: nn.Module) -> Iterator[None]:
             module.with_cp = True
 
 
-def trace(model: nn.Module, input_shape: tuple[int, int]) -> Trace:
+def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     """Run ``model`` once and record every module call.
 
     Weights, batch-norm statistics, modes and random-number states are left as they were found.
@@ -211,8 +228,8 @@ def trace(model: nn.Module, input_shape: tuple[int, int]) -> Trace:
     counts: dict[str, int] = {}
     tick = iter(range(2**62)).__next__
 
-    def enter(path):
-        def hook(module, args, kwargs):
+    def enter(path: str) -> Callable[[nn.Module, tuple, dict], None]:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             inputs = tuple(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
             call = Call(path, module, counts.get(path, 0), _value(inputs), tick())
             counts[path] = call.index + 1
@@ -221,11 +238,12 @@ def trace(model: nn.Module, input_shape: tuple[int, int]) -> Trace:
 
         return hook
 
-    def leave(module, args, output):
+    def leave(module: nn.Module, args: tuple, output: object) -> None:
         call = open_calls.pop()
         call.output, call.end = (_value(output) if isinstance(output, Tensor) else None), tick()
 
-    handles, error = [], None
+    handles: list[RemovableHandle] = []
+    error: Exception | None = None
     for path, module in model.named_modules():
         handles += [
             module.register_forward_pre_hook(enter(path), with_kwargs=True),
