@@ -1,6 +1,7 @@
 """Transforms of FT: the paraphraser of the teacher and the translator of the student."""
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,9 @@ def _code_channels(channels: int, rate: float) -> int:
     return code
 
 
-def _layers(convolution: type[nn.Module], *channels: int) -> nn.Sequential:
+def _layers(convolution: type[nn.Conv2d | nn.ConvTranspose2d], *channels: int) -> nn.Sequential:
     """3x3 convolutions with batch norm and leaky ReLU from each number of channels to the next."""
-    layers = []
+    layers: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
         layers += [convolution(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU(0.1)]
     return nn.Sequential(*layers)
@@ -44,6 +45,8 @@ class Paraphraser(Transform):
     Raises:
         ValueError: If the code has no channel.
     """
+
+    trained: Tensor
 
     def __init__(self, channels: int, rate: float = 0.5) -> None:
         super().__init__()
@@ -84,7 +87,7 @@ class Paraphraser(Transform):
         """Once trained, stay in evaluation mode."""
         return super().train(mode and not self.is_trained)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.is_trained = bool(self.trained)
         self.train(self.training)

@@ -1,5 +1,7 @@
 """Transform of FSP: the Gram matrix."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -37,9 +39,10 @@ class GramMatrix(Transform):
 
     def forward(self, feature: tuple[Tensor, Tensor]) -> Tensor:
         """Map features of shape ``(N, A, H, W)`` and ``(N, B, H', W')`` to ``(N, A, B)``."""
+        ends: Sequence[Tensor] = feature
         if self.connectors:
-            feature = [connector(end) for connector, end in zip(self.connectors, feature, strict=True)]
-        first, last = feature
+            ends = [connector(end) for connector, end in zip(self.connectors, feature, strict=True)]
+        first, last = ends
         # Sums over all positions go beyond the range of float16, to which autocast would turn the product.
         with torch.autocast(last.device.type, enabled=False):
             return gram_matrix(full_precision(first), full_precision(last))

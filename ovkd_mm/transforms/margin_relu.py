@@ -25,6 +25,9 @@ class MarginReLU(Transform):
         norm: The batch norm that feeds the teacher's place, its weights already loaded; ``None`` for running margins.
     """
 
+    margin: Tensor
+    negatives: Tensor
+
     def __init__(self, channels: int, norm: _BatchNorm | None = None) -> None:
         super().__init__()
         self.running = norm is None
