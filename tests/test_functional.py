@@ -1,9 +1,11 @@
+import doctest
 import math
 
 import pytest
 import torch
 from scipy import integrate, stats
 
+from ovkd_mm import functional
 from ovkd_mm.functional import (
     attention_map,
     batch_norm_margin,
@@ -16,6 +18,16 @@ from ovkd_mm.functional import (
     skipped_by_partial_l2,
     softened_kl,
 )
+
+
+def test_the_examples_in_the_docstrings_come_out_as_they_say():
+    assert {test.name.rpartition('.')[2] for test in doctest.DocTestFinder().find(functional) if test.examples} == {
+        'attention_map',
+        'batch_norm_margin',
+        'margin_relu',
+        'partial_l2',
+    }
+    assert doctest.testmod(functional).failed == 0
 
 
 def test_margins_equal_the_authors(golden):
