@@ -113,7 +113,22 @@ FLOATS = b'ctorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu'
 @pytest.mark.parametrize('reference', [b'K\x05', b'(C\x07storage' + FLOATS + b't', b'(K\x01' + FLOATS + b'K\x03t'])
 def test_what_refers_to_no_storage_is_refused(reference, tmp_path):
     path = write(tmp_path / 'a.pth', HEAD + reference + b'Q.')
-    with pytest.raises(ValueError, match=r'a\.pth.*a reference that is not one to a storage'):
+    with pytest.raises(ValueError, match=r'a\.pth.*: a reference that is not one to a storage\)'):
+        load_checkpoint_file(path)
+
+
+def test_a_storage_has_no_byte_of_a_record_that_is_not_there(tmp_path):
+    storage = b'(X\x07\x00\x00\x00storagectorch\nByteStorage\nX\x01\x00\x00\x009X\x03\x00\x00\x00cpuK\x01tQ.'
+    path = write(tmp_path / 'a.pth', HEAD + storage)
+    with pytest.raises(ValueError, match=r'a\.pth.*a storage of 1 numbers, more than the file can hold'):
+        load_checkpoint_file(path)
+
+
+def test_in_the_older_format_a_storage_is_no_bigger_than_the_file(tmp_path):
+    storage = b'(X\x07\x00\x00\x00storagectorch\nDoubleStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\xff'
+    path = write_legacy(tmp_path / 'a.pth', HEAD + storage + b'NtQ.')
+    assert path.stat().st_size < 8 * 255
+    with pytest.raises(ValueError, match=r'a\.pth.*a storage of 255 numbers, more than the file can hold'):
         load_checkpoint_file(path)
 
 
@@ -211,6 +226,46 @@ def test_a_tensor_keeps_the_attributes_that_somebody_set(kind, tmp_path):
     assert (found.tolist(), found.note) == ([1, 1], 'kept')
 
 
+@pytest.mark.parametrize('count', [10_000, 10_001])
+@pytest.mark.parametrize('inner', [(), (3000,), (2000, 4000)], ids=str)
+def test_as_many_tuples_are_read_as_can_be_hashed(inner, count):
+    parts = [((),) * size for size in inner]
+    value = (*parts, *((),) * (count - sum(1 + size for size in inner)))
+    data = pickle.dumps(value, 2)
+    if count == 10_000:
+        assert restricted_pickle.load(io.BytesIO(data)) == value
+    else:
+        with pytest.raises(pickle.UnpicklingError, match=r'^more than 10000 tuples within one$'):
+            restricted_pickle.load(io.BytesIO(data))
+
+
+@pytest.mark.parametrize('code', ['INST', 'OBJ', 'EXT1', 'EXT2', 'EXT4', 'PERSID', 'NEWOBJ_EX'])
+def test_what_else_can_call_or_fetch_something_is_unknown(code):
+    code = getattr(pickle, code)
+    with pytest.raises(KeyError, match=f'^{code[0]}$'):
+        restricted_pickle.load(io.BytesIO(HEAD + code))
+
+
+BYTES = b'cbuiltins\nbytearray\n]K\x00a\x85R'  # bytearray(b'\0')
+
+
+@pytest.mark.parametrize(
+    ('content', 'name'),
+    [
+        (BYTES + b'K\x01a', 'builtins.bytearray'),
+        (BYTES + b'(K\x01e', 'builtins.bytearray'),
+        (BYTES + b'K\x00K\x01s', 'builtins.bytearray'),
+        (BYTES + b'(K\x00K\x01u', 'builtins.bytearray'),
+        (b']K\x00aK\x00K\x01s', 'builtins.list'),
+        (b'](K\x01\x90', 'builtins.list'),
+    ],
+    ids=lambda value: value[-1:].hex() if isinstance(value, bytes) else value,
+)
+def test_only_a_list_a_dict_and_a_set_are_filled(content, name):
+    with pytest.raises(pickle.UnpicklingError, match=f'^GLOBAL {name}$'):
+        restricted_pickle.load(io.BytesIO(HEAD + content + b'.'))
+
+
 def test_what_torch_asks_of_the_pickle_module_reaches_the_unpickler():
     old = pickle.PROTO + b'\x02' + pickle.SHORT_BINSTRING + b'\x01\xe4' + pickle.STOP  # text of Python 2
     for load in (restricted_pickle.load, restricted_pickle.limited_to(len(old)).load):
@@ -222,12 +277,15 @@ def test_what_torch_asks_of_the_pickle_module_reaches_the_unpickler():
 @pytest.mark.parametrize('is_zip', [True, False], ids=['zip', 'legacy'])
 def test_what_honest_checkpoints_hold_comes_back(is_zip, tmp_path):
     tensor = torch.arange(6.0).reshape(2, 3)
+    noted = torch.nn.Parameter(tensor)
+    noted.note = 'kept'
     content = dict(
         transposed=tensor.T,
         nothing=tensor[:0],
         empty_storage=torch.empty(0, 3),
         view=tensor[1:, 1:],
         parameter=torch.nn.Parameter(tensor),
+        noted=noted,
         sparse=tensor.to_sparse(),
         counter=collections.Counter(a=2),
         ordered=collections.OrderedDict(a=1, b=[(1, 2), (3, (4,))]),
@@ -242,12 +300,16 @@ def test_what_honest_checkpoints_hold_comes_back(is_zip, tmp_path):
         palette=[(i, i, i) for i in range(3000)],
         big=2**70,
     )
+    if is_zip:  # torch itself does not read it from the other format
+        content['float8'] = tensor.to(torch.float8_e5m2)
     torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=is_zip)
     found = load_checkpoint_file(tmp_path / 'a.pth')
     assert found.keys() == content.keys()
     for key, value in content.items():
         assert type(found[key]) is type(value), key
         if isinstance(value, torch.Tensor):
-            assert torch.equal(found[key].to_dense(), value.to_dense()), key
+            assert found[key].dtype == value.dtype, key
+            assert torch.equal(found[key].to_dense().float(), value.to_dense().float()), key
         else:
             assert found[key] == value, key
+    assert found['noted'].note == 'kept'
