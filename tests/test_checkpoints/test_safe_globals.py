@@ -99,6 +99,14 @@ def save_zip_with_pickle(data: bytes, path):
             archive.writestr(name, data if name.endswith('/data.pkl') else content)
 
 
+@pytest.mark.parametrize('core', ['core', '_core'])
+def test_numbers_of_numpy_1_and_2_come_back(core):
+    dtype = b'cnumpy\ndtype\nX\x02\x00\x00\x00i4\x89\x88\x87RN}\x86b'
+    number = f'cnumpy.{core}.multiarray\nscalar\n'.encode() + dtype + b'C\x04\x07\x00\x00\x00\x86R.'
+    found = restricted_pickle.load(io.BytesIO(b'\x80\x03' + number))
+    assert (found, found.dtype) == (7, np.dtype('i4'))
+
+
 @LOADERS
 @pytest.mark.parametrize('strategy', ['cos', 'linear'])
 def test_the_function_of_a_one_cycle_schedule_comes_back(load, strategy, tmp_path):
