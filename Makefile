@@ -4,12 +4,13 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo test lint
+.PHONY: help install demo test lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
 	@echo 'make lint     check style and format only'
+	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
 	@echo
 	@echo 'VENV=/path/to/env      use that environment; what it lacks is added, what it has is kept (default: .venv)'
@@ -29,6 +30,12 @@ $(PY):
 
 demo: install
 	$(PY) tools/demo.py $(ARGS)
+
+# The pages are built from sources that are read and not imported: this needs no torch.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(PY)
+	@$(PY) requirements/install.py docs
+	$(PY) -m mkdocs build
 
 lint: install
 	$(PY) -m ruff check .

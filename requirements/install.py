@@ -1,9 +1,12 @@
-"""Install what an environment lacks and replace nothing that it has: ``PYTHON requirements/install.py``.
+"""Install what an environment lacks and replace nothing that it has: ``PYTHON requirements/install.py [docs]``.
+
+With ``docs`` it is what building the pages takes, which is neither torch nor a toolkit nor this checkout.
 
 A requirement is met when its import name is found, whichever distribution brings it: a compiled mmcv answers for
 mmcv-lite, onedl-mmengine for mmengine, opencv-python for opencv-python-headless.
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -30,9 +33,13 @@ def read_requirements(path: Path) -> dict[str, str]:
 
 def lacking(path: Path) -> list[str]:
     """List the requirements of a file that are absent or were being installed when an installation was cut short."""
-    unfinished = JOURNAL.read_text().splitlines() if JOURNAL.exists() else []
-    requirements = read_requirements(path)
-    return [r for r, name in requirements.items() if r in unfinished or not is_importable(name)]
+    begun = unfinished()
+    return [r for r, name in read_requirements(path).items() if r in begun or not is_importable(name)]
+
+
+def unfinished() -> list[str]:
+    """List the requirements that were being installed when an installation was cut short."""
+    return JOURNAL.read_text().splitlines() if JOURNAL.exists() else []
 
 
 def is_importable(name: str) -> bool:
@@ -58,18 +65,22 @@ def keep_installed() -> str:
     return '\n'.join([f'{name}=={version}' for name, version in installed.items()] + [limit])
 
 
-def main() -> None:
+def main(docs: bool) -> None:
     """Install in two calls of pip: the toolkits and this checkout without dependencies, then everything else."""
-    toolkits = lacking(HERE / 'toolkits.txt')
-    others = lacking(HERE / 'runtime.txt') + lacking(HERE / 'dev.txt')
-    checkout = [] if imports_this_checkout() else ['--editable', str(HERE.parent)]
+    if docs:
+        toolkits, checkout, others = [], [], lacking(HERE / 'docs.txt')
+    else:
+        toolkits = lacking(HERE / 'toolkits.txt')
+        others = lacking(HERE / 'runtime.txt') + lacking(HERE / 'dev.txt')
+        checkout = [] if imports_this_checkout() else ['--editable', str(HERE.parent)]
     if not toolkits + others + checkout:
         print(f'{sys.prefix}: nothing to install')
         return
     print(f'{sys.prefix}: installing', ' '.join(toolkits + others + checkout), flush=True)
     if not is_importable('pip'):
         subprocess.run([sys.executable, '-m', 'ensurepip'], check=True)
-    JOURNAL.write_text('\n'.join(toolkits + others))
+    before = [requirement for requirement in unfinished() if requirement not in toolkits + others]
+    JOURNAL.write_text('\n'.join(before + toolkits + others))
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / 'installed.txt'
         constraints.write_text(keep_installed())
@@ -81,8 +92,13 @@ def main() -> None:
                     f'Could not add what {sys.prefix} lacks to what is there (see the error above). With a network, '
                     'a new environment works: make VENV=/path/to/a/new/folder'
                 )
-    JOURNAL.unlink()
+    if before:
+        JOURNAL.write_text('\n'.join(before))
+    else:
+        JOURNAL.unlink()
 
 
 if __name__ == '__main__':
-    main()
+    parser = argparse.ArgumentParser(description='Install what this environment lacks.')
+    parser.add_argument('what', nargs='?', choices=['docs'], help='what building the docs takes, and nothing else')
+    main(parser.parse_args().what == 'docs')

@@ -47,8 +47,8 @@ class Environment:
                     self.add(module)
         (self.site / 'checkout.pth').write_text(str(ROOT))
 
-    def install(self) -> tuple[subprocess.CompletedProcess, list[list[str]]]:
-        command = [str(self.folder / 'bin/python'), str(ROOT / 'requirements/install.py')]
+    def install(self, *arguments: str) -> tuple[subprocess.CompletedProcess, list[list[str]]]:
+        command = [str(self.folder / 'bin/python'), str(ROOT / 'requirements/install.py'), *arguments]
         result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         calls = [json.loads(line[4:]) for line in result.stdout.splitlines() if line.startswith('PIP ')]
         return result, calls
@@ -129,6 +129,34 @@ def test_an_installation_that_was_cut_short_is_taken_up_again(environment):
     _, (call,) = environment.install()
     assert any(argument.startswith('torch==') for argument in call)
     assert environment.install()[1] == []
+
+
+def test_docs_need_their_own_requirements_alone_and_nothing_else_needs_them(environment):
+    result, (call,) = environment.install('docs')
+    assert result.returncode == 0, result.stderr
+    asked = call[call.index('--constraint') + 2 : -1]
+    assert {'mkdocs', 'mkdocs-material', 'mkdocstrings[python]'} < {name.partition('==')[0] for name in asked}
+    assert not any(name.startswith(('torch', 'mmengine', '--editable')) for name in asked)
+    environment.add_all()
+    assert environment.install()[1] == []
+    assert environment.install('docs')[1] != []
+
+
+def test_an_installation_that_was_cut_short_is_not_forgotten_while_the_docs_are_installed(environment):
+    environment.fail.touch()
+    assert environment.install()[0].returncode != 0
+    environment.fail.unlink()
+    environment.install('docs')
+    environment.add_all()  # what a pip that was cut short leaves: there, perhaps in part
+    _, calls = environment.install()
+    assert any(argument.startswith('torch==') for call in calls for argument in call)
+    assert environment.install()[1] == []
+
+
+def test_an_unknown_file_of_requirements_is_refused(environment):
+    result, calls = environment.install('dcos')
+    assert result.returncode == 2 and calls == []
+    assert "'docs'" in result.stderr
 
 
 @pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
