@@ -1,4 +1,4 @@
-"""Using an exported student by the commands and the code of docs/using_the_student.md."""
+"""Using an exported student by the commands and the code of docs/using-the-student.md."""
 
 import shutil
 import warnings
@@ -12,7 +12,7 @@ from readme import code_block
 
 __all__ = ['use_student']
 
-PAGE = (ROOT / 'docs' / 'using_the_student.md').read_text()
+PAGE = (ROOT / 'docs' / 'using-the-student.md').read_text()
 TEST, PREDICT = tool_commands(code_block(PAGE, 'bash', 'predict.py'))
 
 
