@@ -1,5 +1,7 @@
 """Position of AT, FT and Jacobian matching: the end of a group, after its ReLU."""
 
+from typing_extensions import override
+
 from ..registry import TASK_UTILS
 from .base import Position
 from .place import Place
@@ -16,7 +18,7 @@ class EndOfGroup(Position):
     the group's own output where there is none.
     """
 
+    @override
     def resolve(self, trace: Trace) -> Place:
-        """See :meth:`Position.resolve`."""
         group = trace.last_call(self.path)
         return trace.place(self.path, trace.activation_after(group) or group, 'output')

@@ -1,6 +1,7 @@
 """Position of FSP: both ends of a group."""
 
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
 
 from ..registry import TASK_UTILS
 from .base import Position
@@ -22,12 +23,8 @@ class GroupEnds(Position):
 
     reads_span = True
 
+    @override
     def resolve(self, trace: Trace) -> Span:
-        """See :meth:`Position.resolve`.
-
-        Raises:
-            ValueError: If none of the group's layers takes one tensor.
-        """
         group = trace.last_call(self.path)
         layer = next((call for call in layers_of(trace, group) if call.input), None)
         if layer is None:

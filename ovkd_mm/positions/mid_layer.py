@@ -1,5 +1,7 @@
 """Position of FitNets: the middle of a group."""
 
+from typing_extensions import override
+
 from ..registry import TASK_UTILS
 from .base import Position
 from .layers import layers_of
@@ -18,8 +20,8 @@ class MidLayer(Position):
     it or that it feeds.
     """
 
+    @override
     def resolve(self, trace: Trace) -> Place:
-        """See :meth:`Position.resolve`."""
         group = trace.last_call(self.path)
         layers = [call for call in layers_of(trace, group) if any(True for _ in call.module.parameters())]
         middle = layers[(len(layers) - 1) // 2] if layers else group

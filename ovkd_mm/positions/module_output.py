@@ -1,5 +1,7 @@
 """Position without a rule: the output of a module, as it is."""
 
+from typing_extensions import override
+
 from ..registry import TASK_UTILS
 from .base import Position
 from .place import Place
@@ -12,6 +14,6 @@ __all__ = ['ModuleOutput']
 class ModuleOutput(Position):
     """The output of the module's last call, as it is."""
 
+    @override
     def resolve(self, trace: Trace) -> Place:
-        """See :meth:`Position.resolve`."""
         return trace.place(self.path, trace.last_call(self.path), 'output')

@@ -1,5 +1,7 @@
 """Position of OFD: before the ReLU."""
 
+from typing_extensions import override
+
 from ..registry import TASK_UTILS
 from .base import Position
 from .place import Place
@@ -17,8 +19,8 @@ class PreReLU(Position):
     batch norm that reads the group (PyramidNet's strided block). Else the group's own output.
     """
 
+    @override
     def resolve(self, trace: Trace) -> Place:
-        """See :meth:`Position.resolve`."""
         group = trace.last_call(self.path)
         if activation := trace.activation_after(group):
             return trace.place(self.path, activation, 'input')
