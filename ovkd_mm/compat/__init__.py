@@ -21,6 +21,7 @@ def install() -> None:
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
     when_imported('mmengine.config.config', package_utils.mend)
+    when_imported('mmengine.config.config', config_names.name_no_scope)
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:

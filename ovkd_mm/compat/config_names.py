@@ -1,5 +1,6 @@
 """Lets a config be named ``ovkd_mm::ssd300/...``, and ``mmseg::...`` where a fork brings mmseg."""
 
+import functools
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -17,4 +18,23 @@ def mend(config_utils: ModuleType) -> None:
         names['mmseg'] = 'mmseg'  # whose distribution is mmsegmentation or onedl-mmsegmentation
 
 
-__all__ = ['mend']
+def name_no_scope(config: ModuleType) -> None:
+    """Let the types in our configs be looked up in the toolkit that a config names, as they are in a checkout.
+
+    mmengine marks what comes from ``package::`` with the package's scope. Ours is no toolkit: what our configs take from
+    us they name as ``ovkd_mm.<Class>``.
+
+    Args:
+        config: ``mmengine.config.config``.
+    """
+    upstream = config.Config._get_cfg_path
+
+    @functools.wraps(upstream)
+    def find(*args: str) -> tuple[str, str | None]:
+        path, scope = upstream(*args)
+        return path, None if scope == 'ovkd_mm' else scope
+
+    config.Config._get_cfg_path = staticmethod(find)
+
+
+__all__ = ['mend', 'name_no_scope']

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 
 from ovkd_mm.compat import config_names
+from ovkd_mm.config_files import model_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,3 +48,22 @@ def test_where_there_is_no_mmseg_its_distribution_is_asked_for(found, name, monk
     names = dict(mmdet='mmdet', mmseg='mmsegmentation')
     config_names.mend(types.SimpleNamespace(MODULE2PACKAGE=names))
     assert names == dict(mmdet='mmdet', mmseg=name, ovkd_mm='ovkd_mm.version')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cifar10/wrn16-2_cifar10.py',
+        'imagenet/mobilenet-v1_imagenet.py',
+        'ssd300/ssdlite300_mobilenet-v1_voc0712.py',
+        'deeplabv3plus/deeplabv3plus_mobilenet-v2_voc12aug-513.py',
+    ],
+)
+def test_a_model_of_ours_that_is_named_as_a_base_is_built_by_its_toolkit(tmp_path, name):
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'ovkd_mm::{name}'\n")
+    config = Config.fromfile(tmp_path / 'mine.py')
+    init_default_scope(config.default_scope)
+    model = model_of(config)
+    assert model.get('_scope_') in (None, config.default_scope)  # of a toolkit's base, if of any
+    model['backbone']['init_cfg'] = None  # no download
+    assert MODELS.build(model).training
