@@ -73,6 +73,7 @@ def test_the_new_loss_is_the_channel_wise_distillation_of_its_paper(example):
     # The divergences of all channels times T^2 / C, averaged over the batch.
     expected = 2.0 * softened_kl(student.flatten(2), teacher.flatten(2), 3.0).sum(1).mean() / 5
     torch.testing.assert_close(loss(student, teacher), expected)
+    assert loss.distance(student, teacher).shape == student.shape  # so that it can be drawn
     loss(student, teacher).backward()
     assert student.grad.abs().sum() > 0
     assert loss(teacher, teacher).item() == pytest.approx(0, abs=1e-5)
@@ -117,7 +118,17 @@ def test_the_new_position_reads_what_goes_into_each_convolution_of_an_fpn(exampl
     losses = model(**batch, mode='loss')
     assert all(torch.equal(given[level], feature) for level, feature in enumerate(compared))
     assert all(torch.isfinite(losses[f'loss_distill_{level}']) for level in range(3))
-    assert config.model.pairs[0].student in example  # the line about a pair with a position of its own
+
+
+@of_page('extend/new-position')
+def test_one_place_of_a_pair_takes_the_new_position_as_the_page_writes_it(example):
+    (pair,) = re.findall(r'`(dict\(student=dict\(.*?\))`', example, re.DOTALL)
+    config = Config.fromfile('fpn_retinanet_r50_r18.py')
+    config.model.input_shape = (64, 64)
+    config.model.method.position.type = 'ovkd_mm.ModuleOutput'
+    config.model.pairs = [eval(pair)]
+    (built,) = build(config, **UNTRAINED).pairs
+    assert (built.student_place.side, built.teacher_place.side) == ('input', 'output')
 
 
 @of_page('extend/new-position')
