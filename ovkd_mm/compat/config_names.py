@@ -21,8 +21,8 @@ def mend(config_utils: ModuleType) -> None:
 def name_no_scope(config: ModuleType) -> None:
     """Let the types in our configs be looked up in the toolkit that a config names, as they are in a checkout.
 
-    mmengine marks what comes from ``package::`` with the package's scope. Ours is no toolkit: what our configs take from
-    us they name as ``ovkd_mm.<Class>``.
+    mmengine marks what comes from ``package::`` with the package's scope. Ours is not a toolkit: what our configs take
+    from us they name as ``ovkd_mm.<Class>``.
 
     Args:
         config: ``mmengine.config.config``.
