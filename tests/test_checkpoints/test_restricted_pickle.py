@@ -245,6 +245,20 @@ def test_as_many_tuples_are_read_as_can_be_hashed(inner, count):
             restricted_pickle.load(io.BytesIO(data))
 
 
+@pytest.mark.parametrize(
+    'content',
+    [b')' + 10_001 * b'\x85', b')' + 14 * b'q\x00h\x00\x86', b')' + 9 * b'q\x00h\x00h\x00\x87'],
+    ids=['TUPLE1', 'TUPLE2', 'TUPLE3'],
+)
+def test_tuples_are_counted_whichever_code_makes_them(content):
+    with pytest.raises(pickle.UnpicklingError, match='more than 10000 tuples'):
+        restricted_pickle.load(io.BytesIO(HEAD + content + b'.'))
+
+
+def test_the_unpickler_of_python_still_knows_all_codes():
+    assert pickle._loads(b'(icollections\nCounter\n.') == collections.Counter()
+
+
 @pytest.mark.parametrize('code', ['INST', 'OBJ', 'EXT1', 'EXT2', 'EXT4', 'PERSID', 'NEWOBJ_EX'])
 def test_what_else_can_call_or_fetch_something_is_unknown(code):
     code = getattr(pickle, code)
@@ -270,6 +284,29 @@ BYTES = b'cbuiltins\nbytearray\n]K\x00a\x85R'  # bytearray(b'\0')
 def test_only_a_list_a_dict_and_a_set_are_filled(content, name):
     with pytest.raises(pickle.UnpicklingError, match=f'^GLOBAL {name}$'):
         restricted_pickle.load(io.BytesIO(HEAD + content + b'.'))
+
+
+def test_without_a_limit_tensors_come_back(tmp_path):
+    torch.save(dict(a=torch.ones(3)), tmp_path / 'a.pth')
+    assert torch.load(tmp_path / 'a.pth', pickle_module=restricted_pickle, weights_only=False)['a'].tolist() == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_a_tensor_of_the_first_versions_of_torch_comes_back(tmp_path):
+    value = Call(torch._utils._rebuild_tensor, torch.ones(3).storage(), 1, (2,), (1,))
+    torch.save(dict(a=value), tmp_path / 'a.pth')
+    assert load_checkpoint_file(tmp_path / 'a.pth')['a'].tolist() == [1, 1]
+
+
+@pytest.mark.filterwarnings('ignore:.*quantize')
+@pytest.mark.skipif(not hasattr(torch, 'quantize_per_tensor'), reason='this torch has no quantized tensors')
+def test_a_quantized_tensor_comes_back(tmp_path):
+    tensor = torch.quantize_per_tensor(torch.ones(3), 0.5, 0, torch.quint8)
+    torch.save(dict(a=tensor), tmp_path / 'a.pth')
+    assert torch.equal(load_checkpoint_file(tmp_path / 'a.pth')['a'], tensor)
 
 
 def test_what_torch_asks_of_the_pickle_module_reaches_the_unpickler():
