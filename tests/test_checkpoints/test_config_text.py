@@ -252,10 +252,10 @@ def test_an_inferencer_does_not_run_a_config(tmp_path):
 def test_the_log_that_was_asked_for_names_the_file_and_what_is_left_out(load, logger, tmp_path, monkeypatch):
     said = mock.Mock()
     monkeypatch.setattr(config_text, 'print_log', said)
-    torch.save(dict(meta=dict(config='a = 1\nb = print()\n')), tmp_path / 'a.pth')
+    torch.save(dict(meta=dict(config='a = 1\nb = print()\nc = b()\n')), tmp_path / 'a.pth')
     load(str(tmp_path / 'a.pth'))
     text = f'{tmp_path}/a.pth: the config that it carries (meta.config) is read, never run; left out of it is what is '
-    said.assert_called_once_with(f'{text}no plain value: line 2 (b)', logger=logger, level=logging.WARNING)
+    said.assert_called_once_with(f'{text}no plain value: line 2 (b), line 3 (c)', logger=logger, level=logging.WARNING)
 
 
 def test_a_scheme_of_anyone_is_covered(tmp_path):
