@@ -109,7 +109,8 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
 def test_a_full_disk_leaves_the_old_checkpoint_and_the_message_names_it(tmp_path, small_disk):
     path = tmp_path / 'epoch_1.pth'
     LocalBackend().put(b'old', path)
-    with pytest.raises(OSError, match=r'could not be saved.*epoch_1\.pth') as caught:
+    why = r'; the checkpoint could not be saved, an older one of this name is as it was: .*epoch_1\.pth'
+    with pytest.raises(OSError, match=why) as caught:
         LocalBackend().put(bytes(2 * LIMIT), path)
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == str(path)
@@ -197,8 +198,10 @@ def test_one_that_is_removed_before_it_is_locked_is_begun_anew(tmp_path, monkeyp
 def test_a_lock_that_another_machine_may_not_see_is_not_trusted_for_a_day(tmp_path):
     left = abandoned(tmp_path)
     foreign = left.rename(tmp_path / '.epoch_1.pth.elsewhere.0123abcd.unfinished')
-    assert leftovers(tmp_path) == []
-    os.utime(foreign, (time.time() - 90_000,) * 2)
+    for age in (0, 86_000):
+        os.utime(foreign, (time.time() - age,) * 2)
+        assert leftovers(tmp_path) == []
+    os.utime(foreign, (time.time() - 86_401,) * 2)
     assert leftovers(tmp_path) == [foreign]
 
 
@@ -248,13 +251,15 @@ def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
         assert (tmp_path / name).read_bytes() == b'new'
 
 
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_stays_a_link_and_its_target_is_replaced_whole(tmp_path, seen):
     for name in ('real.pth', 'real'):
         (tmp_path / 'link.pth').unlink(missing_ok=True)
         (tmp_path / 'link.pth').symlink_to(tmp_path / name)
         LocalBackend().put(b'new', tmp_path / 'link.pth')
         assert (tmp_path / 'link.pth').is_symlink()
         assert (tmp_path / name).read_bytes() == b'new'
+        assert [(what, target) for what, target, _ in seen if what == 'replace'] == [('replace', name)]
+        seen.clear()
 
 
 def test_a_pipe_stays_a_pipe(tmp_path):

@@ -191,6 +191,15 @@ def test_no_array_is_made_of_what_is_none(load, value, tmp_path):
         load(dict(value=value), tmp_path / 'a.pth')
 
 
+def test_what_is_to_be_filled_is_what_numpy_makes_of_an_array():
+    reconstruct = safe_globals()['numpy.core.multiarray._reconstruct']
+    made = reconstruct(safe_globals()['numpy.ndarray'], (0,), b'b')
+    assert (made.shape, made.dtype) == ((0,), np.dtype('b'))
+    for other in ((np.ndarray, (0,)), (safe_globals()['numpy.ndarray'], (1,))):
+        with pytest.raises(pickle.UnpicklingError, match=r'^GLOBAL numpy\._reconstruct$'):
+            reconstruct(*other, b'b')
+
+
 def test_an_array_is_filled_once():
     # a tensor may share its memory by then
     array, state = np.empty(0, 'b'), (1, (1,), np.dtype('f8'), False, b'AAAAAAAA')
