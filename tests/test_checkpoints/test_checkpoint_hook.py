@@ -71,6 +71,11 @@ def test_an_old_folder_of_shards_is_there_until_the_next_checkpoint_is(tmp_path)
     assert files(tmp_path) == ['epoch_3.pth']
 
 
+def test_a_checkpoint_that_takes_the_place_of_the_old_one_stays(tmp_path):
+    train(tmp_path, max_keep_ckpts=1, filename_tmpl='newest.pth')
+    assert files(tmp_path) == ['newest.pth']
+
+
 def test_as_many_are_kept_as_were_asked_for(tmp_path):
     train(tmp_path, max_keep_ckpts=2)
     assert files(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
