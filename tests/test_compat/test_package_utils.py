@@ -29,5 +29,5 @@ def test_other_warnings_come_through(name):
     package_utils.mend(module)
     assert vars(module) == {name: mended}
     with pytest.warns(UserWarning) as caught:
-        assert mended('torch')
+        assert mended(package='torch')
     assert [str(warning.message) for warning in caught] == ['torch is broken']
