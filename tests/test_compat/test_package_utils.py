@@ -30,4 +30,6 @@ def test_other_warnings_come_through(name):
     assert vars(module) == {name: mended}
     with pytest.warns(UserWarning) as caught:
         assert mended(package='torch')
-    assert [str(warning.message) for warning in caught] == ['torch is broken']
+        warnings.warn('pkg_resources is deprecated as an API, says another', stacklevel=1)
+    said = [str(warning.message) for warning in caught]
+    assert said == ['torch is broken', 'pkg_resources is deprecated as an API, says another']
