@@ -72,7 +72,7 @@ def test_an_old_folder_of_shards_is_there_until_the_next_checkpoint_is(tmp_path)
 
 
 def test_a_checkpoint_that_takes_the_place_of_the_old_one_stays(tmp_path):
-    train(tmp_path, max_keep_ckpts=1, filename_tmpl='newest.pth')
+    train(tmp_path, epochs=2, max_keep_ckpts=1, filename_tmpl='newest.pth')
     assert files(tmp_path) == ['newest.pth']
 
 
