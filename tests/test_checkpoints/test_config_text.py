@@ -102,6 +102,49 @@ def test_what_mmengine_writes_comes_back_letter_by_letter():
     assert keep_literals(shipped) == (shipped, [])
 
 
+@pytest.mark.parametrize(
+    'value',
+    ['-1', '+1', '-1.5', "float('-inf')", 'dict()', "dict({'a b': 1})", "dict({'a b': 1}, c=2)", "{'a': {1: (2,)}}"],
+)
+def test_a_plain_value_is_kept(value):
+    assert keep_literals(f'a = {value}\n') == (f'a = {value}\n', [])
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        "-'a'",
+        '-1j',
+        '~1',
+        'not 1',
+        'name',
+        '1 + 1',
+        "f'{print()}'",
+        "eval('1')",
+        "exec('a = 1')",
+        'float(1)',
+        'float()',
+        "float('1', a=2)",
+        "float('1', **{})",
+        "float('1', '2')",
+        "dict([('a', 1)])",
+        'dict(print())',
+        "dict({'a': print()})",
+        "dict({'a': 1}, {'b': 2})",
+        'dict(**{"a": 1})',
+        '{**{"a": 1}}',
+        'list(a=1)',
+        'dict.fromkeys()',
+        '[*[1]]',
+        '[1 for _ in ()]',
+        'lambda: 1',
+    ],
+)
+def test_what_is_no_plain_value_is_left_out(value):
+    for text in (f'a = {value}\n', f'a = [1, {value}]\n', f'a = dict(b={value})\n', f'a = {{{value}: 1, 2: 3}}\n'):
+        assert keep_literals(text) == ('', ['line 1 (a)'])
+
+
 def test_infinities_are_read_and_other_names_are_left_out():
     text = 'a = float("inf")\nb = -1\nc = inf\nd = dict(e=torch.float16)\nf = {1, 2}\n'
     assert keep_literals(text) == (
