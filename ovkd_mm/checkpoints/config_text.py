@@ -51,8 +51,10 @@ def keep_literals(text: Any) -> tuple[str, list[str]]:
         hold too, is left out silently: only who reads the text may decide what to import.
     """
     try:
-        statements = ast.parse(text).body
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        statements = ast.parse(text).body if isinstance(text, str) else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        statements = None
+    if statements is None:
         return '', ['all of it, which is not the text of a config']
     kept, left_out = [], []
     for statement in statements:

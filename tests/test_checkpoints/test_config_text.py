@@ -168,7 +168,21 @@ def test_comments_stay_unless_something_is_left_out_or_would_be_filled_in(text, 
 
 @pytest.mark.parametrize(
     'text',
-    [None, 3, [], b'\xff', 'a = ', 'a = 1\0', 'a = ' + '-' * 10**6 + '1', 'a = ' + '[' * 10**6, 'a = b' + '.c' * 10**6],
+    [
+        None,
+        3,
+        [],
+        b'\xff',
+        b'a = 1',
+        bytearray(b'a = 1'),
+        'a = ',
+        'a = 1\0',
+        'a = "\ud800"',
+        'a = ' + '-' * 10**6 + '1',
+        'a = ' + '[' * 10**6,
+        'a = b' + '.c' * 10**6,
+    ],
+    ids=lambda value: repr(value)[:20],
 )
 def test_what_is_no_config_is_left_out_whole(text):
     assert keep_literals(text) == ('', ['all of it, which is not the text of a config'])
