@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.resume import prepare_resume
-from ovkd_mm.hooks import ClassCountHook, FSDPKeysHook, LabelRangeHook, SeedHook
+from ovkd_mm.hooks import ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
 from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run
 
 
@@ -45,7 +45,7 @@ def train(args: argparse.Namespace) -> None:
     if args.resume or config.get('resume'):
         notes = prepare_resume(config, args.resume or config.get('load_from') or 'auto')
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
-    for hook in (SeedHook(), ClassCountHook(), LabelRangeHook(), FSDPKeysHook()):
+    for hook in (SeedHook(), ClassCountHook(), LabelRangeHook(), FSDPKeysHook(), FinalValidationHook()):
         runner.register_hook(hook)
     check_optimizer(config)
     for note in notes:

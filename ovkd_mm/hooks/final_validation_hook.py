@@ -1,0 +1,26 @@
+"""The validation that a stopped training still owes."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+
+__all__ = ['FinalValidationHook']
+
+
+@HOOKS.register_module()
+class FinalValidationHook(Hook):
+    """Validates a training that is resumed at its end.
+
+    The last checkpoint is saved before the last validation. Of a training that is stopped between the two, upstream
+    trains nothing more and validates nothing either, so its result would never be known.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """See whether anything is left to train."""
+        self.at_end = runner.iter >= runner.max_iters
+
+    def after_train(self, runner: Runner) -> None:
+        """Validate if nothing was."""
+        if self.at_end and runner.val_loop is not None:
+            runner.val_loop.run()
