@@ -7,7 +7,6 @@ The same command resumes where it stopped, and trains nothing that is finished.
 """
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -40,19 +39,14 @@ def arguments() -> argparse.ArgumentParser:
 
 def compare(args: argparse.Namespace) -> None:
     """Compare."""
-    # An end by SIGTERM ends the training, too.
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
-        name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
-        rows = run_study(
-            study,
-            args.work_dir or Path('work_dirs', name),
-            ROOT / 'configs' / '_base_' / 'methods',
-            ROOT / 'tools' / 'train.py',
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)  # processes that are forked from here on must bear to be ended
+    study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
+    name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
+    rows = run_study(
+        study,
+        args.work_dir or Path('work_dirs', name),
+        ROOT / 'configs' / '_base_' / 'methods',
+        ROOT / 'tools' / 'train.py',
+    )
     if any(not result.finished for row in rows for result in row.results):
         sys.exit('Some runs failed, see the table. The same command tries them again.')
 

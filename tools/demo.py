@@ -10,7 +10,7 @@ import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a comp
 from ovkd_mm.demo import run_demo
 from ovkd_mm.launch.cli import run
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def demo(args: argparse.Namespace) -> None:
     """Run the demo."""
-    run_demo(CONFIGS, args.work_dir, args.data, args.seed)
+    run_demo(ROOT, args.work_dir, args.data, args.seed)
 
 
 def main() -> None:

@@ -134,4 +134,16 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-__all__ = ['leftovers', 'mend']
+def write_whole(file: Path, text: str) -> None:
+    """Write a text that is there whole or not at all.
+
+    Args:
+        file: Where; a draft lies beside it for a moment, with the suffix ``.tmp``.
+        text: What.
+    """
+    draft = file.with_suffix('.tmp')
+    draft.write_text(text, encoding='utf-8')
+    os.replace(draft, file)
+
+
+__all__ = ['leftovers', 'mend', 'write_whole']

@@ -8,6 +8,7 @@ from functools import cached_property
 from mmengine.config import Config
 
 from ..report.history import Run, read_history
+from .study import Entry
 from .training import Training, metrics_of
 
 __all__ = ['Metric', 'Result', 'Row', 'choose_metric', 'mean_and_std']
@@ -66,7 +67,7 @@ class Result:
     @cached_property
     def log(self) -> Run:
         """Its log."""
-        return Run(self.training.name, read_history(self.training.folder))
+        return Run(read_history(self.training.folder))
 
     @property
     def finished(self) -> bool:
@@ -77,6 +78,18 @@ class Result:
     def curve(self) -> tuple[list[int], list[float]]:
         """Iterations of the validations, and the metric there."""
         return self.log.curve(self.metric.key) if self.metric else ([], [])
+
+    @property
+    def task_loss(self) -> tuple[list[int], list[float]]:
+        """Iterations of the log, and the loss there less the distillation's."""
+        steps, task, _ = self.log.losses
+        return steps, task
+
+    @property
+    def distillation_loss(self) -> tuple[list[int], list[float]]:
+        """Iterations of the log, and the distillation's loss there; empty where nothing is distilled."""
+        steps, _, distillation = self.log.losses
+        return (steps, distillation) if any(distillation) else ([], [])
 
     @property
     def final(self) -> float:
@@ -131,11 +144,11 @@ class Row:
     """An entry's results.
 
     Attributes:
-        label: The entry's.
+        entry: The entry.
         results: One a seed.
     """
 
-    label: str
+    entry: Entry
     results: Sequence[Result]
 
     @property
@@ -148,10 +161,9 @@ class Row:
         values = [getattr(result, name) for result in self.finished]
         return mean_and_std(values) if values else None
 
-    @property
-    def curve(self) -> tuple[list[int], list[float]]:
-        """The metric over the iterations, mean over the seeds, where all of them were validated."""
-        curves = [dict(zip(*result.curve, strict=True)) for result in self.finished]
+    def curve(self, name: str) -> tuple[list[int], list[float]]:
+        """A figure over the iterations, mean over the seeds, where all of them logged it."""
+        curves = [dict(zip(*getattr(result, name), strict=True)) for result in self.finished]
         steps = sorted(set.intersection(*map(set, curves))) if curves else []
         return steps, [statistics.fmean(curve[step] for curve in curves) for step in steps]
 

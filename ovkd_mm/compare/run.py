@@ -1,14 +1,13 @@
 """A study from its beginning to its table."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -16,13 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..launch.plain_config import is_distillation
+from .claim import claimed
 from .configs import as_json, entry_config, read_base, seeded
 from .results import Result, Row, choose_metric
 from .study import Study
 from .table import write_tables
-from .training import Training, write_whole
+from .training import Training
 
-__all__ = ['run_study']
+__all__ = ['rows_of', 'run_study', 'train_all', 'trainings_of']
 
 
 def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str | Path) -> list[Row]:
@@ -45,38 +45,76 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
         FileNotFoundError: If the teacher's checkpoint is missing; likewise.
     """
     work_dir, console = Path(work_dir), Console(highlight=False)
-    trainings = _trainings(study, work_dir, Path(methods))
-    with _claimed(work_dir, study) as lock:
-        for training in trainings:
-            training.check(study.metric)
-        waiting = [training for training in trainings if training.state != 'finished']
-        kept = len(trainings) - len(waiting)
-        console.print(f'{len(trainings)} runs, {kept} finished before' if kept else f'{len(trainings)} runs')
-        facts = _check(waiting, study.metric, console) if waiting else {}
-        for number, training in enumerate(trainings, start=1):
-            if training.state == 'finished':
-                continue
-            place = f'[{number}/{len(trainings)}] {training.name}'
-            with console.status(escape(f'{place}: starts')) as status:
-                metric = choose_metric(study.metric, training.config, [])
-                training.run(
-                    Path(tool),
-                    facts[training.label],
-                    metric and metric.key,
-                    lambda text, place=place, status=status: status.update(escape(f'{place}: {text}')),
-                    lock,
-                )
-            rows = _rows(study, trainings)
-            write_tables(work_dir, study, rows)
-            console.print(escape(f'{place}: {_outcome(training, rows)}'), soft_wrap=True)
-        rows = _rows(study, trainings)
-        console.print(escape(write_tables(work_dir, study, rows)), soft_wrap=True)
+    trainings = trainings_of(study, work_dir, Path(methods))
+
+    def tabulate() -> str:
+        return write_tables(work_dir, study, rows_of(study, trainings))
+
+    with claimed(work_dir, dict(config=str(study.config))) as lock:
+        train_all(trainings, study.metric, Path(tool), lock, console, tabulate)
+        console.print(escape(tabulate()), soft_wrap=True)
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
     console.print(escape(files), soft_wrap=True)
-    return rows
+    return rows_of(study, trainings)
 
 
-def _trainings(study: Study, work_dir: Path, methods: Path) -> list[Training]:
+@contextlib.contextmanager
+def _sigterm_ends_children() -> Iterator[None]:
+    """Let an end by SIGTERM be an exception, at which children are ended, too."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)  # processes that are forked from here on must bear to be ended
+
+
+@_sigterm_ends_children()
+def train_all(
+    trainings: Sequence[Training],
+    metric: str | None,
+    tool: Path,
+    lock: int,
+    console: Console,
+    after_each: Callable[[], object] = lambda: None,
+) -> None:
+    """Train what is not trained yet, one after the other, the failed ones once more.
+
+    Args:
+        trainings: Runs, each in a folder of its own.
+        metric: Key of a metric that each validation must have; None for the config's main one.
+        tool: ``tools/train.py``.
+        lock: File descriptor that each training holds open.
+        console: Where to show the progress.
+        after_each: What to do after each training.
+
+    Raises:
+        ValueError: If a config cannot be built or a folder holds something else; before anything is trained.
+    """
+    for training in trainings:
+        training.check(metric)
+    waiting = [training for training in trainings if training.state != 'finished']
+    kept = len(trainings) - len(waiting)
+    count = '1 run' if len(trainings) == 1 else f'{len(trainings)} runs'
+    console.print(f'{count}, {kept} finished before' if kept else count)
+    facts = _check(waiting, metric, console) if waiting else {}
+    for number, training in enumerate(trainings, start=1):
+        if training.state == 'finished':
+            continue
+        place = f'[{number}/{len(trainings)}] {training.name}'
+        with console.status(escape(f'{place}: starts')) as status:
+            wanted = choose_metric(metric, training.config, [])
+            training.run(
+                tool,
+                facts[training.label],
+                wanted and wanted.key,
+                lambda text, place=place, status=status: status.update(escape(f'{place}: {text}')),
+                lock,
+            )
+        after_each()
+        console.print(escape(f'{place}: {_outcome(training, metric)}'), soft_wrap=True)
+
+
+def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
     """All runs, seed by seed, so that there is something to compare early.
 
     Raises:
@@ -119,39 +157,6 @@ def _digest(config: Config) -> str | None:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _claimed(work_dir: Path, study: Study) -> Iterator[int]:
-    """Make the work dir ours for as long as we or a training of ours live, or find it ours.
-
-    Raises:
-        ValueError: If it is another study's, or another process is at work in it.
-    """
-    note, recipe = work_dir / 'study.json', dict(config=str(study.config))
-    if note.is_file():
-        found = json.loads(note.read_text())
-        if found != recipe and any(work_dir.glob('*/*/run.json')):
-            raise ValueError(
-                f'{work_dir} holds a study of {found["config"]}, not of {recipe["config"]}; '
-                'name another with --work-dir'
-            )
-    elif work_dir.is_dir() and any(work_dir.iterdir()):
-        raise ValueError(f'{work_dir} holds something else than a study; name another with --work-dir')
-    work_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work_dir / 'study.lock', os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise ValueError(
-                f'{work_dir}: another call, or a training that it left behind, is at work here; '
-                'wait for it, end it, or name another --work-dir'
-            ) from exc
-        write_whole(note, json.dumps(recipe))
-        yield lock
-    finally:
-        os.close(lock)
-
-
 def _check(waiting: Sequence[Training], metric: str | None, console: Console) -> dict[str, dict]:
     """Build each label's model once, in a child process, and see that the validation will have the metric.
 
@@ -183,16 +188,16 @@ def _check(waiting: Sequence[Training], metric: str | None, console: Console) ->
     return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
 
 
-def _rows(study: Study, trainings: Sequence[Training]) -> list[Row]:
+def rows_of(study: Study, trainings: Sequence[Training]) -> list[Row]:
+    """The rows of a study's table, as far as its runs have come."""
     metric = choose_metric(study.metric, trainings[0].config, trainings)
     return [
-        Row(entry.label, [Result(one, metric) for one in trainings if one.label == entry.label])
-        for entry in study.entries
+        Row(entry, [Result(one, metric) for one in trainings if one.label == entry.label]) for entry in study.entries
     ]
 
 
-def _outcome(training: Training, rows: Sequence[Row]) -> str:
+def _outcome(training: Training, metric: str | None) -> str:
     if training.state == 'failed':
         return f'failed: {training.note["reason"]} (all of it in {training.log})'
-    result = next(result for row in rows for result in row.results if result.training is training)
+    result = Result(training, choose_metric(metric, training.config, [training]))
     return f'{result.metric.key} {result.final:.4g} in {training.note["minutes"]:.1f} min'

@@ -9,9 +9,10 @@ import yaml
 
 from ..config_files import not_there
 
-__all__ = ['NONE', 'Entry', 'Study', 'read_study']
+__all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'described', 'read_study']
 
 NONE = 'none'  # the method of the student alone
+TEACHER = 'teacher'  # stands where a method does in the row of a study's teacher; no study trains it
 KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric')
 
 
@@ -33,6 +34,12 @@ class Entry:
     def folder(self) -> str:
         """The label as a file system likes it."""
         return re.sub(r'[^\w.+=-]+', '-', self.label).strip('-.')
+
+    @property
+    def description(self) -> str:
+        """What it is, in a line."""
+        known = {None: "the base config's method", NONE: 'the student alone', TEACHER: 'the teacher'}
+        return ', '.join([known.get(self.method, f'method {self.method}'), *described(self.options)])
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class Study:
             raise ValueError(f'seeds must be distinct numbers, got {list(self.seeds)}')
         if wrong := [seed for seed in self.seeds if type(seed) is not int or seed < 0]:
             raise ValueError(f'seeds must be whole numbers from 0 up, got {wrong}')
+
+
+def described(options: dict) -> list[str]:
+    """Settings as ``--cfg-options`` takes them."""
+    return [f'{key}={value}' for key, value in options.items()]
 
 
 def read_study(

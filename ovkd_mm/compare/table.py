@@ -4,16 +4,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..report.page import Bars, Series, write_comparison
+from ..checkpoints.atomic_save import write_whole
+from ..report.charts import Bars, Curves
+from ..report.page import Gallery, Series, write_report
 from .results import Row
-from .study import NONE, Entry, Study
-from .training import write_whole
+from .study import Entry, Study, described
 
 __all__ = ['write_tables']
 
 
-def write_tables(work_dir: Path, study: Study, rows: Sequence[Row]) -> str:
+def write_tables(
+    work_dir: Path, study: Study, rows: Sequence[Row], paragraphs: Sequence[str] = (), gallery: Gallery | None = None
+) -> str:
     """Write ``table.md``, ``results.json`` and ``report.html`` into the work dir.
+
+    Args:
+        work_dir: The study's.
+        study: What is compared.
+        rows: What came out, of its entries or of others beside them.
+        paragraphs: Plain text to stand at the top of the report.
+        gallery: Pictures to stand in the report.
 
     Returns:
         The text of the first.
@@ -28,29 +38,21 @@ def write_tables(work_dir: Path, study: Study, rows: Sequence[Row]) -> str:
     title = f'{len(rows)} trainings of {study.config.stem}'
 
     lines = [f'# {title}', '', _line(['method', *columns]), _line(['---', *['---:'] * 5, '---'])]
-    lines += [_line([row.label, *texts]) for row, texts in zip(rows, cells, strict=True)]
-    entries = [
-        f'{entry.label}: {_describe(entry)}.' for entry in study.entries if entry != Entry(entry.label, entry.label)
-    ]
-    lines += ['', *(f'- {note}' for note in [*summary, *entries, *details])]
-    text = '\n'.join(lines)
+    lines += [_line([row.entry.label, *texts]) for row, texts in zip(rows, cells, strict=True)]
+    entries = [row.entry for row in rows if row.entry != Entry(row.entry.label, row.entry.label)]
+    notes = [*summary, *(f'{entry.label}: {entry.description}.' for entry in entries), *details]
+    text = '\n'.join([*lines, '', *(f'- {note}' for note in notes)])
     write_whole(work_dir / 'table.md', f'{text}\n')
     write_whole(work_dir / 'results.json', json.dumps(_as_json(study, rows, key), indent=1, default=str))
-    write_comparison(
+    write_report(
         work_dir / 'report.html',
         title,
-        summary,
+        [*paragraphs, *summary],
         columns,
-        [
-            Series(row.label, texts, row.curve, _describe(entry))
-            for row, texts, entry in zip(rows, cells, study.entries, strict=True)
-        ],
-        key + _of_seeds(rows),
-        [
-            _bars(f'{key} at the end', rows, 'final'),
-            _bars('seconds per iteration', rows, 'seconds_per_iteration'),
-        ],
+        [Series(row.entry.label, texts, row.entry.description) for row, texts in zip(rows, cells, strict=True)],
+        _charts(rows, key),
         details,
+        gallery,
     )
     return text
 
@@ -68,16 +70,11 @@ def _summary(study: Study, metric: str) -> list[str]:
     ]
 
 
-def _describe(entry: Entry) -> str:
-    method = {None: "the base config's method", NONE: 'the student alone'}.get(entry.method, f'method {entry.method}')
-    return ', '.join([method, *_settings(entry.options)])
-
-
 def _details(study: Study, rows: Sequence[Row]) -> list[str]:
     """How they came about."""
     details = [
         f'Base config {_near(study.config)}'
-        + (f' with {", ".join(_settings(study.options))}.' if study.options else ' as it is.'),
+        + (f' with {", ".join(described(study.options))}.' if study.options else ' as it is.'),
         'Seconds per iteration are those of the logged training iterations; start, validation and what a method does '
         'before the first iteration are left out. Peak memory is what torch allocated on a GPU, else the resident set '
         "of the main process. Parameters are the student's, as it is used after training.",
@@ -92,14 +89,10 @@ def _details(study: Study, rows: Sequence[Row]) -> list[str]:
     return details
 
 
-def _settings(options: dict) -> list[str]:
-    return [f'{key}={value}' for key, value in options.items()]
-
-
 def _as_json(study: Study, rows: Sequence[Row], metric: str) -> dict:
     found = []
-    for row, entry in zip(rows, study.entries, strict=True):
-        one = dict(label=row.label, method=entry.method, cfg_options=entry.options)
+    for row in rows:
+        one = dict(label=row.entry.label, method=row.entry.method, cfg_options=row.entry.options)
         for name in ('final', 'best', 'seconds_per_iteration'):
             mean, std = row.statistic(name) or (None, None)
             one[name] = dict(mean=mean, std=std)
@@ -109,13 +102,19 @@ def _as_json(study: Study, rows: Sequence[Row], metric: str) -> dict:
     )
 
 
-def _bars(title: str, rows: Sequence[Row], name: str) -> Bars:
-    statistics = [row.statistic(name) or (None, None) for row in rows]
-    return Bars(title, [mean for mean, _ in statistics], [std for _, std in statistics])
-
-
-def _of_seeds(rows: Sequence[Row]) -> str:
-    return ', mean over seeds' if any(len(row.finished) > 1 for row in rows) else ''
+def _charts(rows: Sequence[Row], metric: str) -> list[Bars | Curves]:
+    over = ', mean over seeds' if any(len(row.finished) > 1 for row in rows) else ''
+    bars = {'final': f'{metric} at the end', 'seconds_per_iteration': 'seconds per iteration'}
+    curves = dict(curve=metric, task_loss='task loss', distillation_loss='distillation loss')
+    charts = []
+    for name, title in bars.items():
+        statistics = [row.statistic(name) or (None, None) for row in rows]
+        charts.append(Bars(title, *zip(*statistics, strict=True)))
+    for name, title in curves.items():
+        found = [row.curve(name) for row in rows]
+        if name == 'curve' or any(steps for steps, _ in found):
+            charts.append(Curves(title + over, found, log=name != 'curve'))
+    return charts
 
 
 def _near(path: Path) -> Path:

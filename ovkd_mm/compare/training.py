@@ -13,10 +13,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..checkpoints.atomic_save import write_whole
 from ..report.history import read_history
 from .configs import as_json, what_differs
 
-__all__ = ['Training', 'metrics_of', 'write_whole']
+__all__ = ['Training', 'metrics_of']
 
 PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
 TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
@@ -144,10 +145,7 @@ class Training:
         """What the log lacks of a finished run's, in a line."""
         last = (read_history(self.folder) or [{}])[-1]
         if 'loss' in last or not last:
-            return (
-                'no validation is logged after the last iteration; where a training was stopped between its last '
-                'checkpoint and that validation, move this checkpoint away and run the same command again'
-            )
+            return 'no validation is logged after the last iteration'
         if metric is not None and metric not in last:
             return f'the validation has no metric {metric!r}; it has {", ".join(metrics_of(last))}'
         return None
@@ -177,10 +175,3 @@ def _tail(file: Path, begin: int = 0) -> str:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(begin, size - TAIL))
         return log.read().decode(errors='replace')
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    draft = file.with_suffix('.tmp')
-    draft.write_text(text, encoding='utf-8')
-    os.replace(draft, file)

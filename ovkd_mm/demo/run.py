@@ -1,44 +1,54 @@
 """The demo: a teacher, a student alone, and the same student distilled from that teacher."""
 
-import json
-import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.console import Console
-from rich.table import Column, Table
+from rich.markup import escape
 
-from ..report.history import Run, read_history
-from ..report.page import Gallery, write_report
+from ..checkpoints.atomic_save import write_whole
+from ..compare.claim import claimed
+from ..compare.configs import seeded
+from ..compare.results import Result, Row, choose_metric
+from ..compare.run import rows_of, train_all, trainings_of
+from ..compare.study import NONE, TEACHER, Entry, read_study
+from ..compare.table import write_tables
+from ..compare.training import Training
+from ..launch.plain_config import plain_config
+from ..report.page import Gallery
 from .pictures import MIN_SCORE, draw_detections, load_detector
 from .shrink import Plan, shrink
 from .synthetic_voc import make_synthetic_voc
-from .train import METRIC, train
 from .voc_folder import VOCFolder, read_voc_folder
 
 __all__ = ['run_demo']
 
-TEACHER, STUDENT = 'ssd300_r18_voc0712', 'ssdlite300_mobilenet-v1_voc0712'
+TEACHER_CONFIG = 'ssd300_r18_voc0712'
 DISTILLATION = 'ofd_ssd300_r50-mobilenet-v1_voc0712'  # its places are ResNet's, so they are ResNet-18's too
+BASE = 'ofd_ssd_r18-mobilenet-v1.py'  # what it is called once that teacher is in it
+STUDY = dict(config=BASE, methods=dict(alone=dict(method=NONE), distilled={}))
 PICTURES = 6  # in the report
 
 
 def run_demo(
-    configs: str | Path,
+    root: str | Path,
     work_dir: str | Path,
     data: str | Path | None = None,
     seed: int = 0,
     plan: Plan | None = None,
 ) -> Path:
-    """Train teacher, student and distilled student, and write the report.
+    """Train a teacher, compare a student alone and distilled from it, and add pictures to the comparison's report.
 
-    What a former call with the same arguments finished is kept, what it began is resumed.
+    What a former call with the same arguments finished is kept, what it began is resumed. The study and its configs
+    are files in the work dir, which ``tools/compare.py`` and ``tools/train.py`` take.
 
     Args:
-        configs: The folder of configs that holds ``ssd300``.
+        root: What holds the folders ``configs`` and ``tools``.
         work_dir: Where everything goes.
         data: A VOC-format folder; None generates one in the work dir.
         seed: Seed of the generated data, of the weights and of the order of the images.
@@ -48,108 +58,87 @@ def run_demo(
         Path of the report.
 
     Raises:
-        ValueError: If the work dir holds something else, or the data are not fit.
+        ValueError: If the work dir holds something else, the data are not fit, or a training fails.
         FileNotFoundError: If data are missing.
     """
     plan = plan or Plan()
-    configs, work_dir = Path(configs), Path(work_dir)
-    console = Console()
+    root, work_dir, console = Path(root), Path(work_dir), Console(highlight=False)
+    tool, base, study_file = root / 'tools' / 'train.py', work_dir / BASE, work_dir / 'demo.yml'
     folder = read_voc_folder(data) if data else None
-    _claim(work_dir, dict(data=str(folder.root.resolve()) if folder else None, seed=seed, plan=asdict(plan)))
-    if folder is None:
-        folder = read_voc_folder(
-            make_synthetic_voc(work_dir / 'data' / 'VOCshapes', plan.train_images, plan.val_images, seed)
+    recipe = dict(data=str(folder.root.resolve()) if folder else None, seed=seed, plan=asdict(plan))
+    with claimed(work_dir, dict(config=str(base.resolve()), **recipe)) as lock:
+        if folder is None:
+            folder = read_voc_folder(
+                make_synthetic_voc(work_dir / 'data' / 'VOCshapes', plan.train_images, plan.val_images, seed)
+            )
+        explanation = _explain(folder, plan, seed, generated=data is None)
+        console.print(*explanation, sep='\n', markup=False)
+
+        ssd300 = root / 'configs' / 'ssd300'
+        config = shrink(
+            Config.fromfile(ssd300 / f'{TEACHER_CONFIG}.py'), folder, plan, plan.teacher_iters, plan.teacher_lr
         )
-    explanation = _explain(folder, plan, seed, generated=data is None)
-    console.print(*explanation, sep='\n', highlight=False, markup=False)
-    init_default_scope('mmdet')
-    register_all_modules(init_default_scope=False)
+        teacher = Training('teacher', seed, seeded(config, seed), work_dir / 'teacher' / f'seed{seed}')
+        train_all([teacher], None, tool, lock, console)
+        _check_finished([teacher])
 
-    def config_of(name: str, iters: int, lr: float) -> Config:
-        config = shrink(Config.fromfile(configs / 'ssd300' / f'{name}.py'), folder, plan, iters, lr)
-        config.randomness = dict(seed=seed)
-        return config
+        if not study_file.exists():
+            config = shrink(
+                Config.fromfile(ssd300 / f'{DISTILLATION}.py'), folder, plan, plan.student_iters, plan.student_lr
+            )
+            checkpoint = teacher.folder / f'iter_{plan.teacher_iters}.pth'
+            config.model.teacher = dict(model=str(teacher.file.resolve()), checkpoint=str(checkpoint.resolve()))
+            write_whole(base, config.pretty_text)
+            write_whole(study_file, yaml.safe_dump(STUDY | dict(seeds=[seed]), sort_keys=False))
+        study = read_study(study_file)
+        students = trainings_of(study, work_dir, root / 'configs' / '_base_' / 'methods')
+        train_all(students, None, tool, lock, console)
+        _check_finished(students)
 
-    teacher = config_of(TEACHER, plan.teacher_iters, plan.teacher_lr)
-    alone = config_of(STUDENT, plan.student_iters, plan.student_lr)
-    distilled = config_of(DISTILLATION, plan.student_iters, plan.student_lr)
-    teacher_checkpoint = train(teacher, work_dir / 'teacher', console)
-    distilled.model.teacher = dict(model=teacher.model.to_dict(), checkpoint=str(teacher_checkpoint))
-    checkpoints = dict(
-        teacher=teacher_checkpoint,
-        alone=train(alone, work_dir / 'alone', console),
-        distilled=train(distilled, work_dir / 'distilled', console),
-    )
-    # A distilled student's checkpoint is a student's checkpoint: the student's own config loads it.
-    models = {name: load_detector(teacher if name == 'teacher' else alone, path) for name, path in checkpoints.items()}
-    descriptions = dict(
-        teacher=f'SSD with ResNet-18, {plan.teacher_iters} iterations',
-        alone=f'SSDLite with MobileNetV1, {plan.student_iters} iterations',
-        distilled="the same student and schedule; it learns the teacher's features, too",
-    )
-    runs = [
-        Run(name, read_history(work_dir / name), descriptions[name], sum(p.numel() for p in model.parameters()))
-        for name, model in models.items()
-    ]
+        result = Result(teacher, choose_metric(None, teacher.config, [teacher]))
+        rows = [Row(Entry('teacher', TEACHER), [result]), *rows_of(study, students)]
+        gallery = _draw([teacher, *students], f'The first images of {folder.val}.txt')
+        console.print(escape(write_tables(work_dir, study, rows, explanation, gallery)), soft_wrap=True)
     report = work_dir / 'report.html'
-    write_report(
-        report,
-        'A student alone and the same student distilled',
-        explanation,
-        runs,
-        METRIC,
-        Gallery(
-            f'The first images of {folder.val}.txt and all boxes that score at least {MIN_SCORE}.',
-            ('ground truth', *models),
-            draw_detections(models.values(), alone.val_dataloader.dataset, PICTURES),
-        ),
-    )
-    console.print(_table(runs))
     console.print(
-        f'One seed: {seed}. Another one moves these figures; the results of the paper rest on far longer training.'
+        escape(f'report: {report}\nmore seeds: python tools/compare.py {study_file} --work-dir ... --seeds 1 2 3'),
+        soft_wrap=True,
     )
-    console.print(f'report: {report}', markup=False)
     return report
 
 
-def _claim(work_dir: Path, recipe: dict) -> None:
-    """Make the work dir ours, or find it ours.
+def _check_finished(trainings: Sequence[Training]) -> None:
+    """Stop where a training failed, since what comes next needs it."""
+    for one in trainings:
+        if one.state != 'finished':
+            raise ValueError(f'{one.name} failed: {one.note["reason"]} (all of it in {one.log})')
 
-    Raises:
-        ValueError: If it holds anything but a demo of this very recipe.
-    """
-    note, draft = work_dir / 'demo.json', work_dir / 'demo.tmp'
-    if note.is_file():
-        try:
-            found = json.loads(note.read_text())
-        except ValueError as error:
-            raise ValueError(f'{note} cannot be read ({error}); name another folder with --work-dir') from error
-        if found != recipe:
-            raise ValueError(f'{work_dir} holds a demo of {found}, not of {recipe}; name another with --work-dir')
-        return
-    if work_dir.is_dir() and any(file != draft for file in work_dir.iterdir()):
-        raise ValueError(f'{work_dir} holds something else; name another with --work-dir')
-    work_dir.mkdir(parents=True, exist_ok=True)
-    draft.write_text(json.dumps(recipe))
-    os.replace(draft, note)
+
+def _draw(trainings: Sequence[Training], images: str) -> Gallery:
+    """What the trained detectors find."""
+    init_default_scope('mmdet')
+    register_all_modules(init_default_scope=False)
+    # A distilled student's checkpoint is a student's checkpoint: the student's own config loads it.
+    configs = [plain_config(one.config) for one in trainings]
+    models = [
+        load_detector(config, one.folder / f'iter_{config.train_cfg.max_iters}.pth')
+        for config, one in zip(configs, trainings, strict=True)
+    ]
+    return Gallery(
+        f'{images} and all boxes that score at least {MIN_SCORE}.',
+        ('ground truth', *(one.label for one in trainings)),
+        draw_detections(models, configs[0].val_dataloader.dataset, PICTURES),
+    )
 
 
 def _explain(folder: VOCFolder, plan: Plan, seed: int, generated: bool) -> list[str]:
     return [
         f'SSD detectors at {plan.size}x{plan.size} pixels, trained from scratch on '
         + ('generated images' if generated else f'{folder.train}.txt of {folder.root}')
-        + f' and evaluated on the first {plan.val_images} of {folder.val}.txt.',
+        + f' and evaluated on the first {plan.val_images} of {folder.val}.txt. The teacher is SSD with ResNet-18, '
+        f'{plan.teacher_iters} iterations, the student SSDLite with MobileNetV1, {plan.student_iters} iterations.',
         'Both students start from the same weights and see the same images in the same order with the same schedule; '
         'only the distilled one also learns the pre-activation features of the teacher (OFD).',
         f'All figures come from one seed ({seed}) and minutes of training. They show that the pieces work together; '
         'they neither confirm nor refute the results of the paper.',
     ]
-
-
-def _table(runs: list[Run]) -> Table:
-    table = Table('run', *(Column(name, justify='right') for name in ('mAP', 'parameters', 'training')))
-    for run in runs:
-        table.add_row(
-            run.name, f'{run.curve(METRIC)[1][-1]:.3f}', f'{run.parameters / 1e6:.1f} M', f'{run.seconds:.0f} s'
-        )
-    return table

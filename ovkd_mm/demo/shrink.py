@@ -66,7 +66,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     config.val_evaluator.eval_mode = config.test_evaluator.eval_mode = 'area'
 
     warm_up = max(iters // 10, 1)
-    val_interval = max(iters // 6, 1)
+    val_interval = max(iters // 4, 1)
     config.train_cfg.update(max_iters=iters, val_interval=val_interval)
     config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05))
     config.param_scheduler = [
@@ -77,7 +77,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     config.default_hooks.checkpoint = dict(
         type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=1
     )
-    config.visualizer.pop('name')  # one name would make all runs of a process share one log
+    config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.ChannelsLastHook')]
     return config
 
 

@@ -14,16 +14,10 @@ class Run:
     """One training run.
 
     Attributes:
-        name: What to call it.
         history: Its log, see :func:`read_history`.
-        description: What it is, in a line.
-        parameters: Number of parameters of what it trained.
     """
 
-    name: str
     history: list[dict]
-    description: str = ''
-    parameters: int | None = None
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
         """The iterations at which ``key`` was logged, and its values."""

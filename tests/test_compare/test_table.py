@@ -49,8 +49,7 @@ def rows(tmp_path) -> list[Row]:
         Training('at', 2, Config(dict(a=1)), tmp_path / 'at/seed2'),
     ]
     return [
-        Row(entry.label, [Result(one, Metric('mIoU')) for one in trainings if one.label == entry.label])
-        for entry in ENTRIES
+        Row(entry, [Result(one, Metric('mIoU')) for one in trainings if one.label == entry.label]) for entry in ENTRIES
     ]
 
 
@@ -88,7 +87,7 @@ def test_the_notes_say_seeds_config_settings_and_place(rows, study, tmp_path):
 def test_one_seed_has_no_deviation_and_the_table_says_what_that_means(tmp_path):
     one = training(tmp_path, 'at', 5, [0.25, 0.5])
     study = Study(tmp_path / 'base.py', (Entry('at', 'at'),), (5,))
-    text = write_tables(tmp_path, study, [Row('at', [Result(one, Metric('mIoU'))])])
+    text = write_tables(tmp_path, study, [Row(Entry('at', 'at'), [Result(one, Metric('mIoU'))])])
     assert '| at | 0.5000 | 0.5000 | 0.375 | 705 MiB RSS | 1,234,567 | 1 |' in text
     assert 'One seed (5), so nothing is known' in text
     assert 'as it is.' in text
@@ -100,7 +99,9 @@ def test_runs_of_several_places_are_told_apart(tmp_path):
         Result(training(tmp_path, 'at', 0, [1.0]), Metric('mIoU')),
         Result(training(tmp_path, 'at', 1, [1.0], environment=gpu), Metric('mIoU')),
     ]
-    text = write_tables(tmp_path, Study(tmp_path / 'b.py', (Entry('at', 'at'),), (0, 1)), [Row('at', results)])
+    text = write_tables(
+        tmp_path, Study(tmp_path / 'b.py', (Entry('at', 'at'),), (0, 1)), [Row(Entry('at', 'at'), results)]
+    )
     assert '- at, seed 0: CPU; torch 2; commit abc.' in text
     assert '- at, seed 1: H200; torch 3; commit def.' in text
 
@@ -121,22 +122,35 @@ def test_the_json_has_every_run_and_its_curve(rows, study, tmp_path):
 
 
 def test_a_curve_is_the_mean_where_all_seeds_were_validated(rows, tmp_path):
-    assert rows[0].curve == ([10, 20], [pytest.approx(178 / 3), 63.0])
-    assert rows[1].curve == ([10, 20], [61.5, 72.0])
-    assert rows[2].curve == ([], [])
+    assert rows[0].curve('curve') == ([10, 20], [pytest.approx(178 / 3), 63.0])
+    assert rows[1].curve('curve') == ([10, 20], [61.5, 72.0])
+    assert rows[2].curve('curve') == ([], [])
     longer = training(tmp_path / 'longer', 'none', 3, [10.0, 12.0, 14.0])
-    row = Row('none', [rows[0].results[0], Result(longer, Metric('mIoU'))])
-    assert row.curve == ([10, 20], [30.0, 36.0])
+    row = Row(ENTRIES[0], [rows[0].results[0], Result(longer, Metric('mIoU'))])
+    assert row.curve('curve') == ([10, 20], [30.0, 36.0])
 
 
 def test_the_report_shows_rows_bars_and_curves(rows, study, tmp_path):
     write_tables(tmp_path, study, rows)
     page = (tmp_path / 'report.html').read_text()
-    assert page.count('<svg') == 3
+    assert page.count('<svg') == 4
+    assert 'task loss, mean over seeds' in page
+    assert 'distillation loss' not in page
     assert 'soft | kd<small>method kd, model.method.loss.temperature=8</small>' in page
     assert '<td>63.00 ± 3.00</td>' in page
     assert 'KeyError: &lt;lr&gt;' in page
     assert 'mIoU, mean over seeds' in page
+
+
+def test_the_report_shows_the_losses_apart_where_something_is_distilled(tmp_path):
+    one = Result(training(tmp_path, 'at', 0, [1.0, 2.0], logged=dict(loss_distill_0=0.25)), Metric('mIoU'))
+    assert one.task_loss == ([10, 20], [0.75, 0.75])
+    assert one.distillation_loss == ([10, 20], [0.25, 0.25])
+    study = Study(tmp_path / 'b.py', (Entry('at', 'at'),))
+    write_tables(tmp_path, study, [Row(study.entries[0], [one])], ['First.'])
+    page = (tmp_path / 'report.html').read_text()
+    assert '<figcaption>distillation loss</figcaption>' in page
+    assert '<p>First.</p>' in page
 
 
 def test_less_may_be_better(tmp_path):

@@ -1,5 +1,5 @@
+import fcntl
 import json
-import os
 import re
 from pathlib import Path
 
@@ -11,15 +11,31 @@ from mmengine.config import Config
 from voc_folder import write_voc
 
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
+from ovkd_mm.compare.study import read_study
 from ovkd_mm.demo import Plan, run_demo
-from ovkd_mm.demo import train as demo_train
-from ovkd_mm.demo.run import _claim
-from ovkd_mm.demo.train import METRIC
 from ovkd_mm.report.history import Run, read_history
 
-CONFIGS = ROOT / 'configs'
+METRIC = 'pascal_voc/mAP'
 PLAN = Plan(size=64, batch_size=2, teacher_iters=3, student_iters=3, train_images=6, val_images=3)
 RUNS = ('teacher', 'alone', 'distilled')
+
+# Stands for tools/train.py, and dies where the file "kills" beside it says, before what follows the iteration.
+KILLED = """
+import json, os, runpy, signal, sys
+from pathlib import Path
+from mmengine.runner import Runner
+
+kills = json.loads(Path(__file__).with_name('kills').read_text())
+call_hook = Runner.call_hook
+
+def call_or_die(self, name, **kwargs):
+    call_hook(self, name, **kwargs)
+    if name == 'after_train_iter' and kills.get(Path(self.work_dir).parent.name) == self.iter + 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Runner.call_hook = call_or_die
+runpy.run_path({tool!r}, run_name='__main__')
+"""
 
 
 def times(folder: Path) -> dict[Path, int]:
@@ -29,7 +45,7 @@ def times(folder: Path) -> dict[Path, int]:
 @pytest.fixture(scope='module')
 def work_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('work') / 'demo'
-    assert run_demo(CONFIGS, folder, seed=5, plan=PLAN) == folder / 'report.html'
+    assert run_demo(ROOT, folder, seed=5, plan=PLAN) == folder / 'report.html'
     return folder
 
 
@@ -38,13 +54,15 @@ def test_the_report_compares_the_three_runs_and_shows_their_detections(work_dir)
     for name in RUNS:
         assert f'</i>{name}<small>' in page
     assert page.count('data:image/jpeg;base64,') == 3 * (1 + len(RUNS))
-    assert '18.2 M' in page
-    assert '6.1 M' in page
+    for title in ('task loss', 'distillation loss', METRIC):
+        assert f'<figcaption>{title}</figcaption>' in page
+    assert page.count('<td>18,233,738</td>') == 1
+    assert page.count('<td>6,062,986</td>') == 2
     assert 'one seed (5)' in page
 
 
 def test_both_students_start_from_the_same_weights_and_see_the_same_images(work_dir):
-    alone, distilled = (Run(name, read_history(work_dir / name)).losses for name in RUNS[1:])
+    alone, distilled = (Run(read_history(work_dir / name / 'seed5')).losses for name in RUNS[1:])
     assert alone[0] == distilled[0] == [1, 2, 3]
     # Before the first update equal weights on equal images give an equal task loss.
     assert distilled[1][0] == pytest.approx(alone[1][0], rel=1e-5)
@@ -54,21 +72,31 @@ def test_both_students_start_from_the_same_weights_and_see_the_same_images(work_
 
 
 def test_the_teacher_of_the_distilled_one_is_the_one_trained_before(work_dir):
-    config = Config.fromfile(next((work_dir / 'distilled').glob('*.py')))
-    assert config.model.teacher.checkpoint == str(work_dir / 'teacher/iter_3.pth')
+    config = Config.fromfile(work_dir / 'distilled/seed5.py')
+    assert config.model.teacher.checkpoint == str(work_dir / 'teacher/seed5/iter_3.pth')
+    assert config.model.teacher.model == str(work_dir / 'teacher/seed5.py')
+
+
+def test_the_study_is_a_file_that_the_tool_for_studies_takes(work_dir):
+    study = read_study(work_dir / 'demo.yml')
+    assert [(entry.label, entry.method) for entry in study.entries] == [('alone', 'none'), ('distilled', None)]
+    assert study.seeds == (5,)
+    base, alone = Config.fromfile(study.config), Config.fromfile(work_dir / 'alone/seed5.py')
+    assert base.model.student == alone.model
+    assert base.train_dataloader == alone.train_dataloader
 
 
 def test_each_run_ends_with_a_validation_and_one_checkpoint(work_dir):
     for name in RUNS:
-        assert read_history(work_dir / name)[-1].keys() >= {'pascal_voc/mAP'}
-        assert [file.name for file in (work_dir / name).glob('*.pth')] == ['iter_3.pth']
+        assert read_history(work_dir / name / 'seed5')[-1].keys() >= {METRIC}
+        assert [file.name for file in (work_dir / name / 'seed5').glob('*.pth')] == ['iter_3.pth']
 
 
 def test_a_second_call_trains_nothing_and_writes_the_same_figures(work_dir):
     trained = {name: times(work_dir / name) for name in RUNS}
     table = re.compile(r'<tbody>.*</tbody>', re.DOTALL)
     before = table.search((work_dir / 'report.html').read_text())[0]
-    run_demo(CONFIGS, work_dir, seed=5, plan=PLAN)
+    run_demo(ROOT, work_dir, seed=5, plan=PLAN)
     assert {name: times(work_dir / name) for name in RUNS} == trained
     assert table.search((work_dir / 'report.html').read_text())[0] == before
 
@@ -77,109 +105,82 @@ def test_a_folders_name_is_printed_as_it_is_and_never_as_markup(tmp_path, monkey
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('ovkd_mm.demo.run.train', stop)
+    monkeypatch.setattr('ovkd_mm.demo.run.train_all', stop)
     monkeypatch.setenv('COLUMNS', '1000')
     folder = tmp_path / '[link=http:' / '[/x]'
     for split in ('train', 'val'):
         write_voc(folder, {split: [('cat', 5, 5, 40, 40)]}, split=split)
     with pytest.raises(KeyboardInterrupt):
-        run_demo(CONFIGS, tmp_path / 'demo', data=folder, plan=PLAN)
+        run_demo(ROOT, tmp_path / 'demo', data=folder, plan=PLAN)
     assert str(folder) in capsys.readouterr().out
 
 
 def test_another_demos_work_dir_is_refused_and_left_alone(work_dir):
     before = times(work_dir)
-    with pytest.raises(ValueError, match=r"holds a demo of .*'seed': 5.*--work-dir"):
-        run_demo(CONFIGS, work_dir, seed=6, plan=PLAN)
+    with pytest.raises(ValueError, match=r'holds a study with seed=5, not with seed=6; name another with --work-dir'):
+        run_demo(ROOT, work_dir, seed=6, plan=PLAN)
     assert times(work_dir) == before
 
 
 def test_a_work_dir_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / 'thesis.tex').touch()
     with pytest.raises(ValueError, match='holds something else'):
-        run_demo(CONFIGS, tmp_path, plan=PLAN)
+        run_demo(ROOT, tmp_path, plan=PLAN)
     assert [file.name for file in tmp_path.iterdir()] == ['thesis.tex']
-
-
-def test_a_kill_while_the_work_dir_is_claimed_claims_nothing(tmp_path, monkeypatch):
-    def kill(source, target):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, 'replace', kill)
-    with pytest.raises(KeyboardInterrupt):
-        _claim(tmp_path, dict(seed=5))
-    assert not (tmp_path / 'demo.json').exists()
-    monkeypatch.undo()
-    _claim(tmp_path, dict(seed=5))
-    assert json.loads((tmp_path / 'demo.json').read_text()) == dict(seed=5)
-    assert os.listdir(tmp_path) == ['demo.json']
-    before = times(tmp_path)
-    _claim(tmp_path, dict(seed=5))
-    assert times(tmp_path) == before
-
-
-def test_a_claim_that_cannot_be_read_is_refused(tmp_path):
-    (tmp_path / 'demo.json').write_text('{"data": nu')
-    with pytest.raises(ValueError, match=r'demo\.json cannot be read'):
-        _claim(tmp_path, dict(seed=5))
-    assert (tmp_path / 'demo.json').read_text() == '{"data": nu'
 
 
 def test_bad_data_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere is not a folder'):
-        run_demo(CONFIGS, tmp_path / 'work', data=tmp_path / 'nowhere', plan=PLAN)
+        run_demo(ROOT, tmp_path / 'work', data=tmp_path / 'nowhere', plan=PLAN)
     assert not (tmp_path / 'work').exists()
 
 
-def test_data_of_ones_own_is_interrupted_resumed_and_reported(tmp_path, monkeypatch):
+def test_data_of_ones_own_is_killed_resumed_and_reported(tmp_path):
     images = {f'{i:06d}': [('cat', 5, 5, 60, 50), ('dog', 30 + i, 20, 78, 58)] for i in range(6)}
     write_voc(tmp_path / 'data', images, split='trainval')
     write_voc(tmp_path / 'data', images, split='test')
-    work_dir = tmp_path / 'work'
+    work_dir, root = tmp_path / 'work', tmp_path / 'root'
+    (root / 'tools').mkdir(parents=True)
+    (root / 'tools/train.py').write_text(KILLED.format(tool=str(ROOT / 'tools/train.py')))
+    (root / 'configs').symlink_to(ROOT / 'configs')
+    kills = root / 'tools/kills'
 
     def run() -> Path:
-        return run_demo(CONFIGS, work_dir, data=tmp_path / 'data', plan=PLAN)
+        if work_dir.exists():
+            with (work_dir / 'study.lock').open() as lock:
+                # The loading processes of a killed training find out within seconds that they are alone.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        return run_demo(root, work_dir, data=tmp_path / 'data', plan=PLAN)
 
-    update = demo_train._ProgressHook.after_train_iter
+    kills.write_text(json.dumps(dict(teacher=1)))
+    with pytest.raises(ValueError, match='teacher, seed 0 failed: ended by SIGKILL'):
+        run()
+    assert not (work_dir / 'alone').exists()
 
-    def stop(name, iteration):
-        def after_train_iter(self, runner, *args, **kwargs):
-            if self.name == name and runner.iter + 1 == iteration:
-                raise KeyboardInterrupt
-            update(self, runner, *args, **kwargs)
-
-        monkeypatch.setattr(demo_train._ProgressHook, 'after_train_iter', after_train_iter)
-
-    stop('alone', 2)
-    with pytest.raises(KeyboardInterrupt):
+    kills.write_text(json.dumps(dict(alone=2, distilled=3)))  # trained to the end, but not validated there
+    with pytest.raises(ValueError, match='alone, seed 0 failed: ended by SIGKILL'):
         run()
     assert not (work_dir / 'report.html').exists()
-    assert (work_dir / 'alone/last_checkpoint').read_text().endswith('iter_2.pth')
+    assert (work_dir / 'alone/seed0/last_checkpoint').read_text().endswith('iter_2.pth')
+    assert METRIC not in read_history(work_dir / 'distilled/seed0')[-1]
     teacher = times(work_dir / 'teacher')
 
-    stop('distilled', 3)  # trained to the end, but not validated there
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    assert not (work_dir / 'report.html').exists()
+    kills.write_text('{}')
+    page = run().read_text()
     assert times(work_dir / 'teacher') == teacher
-    assert Run('alone', read_history(work_dir / 'alone')).curve('loss')[0] == [1, 2, 3]
+    assert Run(read_history(work_dir / 'alone/seed0')).curve('loss')[0] == [1, 2, 3]
     # The third iteration was the only one of the second go.
-    logs = sorted((work_dir / 'alone').glob('*/vis_data/scalars.json'))
+    logs = sorted((work_dir / 'alone/seed0').glob('*/vis_data/scalars.json'))
     steps = [json.loads(line)['step'] for line in logs[-1].read_text().splitlines() if '"loss"' in line]
     assert len(logs) == 2
     assert steps == [3]
-
-    assert METRIC not in read_history(work_dir / 'distilled')[-1]
-
-    monkeypatch.undo()
-    page = run().read_text()
-    assert METRIC in read_history(work_dir / 'distilled')[-1]
+    assert METRIC in read_history(work_dir / 'distilled/seed0')[-1]
     assert 'trainval.txt' in page
     assert 'test.txt' in page
 
 
 def test_the_distilled_checkpoint_is_the_students(work_dir):
-    states = {name: load_checkpoint_file(work_dir / name / 'iter_3.pth')['state_dict'] for name in RUNS[1:]}
+    states = {name: load_checkpoint_file(work_dir / name / 'seed5/iter_3.pth')['state_dict'] for name in RUNS[1:]}
     plain = {key: value for key, value in states['distilled'].items() if not key.startswith('distiller.')}
     assert plain.keys() == states['alone'].keys()
     assert any(not torch.equal(plain[key], states['alone'][key]) for key in plain)

@@ -4,10 +4,11 @@ from command_line import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from ovkd_mm.demo.run import DISTILLATION, STUDENT, TEACHER
+from ovkd_mm.demo.run import DISTILLATION, TEACHER_CONFIG
 from ovkd_mm.demo.shrink import Plan, shrink
 from ovkd_mm.demo.voc_folder import VOCFolder
 
+STUDENT = 'ssdlite300_mobilenet-v1_voc0712'
 DATA = VOCFolder(ROOT / 'nowhere', 'train', 'val', classes=('a', 'b', 'c'))
 
 
@@ -21,7 +22,7 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize('size', [64, 100, 128, 160])
-@pytest.mark.parametrize('name', [TEACHER, STUDENT])
+@pytest.mark.parametrize('name', [TEACHER_CONFIG, STUDENT])
 def test_anchors_tile_the_input_at_any_size(name, size):
     model = MODELS.build(shrink(config_of(name), DATA, Plan(size=size), iters=6, lr=1e-3).model).eval()
     with torch.no_grad():
@@ -41,7 +42,7 @@ def test_anchors_tile_the_input_at_any_size(name, size):
     assert sides == pytest.approx([0.1, 0.2, 0.37, 0.54, 0.71, 0.88], abs=0.51 / size)
 
 
-@pytest.mark.parametrize('name', [TEACHER, STUDENT])
+@pytest.mark.parametrize('name', [TEACHER_CONFIG, STUDENT])
 def test_the_detectors_keep_every_parameter_of_the_full_ones(name):
     full = config_of(name)
     full.model.bbox_head.num_classes = 3

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,17 @@ def log(work_dir: Path, timestamp: str, entries: list[dict], end: str = '\n') ->
 
 
 def test_the_distillation_losses_are_taken_out_of_the_task_loss():
-    assert Run('a', HISTORY).losses == ([10, 20], [5.0, 3.25], [3.0, 0.75])
+    assert Run(HISTORY).losses == ([10, 20], [5.0, 3.25], [3.0, 0.75])
 
 
 def test_seconds_are_those_of_training_iterations():
-    assert Run('a', HISTORY).seconds == 10 * 0.5 + 10 * 0.25
+    assert Run(HISTORY).seconds == 10 * 0.5 + 10 * 0.25
 
 
 def test_a_resumed_run_counts_what_was_logged_last(tmp_path):
     log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0), {'m': 0.1, 'step': 10}, dict(step=20, loss=7.0)])
     log(tmp_path, '20250102_000000', [dict(step=20, loss=5.0), {'m': 0.2, 'step': 20}, dict(step=30, loss=4.0)])
-    run = Run('a', read_history(tmp_path))
+    run = Run(read_history(tmp_path))
     assert run.curve('loss') == ([10, 20, 30], [9.0, 5.0, 4.0])
     assert run.curve('m') == ([10, 20], [0.1, 0.2])
 
@@ -40,13 +42,13 @@ def test_validations_stand_at_their_iteration_even_where_mmengine_numbers_them_b
     first, second = numbers
     entries = [dict(step=50, loss=2.0), dict(step=100, loss=1.0), {'m': 0.1, 'step': first}]
     log(tmp_path, '20250101_000000', [*entries, dict(step=150, loss=0.5), {'m': 0.2, 'step': second}])
-    assert Run('a', read_history(tmp_path)).curve('m') == ([100, 150], [0.1, 0.2])
+    assert Run(read_history(tmp_path)).curve('m') == ([100, 150], [0.1, 0.2])
 
 
 def test_a_validation_that_is_all_a_resumed_run_had_left_to_do_stands_at_the_end(tmp_path):
     log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0), {'m': 0.1, 'step': 10}, dict(step=20, loss=7.0)])
     log(tmp_path, '20250102_000000', [{'m': 0.2, 'step': 0}])
-    assert Run('a', read_history(tmp_path)).curve('m') == ([10, 20], [0.1, 0.2])
+    assert Run(read_history(tmp_path)).curve('m') == ([10, 20], [0.1, 0.2])
 
 
 def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
@@ -56,3 +58,12 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
 
 def test_a_work_dir_without_a_log_has_no_history(tmp_path):
     assert read_history(tmp_path / 'nowhere') == []
+
+
+def test_reading_a_log_takes_neither_matplotlib_nor_opencv():
+    code = (
+        'import sys; sys.modules.update(matplotlib=None, cv2=None)\n'
+        'from ovkd_mm.report.history import read_history\n'
+        "assert 'ovkd_mm.report.page' not in sys.modules and 'ovkd_mm.report.charts' not in sys.modules"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)

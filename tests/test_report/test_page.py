@@ -7,15 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ovkd_mm.report.history import Run
-from ovkd_mm.report.page import Bars, Gallery, Series, write_comparison, write_report
-
-HISTORY = [
-    dict(step=10, loss=8.0, loss_cls=5.0, loss_distill_0=2.0, loss_distill_1=1.0, time=0.5),
-    {'step': 10, 'pascal_voc/mAP': 0.125, 'time': 7.0},
-    dict(step=20, loss=4.0, loss_cls=3.0, loss_distill_0=0.5, loss_distill_1=0.25, time=0.25),
-    {'step': 20, 'pascal_voc/mAP': 0.5, 'time': 7.0},
-]
+from ovkd_mm.report.charts import Bars, Curves
+from ovkd_mm.report.page import Gallery, Series, write_report
 
 
 class Page(HTMLParser):
@@ -53,28 +46,37 @@ def picture(value: int) -> np.ndarray:
     return image
 
 
+SERIES = [Series('teacher', ['0.5', '26.3 M'], 'big'), Series('<b>&"distilled"', ['-', '<u>'], 'a $small$ <one>')]
+CURVES = [
+    Curves('task loss', [([10, 20], [5.0, 2.5]), ([10, 20], [5.0, 3.25])], log=True),
+    Curves('distillation loss', [([], []), ([10, 20], [3.0, 0.75])], log=True),
+    Curves('mAP', [([10, 20], [0.125, 0.5])] * 2),
+]
+
+
 @pytest.fixture
 def page(tmp_path) -> Page:
-    runs = [
-        Run('teacher', [{k: v for k, v in e.items() if 'distill' not in k} for e in HISTORY], 'big', 26_300_000),
-        Run('<b>&"distilled"', HISTORY, 'a $small$ <one>', 6_500_000),
-    ]
     pictures = Gallery('Seen & <found>', ('truth', '<i>'), [[picture(250), picture(60)], [picture(0), picture(120)]])
-    write_report(tmp_path / 'report.html', 'A <title>', ['First & second.'], runs, 'pascal_voc/mAP', pictures)
+    columns, details = ('mAP', 'm<1>'), ['Third <&>.']
+    path = tmp_path / 'report.html'
+    write_report(path, 'A <title>', ['First & second.'], columns, SERIES, CURVES, details, pictures)
     assert [file.name for file in tmp_path.iterdir()] == ['report.html']
-    return Page(tmp_path / 'report.html')
+    return Page(path)
 
 
-def test_every_run_has_a_row_with_its_last_metric_parameters_and_seconds(page):
+def test_every_run_has_a_row_with_its_description_and_its_cells(page):
     text = ' '.join(filter(None, page.texts))
-    assert 'teacher big 0.500 26.3 M 8 s' in text
-    assert '<b>&"distilled" a $small$ <one> 0.500 6.5 M 8 s' in text
+    assert 'run mAP m<1>' in text
+    assert 'teacher big 0.5 26.3 M' in text
+    assert '<b>&"distilled" a $small$ <one> - <u>' in text
 
 
 def test_what_users_name_is_text_and_never_markup(page):
     assert not page.all('b')
     assert not page.all('one')
-    assert {'A <title>', 'First & second.', 'Seen & <found>', '<i>'} <= set(page.texts)
+    assert not page.all('u')
+    assert {'A <title>', 'First & second.', 'Third <&>.', 'Seen & <found>', '<i>'} <= set(page.texts)
+    assert {attributes['alt'] for attributes in page.all('img')} == {'truth', '<i>'}
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
@@ -109,19 +111,20 @@ def test_charts_take_their_colours_from_the_page(page):
     assert '#010203' not in styles
 
 
-def test_a_run_without_a_metric_or_parameters_shows_a_dash(tmp_path):
-    write_report(tmp_path / 'report.html', 'T', [], [Run('bare', HISTORY[:1])], 'pascal_voc/mAP')
-    texts = list(filter(None, Page(tmp_path / 'report.html').texts))
-    assert texts[texts.index('bare') + 1 :][:3] == ['-', '-', '5 s']
+def test_a_page_without_details_and_pictures_has_no_headings_for_them(tmp_path):
+    write_report(tmp_path / 'report.html', 'T', [], ['m'], SERIES[:1], [])
+    texts = Page(tmp_path / 'report.html').texts
+    assert 'Charts' in texts
+    assert not {'Details', 'Pictures'} & set(texts)
 
 
 def test_a_report_that_fails_leaves_the_former_one(tmp_path):
     path = tmp_path / 'report.html'
-    write_report(path, 'former', [], [Run('a', HISTORY)], 'pascal_voc/mAP')
+    write_report(path, 'former', [], ['m'], SERIES, CURVES)
     former = path.read_bytes()
     with pytest.raises(cv2.error):
         gallery = Gallery('', ('a',), [[np.zeros((0, 0, 3), np.uint8)]])
-        write_report(path, 'later', [], [Run('a', HISTORY)], 'pascal_voc/mAP', gallery)
+        write_report(path, 'later', [], ['m'], SERIES, CURVES, gallery=gallery)
     assert path.read_bytes() == former
 
 
@@ -131,13 +134,12 @@ NAMES = ('none', '<i>kd</i>', '$at$', *(f'other {index}' for index in range(7)))
 @pytest.fixture
 def comparison(tmp_path) -> Page:
     def draw(values, errors) -> Page:
-        series = [
-            Series(name, ['1', '<b>'], ([10, 20], [index, index + 1]), 'a $row$') for index, name in enumerate(NAMES)
-        ]
-        series[2] = Series(NAMES[2], ['-', '-'], ([], []))
-        bars = [Bars('length', [*values, *[60.0] * 7], [*errors, *[None] * 7])]
+        series = [Series(name, ['1', '<b>'], 'a $row$') for name in NAMES]
+        bars = Bars('length', [*values, *[60.0] * 7], [*errors, *[None] * 7])
+        curves = [([10, 20], [index, index + 1]) for index in range(10)]
+        curves[2] = ([], [])
         path = tmp_path / 'report.html'
-        write_comparison(path, 'A <title>', ['First & second.'], ['m<1>', 'b'], series, 'm', bars, ['Third <&>.'])
+        write_report(path, 'A', [], ['a', 'b'], series, [bars, Curves('m', curves)])
         return Page(path)
 
     return draw
@@ -154,12 +156,9 @@ def bar_lengths(page: Page) -> dict[str, float]:
     return lengths
 
 
-def test_a_comparison_has_a_table_bars_curves_and_details(comparison):
+def test_a_comparison_has_a_bar_and_a_curve_for_each_row(comparison):
     page = comparison([40.0, 80.0, None], [4.0, None, None])
-    text = ' '.join(filter(None, page.texts))
-    assert 'run m<1> b' in text
-    assert 'none a $row$ 1 <b>' in text
-    assert {'A <title>', 'First & second.', 'Third <&>.', 'length', 'm', *NAMES} <= set(page.texts)
+    assert {'length', 'm', *NAMES} <= set(page.texts)
     assert not page.all('b')
     assert len(page.all('svg')) == 2
     styles = ' '.join(attributes.get('style', '') for attributes in page.all('path'))

@@ -215,4 +215,4 @@ def test_a_work_dir_in_use_is_left_alone(compare, tmp_path):
     (work_dir / 'kd/seed0').mkdir(parents=True)
     (work_dir / 'kd/seed0/run.json').write_text('{}')
     status, _ = compare('--config', tmp_path / 'other.py')
-    assert f'holds a study of {tmp_path / "base.py"}, not of {tmp_path / "other.py"}' in status
+    assert f'holds a study with config={tmp_path / "base.py"}, not with config={tmp_path / "other.py"}' in status

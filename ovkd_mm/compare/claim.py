@@ -1,0 +1,61 @@
+"""A folder that belongs to one study, and to one process at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..checkpoints.atomic_save import write_whole
+
+__all__ = ['claimed']
+
+NOTE, LOCK = 'study.json', 'study.lock'
+OWN = (NOTE, LOCK, 'study.tmp')  # the last is what a kill leaves of a note that was being written
+
+
+@contextlib.contextmanager
+def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
+    """Make a folder ours for as long as we or a training of ours live, or find it ours.
+
+    Args:
+        work_dir: The folder.
+        recipe: What tells what is done in it from what is done in others, as JSON gives it back.
+
+    Yields:
+        The file descriptor of the lock, for children to hold open, too.
+
+    Raises:
+        ValueError: If it is another study's, holds something else, or another process is at work in it.
+    """
+    note = work_dir / NOTE
+    found = _read(note)
+    if found != recipe and work_dir.is_dir() and any(file.name not in OWN for file in work_dir.iterdir()):
+        if found is None:
+            raise ValueError(f'{work_dir} holds something else than a study; name another with --work-dir')
+        keys = [key for key in {**found, **recipe} if found.get(key) != recipe.get(key)]
+        theirs, ours = (', '.join(f'{key}={one.get(key)}' for key in keys) for one in (found, recipe))
+        raise ValueError(f'{work_dir} holds a study with {theirs}, not with {ours}; name another with --work-dir')
+    work_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work_dir / LOCK, os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ValueError(
+                f'{work_dir}: another call, or a training that it left behind, is at work here; '
+                'wait for it, end it, or name another --work-dir'
+            ) from exc
+        if found != recipe:
+            write_whole(note, json.dumps(recipe))
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _read(note: Path) -> dict | None:
+    try:
+        return json.loads(note.read_text()) if note.is_file() else None
+    except ValueError as error:
+        raise ValueError(f'{note} cannot be read ({error}); name another folder with --work-dir') from error
