@@ -28,10 +28,6 @@ class Metric:
     key: str
     less_is_better: bool = False
 
-    def best(self, values: Sequence[float]) -> float:
-        """The best of some values."""
-        return min(values) if self.less_is_better else max(values)
-
 
 def choose_metric(key: str | None, config: Config, trainings: Sequence[Training]) -> Metric | None:
     """The metric that is asked for, else the config's ``save_best``, else a toolkit's main one, else the first logged.
@@ -99,7 +95,8 @@ class Result:
     @property
     def best(self) -> float:
         """The best metric of all validations."""
-        return self.metric.best(self.curve[1])
+        values = self.curve[1]
+        return min(values) if self.metric and self.metric.less_is_better else max(values)
 
     @property
     def seconds_per_iteration(self) -> float:
@@ -191,6 +188,8 @@ class Row:
         ]
 
 
-def _plus_minus(statistic: tuple[float, float | None], decimals: int) -> str:
+def _plus_minus(statistic: tuple[float, float | None] | None, decimals: int) -> str:
+    if statistic is None:
+        return '-'
     mean, std = statistic
     return f'{mean:.{decimals}f}' + ('' if std is None else f' ± {std:.{decimals}f}')

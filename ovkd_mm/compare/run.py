@@ -13,6 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
 from ..launch.plain_config import is_distillation
 from .claim import claimed
@@ -102,14 +103,12 @@ def train_all(
             continue
         place = f'[{number}/{len(trainings)}] {training.name}'
         with console.status(escape(f'{place}: starts')) as status:
+
+            def show(text: str, place: str = place, status: Status = status) -> None:
+                status.update(escape(f'{place}: {text}'))
+
             wanted = choose_metric(metric, training.config, [])
-            training.run(
-                tool,
-                facts[training.label],
-                wanted and wanted.key,
-                lambda text, place=place, status=status: status.update(escape(f'{place}: {text}')),
-                lock,
-            )
+            training.run(tool, facts[training.label], wanted.key if wanted else None, show, lock)
         after_each()
         console.print(escape(f'{place}: {_outcome(training, metric)}'), soft_wrap=True)
 
@@ -122,7 +121,7 @@ def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
     """
     base = read_base(study.config)
     configs = {entry.label: entry_config(base, study, entry, methods) for entry in study.entries}
-    labels = {}
+    labels: dict[str, str] = {}
     for label, config in configs.items():
         other = labels.setdefault(json.dumps(as_json(config), sort_keys=True), label)
         if other != label:
@@ -166,7 +165,7 @@ def _check(waiting: Sequence[Training], metric: str | None, console: Console) ->
     Raises:
         ValueError: If one cannot be built, or will not have the metric.
     """
-    firsts = {}
+    firsts: dict[str, Training] = {}
     for training in waiting:
         firsts.setdefault(training.label, training)
     with tempfile.TemporaryDirectory() as folder, console.status(f'building {len(firsts)} models to check them'):
@@ -200,4 +199,6 @@ def _outcome(training: Training, metric: str | None) -> str:
     if training.state == 'failed':
         return f'failed: {training.note["reason"]} (all of it in {training.log})'
     result = Result(training, choose_metric(metric, training.config, [training]))
+    if result.metric is None:
+        return f'finished without a validation metric in {training.note["minutes"]:.1f} min'
     return f'{result.metric.key} {result.final:.4g} in {training.note["minutes"]:.1f} min'

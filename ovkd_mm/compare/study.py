@@ -64,7 +64,7 @@ class Study:
     metric: str | None = None
 
     def __post_init__(self) -> None:
-        folders = {}
+        folders: dict[str, Entry] = {}
         for entry in self.entries:
             if not entry.folder:
                 raise ValueError(f'methods: the label {entry.label!r} has no letter or digit to name a folder by')
@@ -115,7 +115,7 @@ def read_study(
     if methods is not None:
         known = {entry.label: entry for entry in entries}
         entries = [known.get(name, Entry(name, name)) for name in methods]
-    if config is None and 'config' in content:
+    if config is None and file and 'config' in content:
         config = Path(file).parent / str(content['config'])
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')

@@ -79,7 +79,7 @@ def _details(study: Study, rows: Sequence[Row]) -> list[str]:
         'before the first iteration are left out. Peak memory is what torch allocated on a GPU, else the resident set '
         "of the main process. Parameters are the student's, as it is used after training.",
     ]
-    places = {}
+    places: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         for result in row.finished:
             places.setdefault(tuple(result.training.note['environment'].values()), []).append(result.training.name)

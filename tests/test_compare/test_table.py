@@ -1,51 +1,27 @@
 import json
-from pathlib import Path
 
 import pytest
+from compared_run import logged_run
 from mmengine.config import Config
 
 from ovkd_mm.compare import Entry, Study
-from ovkd_mm.compare.results import Metric, Result, Row, choose_metric
+from ovkd_mm.compare.results import Metric, Result, Row
 from ovkd_mm.compare.table import write_tables
 from ovkd_mm.compare.training import Training
 
 ENTRIES = (Entry('none', 'none'), Entry('soft | kd', 'kd', {'model.method.loss.temperature': 8}), Entry('at', 'at'))
-CPU = dict(commit='abc', versions='torch 2', device='CPU')
-
-
-def training(folder: Path, label: str, seed: int, values: list[float], reason: str = '', **changes) -> Training:
-    """A run that validated every ten iterations of 0.5 s, and then 0.25 s, each."""
-    run = folder / label.replace(' | ', '-') / f'seed{seed}'
-    (run / '20250101_000000/vis_data').mkdir(parents=True)
-    lines = []
-    for index, value in enumerate(values, start=1):
-        time = 0.5 if index == 1 else 0.25
-        lines.append(dict(step=10 * index, loss=1.0, time=time, **changes.get('logged', {})))
-        lines.append({'step': 10 * index, 'mIoU': value, 'other': 3, 'time': 9.0})
-    (run / '20250101_000000/vis_data/scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-    note = dict(
-        state='failed' if reason else 'finished',
-        reason=reason or None,
-        recipe={},
-        parameters=1_234_567,
-        peak_rss_mib=700 + seed,
-        minutes=2.0,
-        environment=changes.get('environment', CPU),
-    )
-    (run / 'run.json').write_text(json.dumps(note))
-    return Training(label, seed, Config(dict(a=1)), run)
 
 
 @pytest.fixture
 def rows(tmp_path) -> list[Row]:
     trainings = [
-        training(tmp_path, 'none', 0, [50.0, 60.0]),
-        training(tmp_path, 'none', 1, [58.0, 63.0]),
-        training(tmp_path, 'none', 2, [70.0, 66.0]),
-        training(tmp_path, 'soft | kd', 0, [61.0, 71.0], logged=dict(memory=900)),
-        training(tmp_path, 'soft | kd', 1, [62.0], reason='KeyError: <lr>'),
-        training(tmp_path, 'soft | kd', 2, [62.0, 73.0], logged=dict(memory=1000)),
-        *(training(tmp_path, 'at', seed, [], reason='ended by SIGKILL') for seed in (0, 1)),
+        logged_run(tmp_path, 'none', 0, [50.0, 60.0]),
+        logged_run(tmp_path, 'none', 1, [58.0, 63.0]),
+        logged_run(tmp_path, 'none', 2, [70.0, 66.0]),
+        logged_run(tmp_path, 'soft | kd', 0, [61.0, 71.0], logged=dict(memory=900)),
+        logged_run(tmp_path, 'soft | kd', 1, [62.0], reason='KeyError: <lr>'),
+        logged_run(tmp_path, 'soft | kd', 2, [62.0, 73.0], logged=dict(memory=1000)),
+        *(logged_run(tmp_path, 'at', seed, [], reason='ended by SIGKILL') for seed in (0, 1)),
         Training('at', 2, Config(dict(a=1)), tmp_path / 'at/seed2'),
     ]
     return [
@@ -85,7 +61,7 @@ def test_the_notes_say_seeds_config_settings_and_place(rows, study, tmp_path):
 
 
 def test_one_seed_has_no_deviation_and_the_table_says_what_that_means(tmp_path):
-    one = training(tmp_path, 'at', 5, [0.25, 0.5])
+    one = logged_run(tmp_path, 'at', 5, [0.25, 0.5])
     study = Study(tmp_path / 'base.py', (Entry('at', 'at'),), (5,))
     text = write_tables(tmp_path, study, [Row(Entry('at', 'at'), [Result(one, Metric('mIoU'))])])
     assert '| at | 0.5000 | 0.5000 | 0.375 | 705 MiB RSS | 1,234,567 | 1 |' in text
@@ -96,8 +72,8 @@ def test_one_seed_has_no_deviation_and_the_table_says_what_that_means(tmp_path):
 def test_runs_of_several_places_are_told_apart(tmp_path):
     gpu = dict(commit='def', versions='torch 3', device='H200')
     results = [
-        Result(training(tmp_path, 'at', 0, [1.0]), Metric('mIoU')),
-        Result(training(tmp_path, 'at', 1, [1.0], environment=gpu), Metric('mIoU')),
+        Result(logged_run(tmp_path, 'at', 0, [1.0]), Metric('mIoU')),
+        Result(logged_run(tmp_path, 'at', 1, [1.0], environment=gpu), Metric('mIoU')),
     ]
     text = write_tables(
         tmp_path, Study(tmp_path / 'b.py', (Entry('at', 'at'),), (0, 1)), [Row(Entry('at', 'at'), results)]
@@ -125,7 +101,7 @@ def test_a_curve_is_the_mean_where_all_seeds_were_validated(rows, tmp_path):
     assert rows[0].curve('curve') == ([10, 20], [pytest.approx(178 / 3), 63.0])
     assert rows[1].curve('curve') == ([10, 20], [61.5, 72.0])
     assert rows[2].curve('curve') == ([], [])
-    longer = training(tmp_path / 'longer', 'none', 3, [10.0, 12.0, 14.0])
+    longer = logged_run(tmp_path / 'longer', 'none', 3, [10.0, 12.0, 14.0])
     row = Row(ENTRIES[0], [rows[0].results[0], Result(longer, Metric('mIoU'))])
     assert row.curve('curve') == ([10, 20], [30.0, 36.0])
 
@@ -143,7 +119,7 @@ def test_the_report_shows_rows_bars_and_curves(rows, study, tmp_path):
 
 
 def test_the_report_shows_the_losses_apart_where_something_is_distilled(tmp_path):
-    one = Result(training(tmp_path, 'at', 0, [1.0, 2.0], logged=dict(loss_distill_0=0.25)), Metric('mIoU'))
+    one = Result(logged_run(tmp_path, 'at', 0, [1.0, 2.0], logged=dict(loss_distill_0=0.25)), Metric('mIoU'))
     assert one.task_loss == ([10, 20], [0.75, 0.75])
     assert one.distillation_loss == ([10, 20], [0.25, 0.25])
     study = Study(tmp_path / 'b.py', (Entry('at', 'at'),))
@@ -151,35 +127,3 @@ def test_the_report_shows_the_losses_apart_where_something_is_distilled(tmp_path
     page = (tmp_path / 'report.html').read_text()
     assert '<figcaption>distillation loss</figcaption>' in page
     assert '<p>First.</p>' in page
-
-
-def test_less_may_be_better(tmp_path):
-    result = Result(training(tmp_path, 'at', 0, [3.0, 1.0, 2.0]), Metric('mIoU', less_is_better=True))
-    assert (result.final, result.best) == (2.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ('key', 'hook', 'expected'),
-    [
-        ('other', dict(save_best='mIoU'), Metric('other')),
-        (None, dict(save_best='mIoU'), Metric('mIoU')),
-        (None, dict(save_best=['a', 'b']), Metric('a')),
-        (None, dict(save_best='x', rule='less'), Metric('x', True)),
-        (None, dict(save_best='val_loss'), Metric('val_loss', True)),
-        (None, dict(save_best='auto'), Metric('mIoU')),
-        (None, None, Metric('mIoU')),
-    ],
-)
-def test_the_metric_is_the_flags_then_save_best_then_a_toolkits(tmp_path, key, hook, expected):
-    config = Config(dict(default_hooks=dict(checkpoint=hook)))
-    logged = training(tmp_path, 'at', 0, [1.0])
-    assert choose_metric(key, config, [logged]) == expected
-    assert choose_metric(None, Config(dict(a=1)), []) is None
-
-
-def test_the_metric_of_unknown_toolkits_is_the_first_logged(tmp_path):
-    folder = tmp_path / 'run/20250101_000000/vis_data'
-    folder.mkdir(parents=True)
-    (folder / 'scalars.json').write_text('{"step": 1, "loss": 1}\n{"data_time": 0, "psnr": 3, "ssim": 1, "step": 1}')
-    one = Training('at', 0, Config(dict(a=1)), tmp_path / 'run')
-    assert choose_metric(None, Config(dict(a=1)), [one]) == Metric('psnr')

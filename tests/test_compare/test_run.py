@@ -1,0 +1,110 @@
+"""The order of a study, with trainings that only pretend; tests/test_tools/test_compare.py has real ones."""
+
+import json
+
+import pytest
+from command_line import ROOT
+from mmengine.config import Config
+from toy import distiller_config
+
+from ovkd_mm.compare import Entry, Study, run
+from ovkd_mm.compare.run import run_study
+from ovkd_mm.compare.training import Training
+
+FACTS = dict(environment=dict(commit='abc', versions='torch 2', device='CPU'), parameters=7)
+BOTH = (Entry('none', 'none'), Entry('kd', 'kd'))
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    path = tmp_path / 'teacher.pth'
+    path.write_bytes(b'weights')
+    return path
+
+
+@pytest.fixture
+def study(tmp_path, teacher, monkeypatch):
+    """Run a study whose trainings log ``values``, or fail where there are none; returns its rows and what was run."""
+    model = distiller_config(logits=[dict(student='fc', teacher='fc')])
+    model['teacher']['checkpoint'] = str(teacher)
+    Config(dict(model=model)).dump(tmp_path / 'base.py')
+    monkeypatch.setattr(run, '_check', lambda waiting, *_: {training.label: FACTS for training in waiting})
+
+    def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1)):
+        begun = []
+
+        def train(self, tool, facts, metric, progress, lock):
+            begun.append(self.name)
+            progress('half of it')
+            logged = values(self)
+            folder = self.folder / '20250101_000000/vis_data'
+            folder.mkdir(parents=True, exist_ok=True)
+            lines = [dict(step=10, loss=1.0, time=0.5), dict(step=10, time=9.0, **(logged or {}))]
+            (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+            how = dict(state='finished', reason=None) if logged is not None else dict(state='failed', reason='no luck')
+            self._write(recipe=self.recipe, minutes=1.0, peak_rss_mib=300, **how, **facts)
+
+        monkeypatch.setattr(Training, 'run', train)
+        rows = run_study(
+            Study(tmp_path / 'base.py', entries, seeds),
+            tmp_path / 'work',
+            ROOT / 'configs/_base_/methods',
+            ROOT / 'tools/train.py',
+        )
+        return rows, begun
+
+    return study
+
+
+def test_runs_go_seed_by_seed_and_one_that_fails_stops_no_other(study, capsys):
+    rows, begun = study(lambda training: None if training.name == 'kd, seed 0' else dict(accuracy=50.0))
+    assert begun == ['none, seed 0', 'kd, seed 0', 'none, seed 1', 'kd, seed 1']
+    assert [[result.finished for result in row.results] for row in rows] == [[True, True], [False, True]]
+    said = capsys.readouterr().out
+    assert '[1/4] none, seed 0: accuracy 50 in 1.0 min' in said
+    assert '[2/4] kd, seed 0: failed: no luck (all of it in ' in said
+
+
+def test_the_next_call_runs_what_is_not_finished_alone(study, capsys):
+    study(lambda training: None if training.label == 'kd' else dict(accuracy=50.0))
+    capsys.readouterr()
+    rows, begun = study()
+    assert begun == ['kd, seed 0', 'kd, seed 1']
+    assert all(result.finished for row in rows for result in row.results)
+    assert '4 runs, 2 finished before' in capsys.readouterr().out
+    assert study()[1] == []
+
+
+def test_the_table_is_written_after_each_run(study, tmp_path):
+    def values(training):
+        if training.name == 'kd, seed 0':
+            table = (tmp_path / 'work/table.md').read_text()
+            assert '| none | 40.00 |' in table
+            assert '| kd | - |' in table
+        return dict(accuracy=40.0)
+
+    assert len(study(values, seeds=(0,))[1]) == 2
+    assert '| kd | 40.00 |' in (tmp_path / 'work/table.md').read_text()
+
+
+def test_other_weights_in_the_teachers_file_are_noticed_before_anything_is_trained(study, teacher):
+    study(seeds=(0,))
+    teacher.write_bytes(b'others')
+    with pytest.raises(ValueError, match=r"kd/seed0 holds a run of .* the content of the teacher's checkpoint; delete"):
+        study()
+
+
+def test_a_second_call_in_the_same_folder_is_refused_while_the_first_is_at_work(study):
+    def values(training):
+        with pytest.raises(ValueError, match='is at work here; wait for it, end it, or name another --work-dir'):
+            study()
+        return dict(accuracy=50.0)
+
+    assert study(values, entries=BOTH[:1], seeds=(0,))[1] == ['none, seed 0']
+    study()  # and let go afterwards
+
+
+def test_a_run_whose_validation_has_no_metric_is_finished_all_the_same(study, capsys):
+    rows, _ = study(lambda training: {}, entries=BOTH[:1], seeds=(0,))
+    assert not rows[0].results[0].finished
+    assert 'none, seed 0: finished without a validation metric in 1.0 min' in capsys.readouterr().out
