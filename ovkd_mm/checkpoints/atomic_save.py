@@ -10,14 +10,16 @@ import os
 import secrets
 import socket
 import stat
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
+if sys.platform == 'win32':
     fcntl = None
+else:
+    import fcntl
 
 SUFFIX = '.unfinished'  # not .pth, so that nobody takes it for a checkpoint
 DAY = 24 * 60 * 60
@@ -35,7 +37,7 @@ def mend(local_backend: ModuleType) -> None:
         return
 
     @functools.wraps(upstream)
-    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+    def put(self: Any, obj: bytes, filepath: str | os.PathLike) -> None:
         path = Path(os.path.realpath(filepath))  # a link stays a link
         if Path(filepath).suffix != '.pth' or (path.exists() and not path.is_file()):
             return upstream(self, obj, filepath)

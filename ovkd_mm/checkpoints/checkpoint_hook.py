@@ -3,16 +3,17 @@
 import functools
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 
 class _LateRemoval:
     """A file backend in all but one thing: it notes what to remove instead of doing so."""
 
-    def __init__(self, backend) -> None:
+    def __init__(self, backend: Any) -> None:
         self.backend = backend
         self.noted: list[tuple[Callable, str]] = []
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
@@ -37,7 +38,7 @@ def mend(checkpoint_hook: ModuleType) -> None:
 
 def _removing_late(save: Callable) -> Callable:
     @functools.wraps(save)
-    def saving(self, *args, **kwargs) -> None:
+    def saving(self: Any, *args: Any, **kwargs: Any) -> None:
         backend = self.file_backend
         self.file_backend = late = _LateRemoval(backend)
         try:

@@ -58,7 +58,7 @@ def keep_literals(text: Any) -> tuple[str, list[str]]:
         return '', ['all of it, which is not the text of a config']
     kept, left_out = [], []
     for statement in statements:
-        source, name = ast.get_source_segment(text, statement), _name(statement)
+        source, name = ast.get_source_segment(text, statement) or '', _name(statement)
         # mmengine fills in what stands in double braces before it parses, also where a quote would end the string.
         if name not in (None, *_ACTIVE) and _is_literal(statement.value) and '{{' not in source:
             kept.append(source)
@@ -87,7 +87,7 @@ def _is_literal(node: ast.expr) -> bool:
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
             return all(map(_is_literal, parts))
         case ast.Dict(keys=keys, values=values):
-            return None not in keys and all(map(_is_literal, [*keys, *values]))
+            return all(key is not None and _is_literal(key) for key in keys) and all(map(_is_literal, values))
         case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()], keywords=keywords):
             named = all(keyword.arg is not None and _is_literal(keyword.value) for keyword in keywords)
             return named and all(map(_is_literal, node.args))

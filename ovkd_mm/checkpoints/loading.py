@@ -50,13 +50,15 @@ def register_loaders(mmengine_checkpoint: ModuleType) -> None:
     """
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme(prefixes='', loader=load_from_local, force=True)
-    mmengine_checkpoint.load_url = _load_url  # what all schemes call that download over HTTP
-    mmengine_checkpoint.torch = _torch_that_loads_safely()  # what the others call
+    vars(mmengine_checkpoint).update(
+        load_url=_load_url,  # what all schemes call that download over HTTP
+        torch=_torch_that_loads_safely(),  # what the others call
+    )
     upstream = loader.load_checkpoint.__func__
     if not hasattr(upstream, '__wrapped__'):
 
         @functools.wraps(upstream)
-        def load_checkpoint(cls, filename: str, map_location: Any = None, logger: Any = 'current') -> Any:
+        def load_checkpoint(cls: type, filename: str, map_location: Any = None, logger: Any = 'current') -> Any:
             checkpoint = upstream(cls, filename, map_location, logger)
             disarm(checkpoint, filename, logger)
             return checkpoint
@@ -66,8 +68,7 @@ def register_loaders(mmengine_checkpoint: ModuleType) -> None:
 
 def _torch_that_loads_safely() -> ModuleType:
     module = ModuleType('torch')
-    module.__getattr__ = functools.partial(getattr, torch)
-    module.load = _load_path_or_buffer
+    vars(module).update(__getattr__=functools.partial(getattr, torch), load=_load_path_or_buffer)
     return module
 
 

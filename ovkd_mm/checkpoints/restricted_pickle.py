@@ -6,8 +6,9 @@ what makes big things out of small files.
 
 import collections
 import pickle
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from .safe_globals import fill_array, safe_globals
 _MOST_IN_A_TUPLE = 10_000  # tuples within tuples: to hash more of them may exhaust the stack, or take for ever
 
 
-def _refuse(what: str) -> None:
+def _refuse(what: str) -> NoReturn:
     raise pickle.UnpicklingError(what)
 
 
@@ -95,10 +96,28 @@ _CALLS = {
 _DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 
 
-class Unpickler(pickle._Unpickler):
+if TYPE_CHECKING:
+
+    class _PythonUnpickler(pickle.Unpickler):
+        """What the types of the standard library leave out of the unpickler that is written in Python."""
+
+        dispatch: ClassVar[dict[int, Callable[[Any], None]]]
+        stack: list[Any]
+        metastack: list[list[Any]]
+
+        def load_reduce(self) -> None: ...
+        def load_newobj(self) -> None: ...
+        def load_build(self) -> None: ...
+        def load_binpersid(self) -> None: ...
+
+else:
+    _PythonUnpickler = pickle._Unpickler
+
+
+class Unpickler(_PythonUnpickler):
     """Refuses every other name, to call anything else, and to change anything but what it has just made."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch = dict(_PythonUnpickler.dispatch)
     largest: int | None = None  # bytes that a storage may have: those of the file
     records: dict[str, int] | None = None  # and in a zip those of its record
 
@@ -157,7 +176,7 @@ class Unpickler(pickle._Unpickler):
             _refuse(f'a storage of {numel} numbers, more than the file can hold')
         super().load_binpersid()
 
-    def _tuple(self, load: Any) -> None:
+    def _tuple(self, load: Callable[[Any], None]) -> None:
         load(self)
         made = self.stack[-1]
         count = sum(1 + self._inner.get(id(part), ((), 0))[1] for part in made if type(part) is tuple)
@@ -174,7 +193,12 @@ class Unpickler(pickle._Unpickler):
         (pickle.ADDITEMS, (set,), None),
     ):
 
-        def _fill(self, load=dispatch[_code[0]], kinds=_kinds, depth=_depth) -> None:
+        def _fill(
+            self: Any,
+            load: Callable[[Any], None] = dispatch[_code[0]],
+            kinds: tuple[type, ...] = _kinds,
+            depth: int | None = _depth,
+        ) -> None:
             target = self.metastack[-1][-1] if depth is None else self.stack[depth]
             if type(target) not in kinds:
                 _refuse(f'GLOBAL {type(target).__module__}.{type(target).__qualname__}')
@@ -183,7 +207,11 @@ class Unpickler(pickle._Unpickler):
         dispatch[_code[0]] = _fill
 
     for _code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
-        dispatch[_code[0]] = lambda self, load=dispatch[_code[0]]: self._tuple(load)
+
+        def _counted(self: Any, load: Callable[[Any], None] = dispatch[_code[0]]) -> None:
+            self._tuple(load)
+
+        dispatch[_code[0]] = _counted
 
     dispatch[pickle.REDUCE[0]] = load_reduce
     dispatch[pickle.NEWOBJ[0]] = load_newobj

@@ -31,25 +31,27 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
         ValueError: If it cannot be read, or if the work dir holds nothing but complete checkpoints that cannot be
             resumed, which a training from the beginning would overwrite.
     """
-    notes, loaded = [], {}
+    notes: list[str] = []
+    loaded: dict = {}
+    chosen: str | Path | None = checkpoint
     if checkpoint == 'auto':
         folder, last = _folder(config), _last_checkpoint(config)
         paths = _newest_first(folder, _template(config), last)
         if not paths and last and ('://' in last or Path(last).is_dir()):
-            checkpoint = last  # on a server, or a folder, as DeepSpeed saves; upstream finds out whether it is whole
+            chosen = last  # on a server, or a folder, as DeepSpeed saves; upstream finds out whether it is whole
         else:
-            checkpoint, loaded, notes = _newest_resumable(paths)
+            chosen, loaded, notes = _newest_resumable(paths)
         if left := ', '.join(repr(file.name) for file in leftovers(folder)):
             notes.insert(0, f'the last save was cut off; {left} is left of it and the next save will remove it')
-        if checkpoint is None:
+        if chosen is None:
             config.resume = False
             return [*notes, f'no checkpoint in {str(folder)!r} to resume from: the training starts from the beginning']
         if notes:
-            notes.append(f'taking {Path(checkpoint).name}, the newest checkpoint that is whole')
+            notes.append(f'taking {Path(chosen).name}, the newest checkpoint that is whole')
     else:
         load = CheckpointLoader.load_checkpoint if '://' in checkpoint else load_checkpoint_file
         loaded = load(checkpoint, map_location='cpu')
-    config.resume, config.load_from = True, str(checkpoint)
+    config.resume, config.load_from = True, str(chosen)
     config.custom_hooks = [*(config.get('custom_hooks') or []), dict(type='ovkd_mm.CheckpointFitHook', needed=NEEDED)]
     randomness = config.get('randomness') or {}
     if randomness.get('seed') is None:
