@@ -12,7 +12,7 @@ __all__ = ['ORDERS', 'ChannelOrder', 'loaded_order', 'seen_order']
 ChannelOrder = Literal['rgb', 'bgr']
 ORDERS: tuple[ChannelOrder, ChannelOrder] = ('rgb', 'bgr')
 
-IN_MEMORY = {'CIFAR10': 'rgb', 'CIFAR100': 'rgb'}
+IN_MEMORY: dict[str, ChannelOrder] = {'CIFAR10': 'rgb', 'CIFAR100': 'rgb'}
 
 
 def loaded_order(config: Config) -> ChannelOrder | None:

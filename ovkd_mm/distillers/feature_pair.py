@@ -90,8 +90,8 @@ class FeaturePair(nn.Module):
                 'choose another place or unfreeze'
             )
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
-        if isinstance(student, Tensor) and student.shape[2:] != teacher.shape[2:]:
-            # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
+        # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
+        if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
             student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         student = _transform(self.student_transform, student, inputs)
         teacher = _transform(self.teacher_transform, teacher, inputs).detach()

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -12,7 +13,11 @@ from torch import nn
 __all__ = ['register_before_runs', 'unwrapped']
 
 
-def register_before_runs(kind: type[nn.Module]) -> None:
+class _BringsHooks(Protocol):
+    hooks: list[dict]
+
+
+def register_before_runs(kind: type[_BringsHooks]) -> None:
     """Let every runner register the hooks of a model of this kind before it runs.
 
     A model does not know its runner, and a list such as ``custom_hooks`` cannot be extended by a config that is one of
@@ -27,12 +32,12 @@ def register_before_runs(kind: type[nn.Module]) -> None:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model without DDP or FSDP around it."""
-    return model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
-def _registering(upstream: Callable, kind: type[nn.Module]) -> Callable:
+def _registering(upstream: Callable, kind: type[_BringsHooks]) -> Callable:
     @functools.wraps(upstream)
-    def call_hook(runner: Runner | FlexibleRunner, fn_name: str, **kwargs) -> None:
+    def call_hook(runner: Runner | FlexibleRunner, fn_name: str, **kwargs: Any) -> None:
         if fn_name == 'before_run':
             model = unwrapped(runner.model)
             if isinstance(model, kind):

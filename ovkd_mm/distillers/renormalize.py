@@ -14,7 +14,7 @@ def normalizes(preprocessor: nn.Module) -> bool:
     return getattr(preprocessor, '_enable_normalize', False) and getattr(preprocessor, 'mean', None) is not None
 
 
-def _statistics(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
+def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of any toolkit's image preprocessor."""
     if not normalizes(preprocessor):
         return torch.zeros(1), torch.ones(1)
@@ -34,6 +34,9 @@ class Renormalize(nn.Module):
     Raises:
         ValueError: If an order is none, or only one of the two is known.
     """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self,
