@@ -1,8 +1,8 @@
 """ClassCountHook: compares the classes of head and data set."""
 
 from mmengine.hooks import Hook
+from mmengine.model import BaseModule
 from mmengine.runner import Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ..distillers.method_hooks import unwrapped
@@ -15,7 +15,7 @@ CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classif
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
 
 
-def classifying_heads(runner: Runner) -> dict[str, nn.Module]:
+def classifying_heads(runner: Runner) -> dict[str, BaseModule]:
     """The heads of mmseg's and mmpretrain's models that have ``num_classes``, by their keys in the config.
 
     Args:

@@ -1,5 +1,8 @@
 """ConnectorWarmupHook: the connectors learn before the student does."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -32,7 +35,7 @@ class ConnectorWarmupHook(DistillerHook):
 
     def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
         self.duration = Duration('ConnectorWarmupHook', epochs, iters)
-        self._undo: list | None = None
+        self._undo: list[Callable[[], object]] | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Begin the warm-up, or end it.
@@ -69,7 +72,7 @@ class ConnectorWarmupHook(DistillerHook):
                 'left out of a step; under FSDP set model_wrapper.use_orig_params=True'
             )
 
-        def drop_gradients(*_) -> None:
+        def drop_gradients(*_: object) -> None:
             # What has no gradient is skipped by the optimizer: no momentum, no weight decay.
             for weight in weights:
                 weight.grad = None
@@ -80,9 +83,9 @@ class ConnectorWarmupHook(DistillerHook):
         for norm in model.student.modules():
             if isinstance(norm, _NormBase) and norm.track_running_stats:
                 norm.track_running_stats = False
-                self._undo.append(lambda norm=norm: setattr(norm, 'track_running_stats', True))
+                self._undo.append(functools.partial(setattr, norm, 'track_running_stats', True))
 
     def _end(self) -> None:
-        for undo in self._undo:
+        for undo in self._undo or ():
             undo()
         self._undo = None

@@ -51,9 +51,9 @@ class DistillScheduleHook(DistillerHook):
         for name, value in dict(start=start, end=end).items():
             if value < 0:
                 raise ValueError(f'DistillScheduleHook.{name} must not be negative, got {value}')
-        for name, value in dict(length=length, stop_at=stop_at).items():
-            if value is not None and value <= 0:
-                raise ValueError(f'DistillScheduleHook.{name} must be above 0, got {value}')
+        for name, time in dict(length=length, stop_at=stop_at).items():
+            if time is not None and time <= 0:
+                raise ValueError(f'DistillScheduleHook.{name} must be above 0, got {time}')
         self.shape = SHAPES[schedule]
         self.start = start
         self.end = end

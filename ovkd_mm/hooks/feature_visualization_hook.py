@@ -1,5 +1,8 @@
 """FeatureVisualizationHook: pictures of what is learned from."""
 
+from collections.abc import Iterable
+from typing import cast
+
 import cv2
 import numpy as np
 import torch
@@ -10,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from ..distillers import FeatureDistiller
+from ..distillers.feature_pair import FeaturePair
+from ..losses import DistillLoss
 from ..registry import HOOKS
 from .base import DistillerHook
 
@@ -36,7 +41,7 @@ class FeatureVisualizationHook(DistillerHook):
             raise ValueError(f'FeatureVisualizationHook.interval must be above 0, got {interval}')
         self.interval = interval
         self._inputs: Tensor | None = None
-        self._features: dict[int, tuple[Tensor, Tensor]] = {}
+        self._features: dict[int, tuple[DistillLoss, Tensor, Tensor]] = {}
         self._handles: list = []
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
@@ -53,10 +58,11 @@ class FeatureVisualizationHook(DistillerHook):
             self._inputs = (args[0] if args else kwargs['inputs'])[0].detach()
 
         self._handles.append(model.register_forward_pre_hook(keep_inputs, with_kwargs=True))
-        for index, pair in enumerate(model.pairs):
+        for index, pair in enumerate(cast(Iterable[FeaturePair], model.pairs)):
 
-            def keep_features(module, args: tuple, index: int = index) -> None:
-                self._features[index] = tuple(feature[:1].detach() for feature in args)
+            def keep_features(loss: DistillLoss, args: tuple, index: int = index) -> None:
+                student, teacher = (feature[:1].detach() for feature in args)
+                self._features[index] = loss, student, teacher
 
             self._handles.append(pair.loss.register_forward_pre_hook(keep_features))
 
@@ -72,11 +78,10 @@ class FeatureVisualizationHook(DistillerHook):
             return
         for handle in self._handles:
             handle.remove()
-        if is_main_process():
-            model = self.distiller(runner)
-            for index, (student, teacher) in self._features.items():
+        if is_main_process() and self._inputs is not None:
+            for index, (loss, student, teacher) in self._features.items():
                 if student.dim() == 4 and student.shape == teacher.shape:
-                    distance = model.pairs[index].loss.distance(student, teacher)
+                    distance = loss.distance(student, teacher)
                     picture = _draw(runner.visualizer, self._inputs, teacher, student, distance)
                     runner.visualizer.add_image(f'distill_{index}', picture, runner.iter + 1)
         self._inputs, self._features, self._handles = None, {}, []

@@ -1,6 +1,7 @@
 """LabelRangeHook: names the file whose labels are not classes."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -33,11 +34,11 @@ class LabelRangeHook(Hook):
         dataset = runner.train_dataloader.dataset
         heads = classifying_heads(runner)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        counts = {key: head.num_classes for key, head in heads.items()}
+        counts: dict[str, int] = {key: head.num_classes for key, head in heads.items()}
         if classes is not None:
             counts = {type(dataset).__name__: len(classes)}
-        self._owner = min(counts, key=counts.get, default=None)
-        self._count = counts.get(self._owner)
+        self._knows_classes = bool(counts)
+        self._owner, self._count = min(counts.items(), key=itemgetter(1), default=('', 0))
         voids = [{head.ignore_index} for head in heads.values() if 'ignore_index' in vars(head)]
         self._voids = set.intersection(*voids) if voids else {VOID}
         self._heads = list(heads) or ['the head']
@@ -49,7 +50,7 @@ class LabelRangeHook(Hook):
             ValueError: If it has a label that is not a class.
         """
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-        if self._count is None or not isinstance(samples, Sequence):
+        if not self._knows_classes or not isinstance(samples, Sequence):
             return
         for sample in samples:
             if not isinstance(sample, BaseDataElement):
@@ -80,11 +81,11 @@ class LabelRangeHook(Hook):
         first = int(sample.get('reduce_zero_label') or 0)  # what the file calls 1 is 0 here
         values, counts = np.unique(mask[wrong], return_counts=True)
         found = [f'{value + first} ({count} pixels)' for value, count in zip(values[:SHOWN], counts, strict=False)]
-        void = ' and '.join(str(value) for value in sorted(self._voids))
+        voids = ' and '.join(str(value) for value in sorted(self._voids))
         raise ValueError(
             f'the mask {sample.get("seg_map_path", sample.get("img_path"))!r} has the label'
             f'{"s" if len(values) > 1 else ""} {", ".join(found)}{", ..." if len(values) > SHOWN else ""}, but '
-            f'{self._classes(first)}{f"; {void} is void" if void else ""}. {self._fix(values.tolist(), first)}'
+            f'{self._classes(first)}{f"; {voids} is void" if voids else ""}. {self._fix(values.tolist(), first)}'
         )
 
     def _classes(self, first: int) -> str:

@@ -82,7 +82,7 @@ class ParaphraserHook(DistillerHook):
             features = model.teacher(model.data_preprocessor(batch, training=True)['inputs'])
             errors = {index: one.reconstruction_loss(features[index].float()) for index, one in paraphrasers.items()}
             optimizer.zero_grad()
-            sum(errors.values()).backward()
+            torch.stack(list(errors.values())).sum().backward()
             all_reduce_params([weight.grad for weight in parameters], op='mean')
             optimizer.step()
             if done % interval == 0 or done == length:
