@@ -82,9 +82,10 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
                 f'ann_file of {self._key} names {len(lists)} split lists, {lists}, but data_prefix.seg_map_path '
                 f'{len(folders)} folders of masks, {folders}. Name one for all lists or one for each'
             )
-        self._splits = [
-            tuple(None if path is None else join_path(data_root or '', path) for path in split)
-            for split in zip(lists, folders * (len(lists) // len(folders)), strict=True)
+        root = data_root or ''
+        self._splits: list[tuple[str, str | None]] = [
+            (join_path(root, split), None if folder is None else join_path(root, folder))
+            for split, folder in zip(lists, folders * (len(lists) // len(folders)), strict=True)
         ]
         self._own_masks = own_masks
         self._has_masks = folders[0] is not None
@@ -155,7 +156,8 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
                 f'reduce_zero_label=True of {self._key} would make the value 0 void and lower all others by one, but '
                 "here 0 is a class of its own, 'background'. Set reduce_zero_label=False"
             )
-        data_list, split_of = [], {}
+        data_list: list[dict] = []
+        split_of: dict[str, str] = {}
         for ann_file, folder in self._splits:
             img_ids = read_split(ann_file, self.data_root, self._fix_for_list(ann_file), self.backend_args)
             check_disjoint(img_ids, ann_file, split_of, DISJOINT)

@@ -90,8 +90,9 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
             raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
         self.cat2label = {name: label for label, name in enumerate(classes)}
         first_folder = self.sub_data_root
-        self._degenerate = []
-        data_list, split_of = [], {}
+        self._degenerate: list[str] = []
+        data_list: list[dict] = []
+        split_of: dict[str, dict[str, str]] = {}
         for ann_file, folder in self._splits:
             img_ids = self._read_split(ann_file)
             check_disjoint(img_ids, ann_file, split_of.setdefault(osp.normpath(folder), {}), 'Take disjoint lists')
@@ -185,7 +186,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         info['instances'] = kept
 
     def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
-        names = {obj.find('name').text for obj in raw_ann_info.findall('object')}
+        names = {_text(obj, 'name') for obj in raw_ann_info.findall('object')}
         if unknown := sorted(map(str, names - set(self.cat2label))):
             raise ValueError(
                 f'the class {", ".join(map(repr, unknown))} is not among the classes {list(self.cat2label)}. Name your '
@@ -223,13 +224,26 @@ def _flaws(obj: ET.Element) -> tuple[str, str]:
     """
     one_pixel = broken = ''
     for low, high in (('xmin', 'xmax'), ('ymin', 'ymax')):
-        first, last = obj.find(f'bndbox/{low}'), obj.find(f'bndbox/{high}')
-        if float(last.text) < float(first.text):
-            broken = f'has {high} {last.text}, less than {low} {first.text}'
-        if int(float(last.text)) == int(float(first.text)):  # as mmdet rounds
-            one_pixel = f'begins and ends in one pixel, {low} {first.text} to {high} {last.text}'
-            last.text = str(int(float(last.text)) + 1)
+        first, last = _text(obj, f'bndbox/{low}'), _text(obj, f'bndbox/{high}')
+        if float(last) < float(first):
+            broken = f'has {high} {last}, less than {low} {first}'
+        if int(float(last)) == int(float(first)):  # as mmdet rounds
+            one_pixel = f'begins and ends in one pixel, {low} {first} to {high} {last}'
+            for part in obj.iterfind(f'bndbox/{high}'):
+                part.text = str(int(float(last)) + 1)
     return one_pixel, broken
+
+
+def _text(obj: ET.Element, path: str) -> str:
+    """What stands in a part of an object.
+
+    Raises:
+        AttributeError: If there is nothing, as mmdet raises where it finds no such part.
+    """
+    text = obj.findtext(path)
+    if not text:
+        raise AttributeError(f'<{obj.tag}> has no {path}')
+    return text
 
 
 def _outside(box: list[int], width: int, height: int) -> str:

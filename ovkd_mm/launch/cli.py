@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -69,7 +70,9 @@ def _which_process() -> str:
 class _Options(DictAction):
     """Says what is wrong where upstream fails to unpack."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *args) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *args: Any
+    ) -> None:
         for value in values:
             if '=' not in value:
                 raise argparse.ArgumentError(self, f'{value!r} is not KEY=VALUE')

@@ -51,13 +51,14 @@ def mistake(error: Exception) -> str | None:
     """
     if not isinstance(error, KINDS):
         return None
-    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
     message = _message(error)
     if FROM_A_WORKER.match(message):
         found = list(FRAME.finditer(message))
         frames = [*frames, *((match[1], int(match[2])) for match in found)]
         # After the last frame come its lines of code and then '<class of the error>: <message>'.
-        message = re.search(r'^[\w.]+: (.*)', message[found[-1].end() :], re.MULTILINE | re.DOTALL)[1].strip()
+        said = re.search(r'^[\w.]+: (.*)', message[found[-1].end() :], re.MULTILINE | re.DOTALL)
+        message = said[1].strip() if said else ''
     if not frames or not message:
         return None
     file, line = Path(frames[-1][0]), linecache.getline(*frames[-1]).strip()

@@ -78,7 +78,7 @@ class _Block(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         if stride != 1 or in_channels != channels:
-            self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+            self.shortcut: nn.Conv2d | None = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
         else:
             self.shortcut = None
 

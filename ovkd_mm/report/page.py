@@ -88,4 +88,4 @@ def _jpeg(picture: np.ndarray) -> str:
     ok, data = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     if not ok:
         raise ValueError(f'a picture of shape {picture.shape} and type {picture.dtype} cannot be encoded')
-    return base64.b64encode(data).decode()
+    return base64.b64encode(data.tobytes()).decode()
