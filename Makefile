@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
-	@echo 'make lint     check style and format only'
+	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
 	@echo
@@ -40,6 +40,7 @@ docs: $(PY)
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 # A file of tests a process, one thread each: on few cores more of them only wait for one another.
 test: export OMP_NUM_THREADS ?= 1
