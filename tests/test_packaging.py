@@ -168,3 +168,18 @@ def test_an_installed_wheel_finds_its_configs_and_tools_from_another_folder(whee
     assert Path(package) == site / 'ovkd_mm/__init__.py'
     assert found == [str(site / 'ovkd_mm/.mim/configs' / name) for name in configs]
     assert '--cfg-options' in run(str(site / 'ovkd_mm/.mim/tools/train.py'), '--help')
+
+
+def test_the_workflow_runs_on_every_python_that_the_metadata_names():
+    job = yaml.safe_load((ROOT / '.github/workflows/ci.yml').read_text())['jobs']['test']
+    assert '.ci/run' in [step.get('run') for step in job['steps']]
+    named = re.findall(r'Python :: (3\.\d+)', setup_cfg()['metadata']['classifiers'])
+    assert job['strategy']['matrix']['python'] == named
+
+
+def test_a_commit_is_checked_by_what_make_lint_runs():
+    (repository,) = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())['repos']
+    hooks = [hook['entry'].removesuffix(' --force-exclude') for hook in repository['hooks']]
+    lint = re.search(r'^lint:.*\n((?:\t.*\n)+)', (ROOT / 'Makefile').read_text(), re.MULTILINE)[1]
+    run = re.findall(r'\$\(PY\) (-m .*)', lint)
+    assert hooks == [re.sub(r'( --check)?( \.)?$', '', f'python {command}') for command in run]
