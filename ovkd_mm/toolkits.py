@@ -1,6 +1,7 @@
 """What differs between the toolkits: what each calls the same thing."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ['TOOLKITS', 'Toolkit']
 
@@ -24,7 +25,7 @@ class Toolkit:
 
     packages: tuple[str, str]
     reverses_channels: str
-    loads: str | None
+    loads: Literal['rgb', 'bgr'] | None
     classifiers: tuple[str, ...]
     heads: tuple[str, ...]
     visualizer: str

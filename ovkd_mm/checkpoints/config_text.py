@@ -60,7 +60,8 @@ def keep_literals(text: Any) -> tuple[str, list[str]]:
     for statement in statements:
         source, name = ast.get_source_segment(text, statement) or '', _name(statement)
         # mmengine fills in what stands in double braces before it parses, also where a quote would end the string.
-        if name not in (None, *_ACTIVE) and _is_literal(statement.value) and '{{' not in source:
+        plain = isinstance(statement, ast.Assign) and _is_literal(statement.value)
+        if name not in (None, *_ACTIVE) and plain and '{{' not in source:
             kept.append(source)
         elif name != 'custom_imports':
             left_out.append(f'line {statement.lineno} ({name or type(statement).__name__})')

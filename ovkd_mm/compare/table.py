@@ -106,7 +106,7 @@ def _charts(rows: Sequence[Row], metric: str) -> list[Bars | Curves]:
     over = ', mean over seeds' if any(len(row.finished) > 1 for row in rows) else ''
     bars = {'final': f'{metric} at the end', 'seconds_per_iteration': 'seconds per iteration'}
     curves = dict(curve=metric, task_loss='task loss', distillation_loss='distillation loss')
-    charts = []
+    charts: list[Bars | Curves] = []
     for name, title in bars.items():
         statistics = [row.statistic(name) or (None, None) for row in rows]
         charts.append(Bars(title, *zip(*statistics, strict=True)))

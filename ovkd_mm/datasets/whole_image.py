@@ -15,6 +15,10 @@ __all__ = ['WholeImages', 'run_pipeline']
 class WholeImages:
     """Makes mmengine's data sets name an image that is missing, cut off, too large or broken."""
 
+    pipeline: Callable[[dict], Any]
+    get_data_info: Callable[[int], dict]
+    backend_args: dict | None
+
     def prepare_data(self, idx: int) -> Any:
         """Send the image of an index through the pipeline."""
         return run_pipeline(self.pipeline, self.get_data_info(idx), self.backend_args)

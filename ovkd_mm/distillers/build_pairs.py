@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from torch import nn
 
@@ -11,13 +12,19 @@ from ..registry import MODELS, TASK_UTILS
 from ..transforms import Transform
 from .feature_pair import FeaturePair
 from .settings import PAIR, PARTS, check_settings
-from .teacher import Teacher
 
 __all__ = ['build_pairs']
 
+Part = TypeVar('Part', Transform, DistillLoss)
+
 
 def build_pairs(
-    method: dict, pairs: str | Sequence[dict], logits: Sequence[dict] | None, student: Trace, teacher: Teacher
+    method: dict,
+    pairs: str | Sequence[dict],
+    logits: Sequence[dict] | None,
+    student: Trace,
+    teacher: Trace,
+    teacher_model: nn.Module,
 ) -> Iterator[FeaturePair]:
     """Build what a distiller's config says of ``method``, ``pairs`` and ``logits``; see :class:`FeatureDistiller`.
 
@@ -26,15 +33,17 @@ def build_pairs(
         pairs: As in the config.
         logits: As in the config.
         student: Trace of the student.
-        teacher: The teacher.
+        teacher: Trace of the teacher.
+        teacher_model: The teacher, whose batch norms a transform may ask for.
 
     Raises:
         TypeError: If something is of another type than a config has there.
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit.
     """
     key = _position(method.get('position', {})).listed_in
+    found: object = pairs
     if key == 'logits':
-        pairs = logits
+        found = logits
         if not logits:
             raise ValueError(
                 "logits is not set, and the method's position is ovkd_mm.Logits: say where the class scores are, "
@@ -43,38 +52,39 @@ def build_pairs(
     elif isinstance(pairs, str):
         if pairs != 'auto':
             raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
-        pairs = auto_pairs(student, teacher.trace)
-    if not isinstance(pairs, Sequence):
-        raise TypeError(f'{key} must be a list of dicts, got {pairs!r}')
-    for index, pair in enumerate(pairs):
+        found = auto_pairs(student, teacher)
+    if not isinstance(found, Sequence):
+        raise TypeError(f'{key} must be a list of dicts, got {found!r}')
+    for index, pair in enumerate(found):
         check_settings(f'{key}[{index}]', pair, PAIR)
-    weights = _weights(method.get('weight', 1.0), pairs)
-    for index, (pair, weight) in enumerate(zip(pairs, weights, strict=True)):
-        yield _build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student, teacher)
+    weights = _weights(method.get('weight', 1.0), found)
+    for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
+        yield _build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student, teacher, teacher_model)
 
 
-def _build_pair(key: str, cfg: dict, student: Trace, teacher: Teacher) -> FeaturePair:
+def _build_pair(key: str, cfg: dict, student: Trace, teacher: Trace, teacher_model: nn.Module) -> FeaturePair:
     if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
         raise ValueError(
             f'{key} (with the method) lacks {", ".join(missing)}; a pair has student and teacher, the method '
             f'{", ".join(PARTS)}'
         )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
-    teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher.trace, f'{key}.teacher')
-    norm = teacher_place.norm and teacher.model.get_submodule(teacher_place.norm)
+    teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
+    norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
     return FeaturePair(
         student_place,
         teacher_place,
         student_transform=_build_part('student_transform', cfg, Transform, **channels),
         teacher_transform=_build_part('teacher_transform', cfg, Transform, channels=teacher_place.channels, norm=norm),
-        loss=_build_part('loss', cfg, DistillLoss, classes=cfg.get('classes')),
+        # Only compared with, so it may be abstract.
+        loss=_build_part('loss', cfg, DistillLoss, classes=cfg.get('classes')),  # type: ignore[type-abstract]
         weight=cfg['weight'],
         resize=cfg.get('resize', False),
     )
 
 
-def _build_part(key: str, cfg: dict, base: type[nn.Module], **offered) -> nn.Module:
+def _build_part(key: str, cfg: dict, base: type[Part], **offered: object) -> Part:
     """Build a transform or a loss, with what it asks for of what is offered."""
     kind = MODELS.get(cfg[key]['type']) if isinstance(cfg[key]['type'], str) else cfg[key]['type']
     asked = inspect.signature(kind).parameters if kind else {}

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -14,7 +15,7 @@ from ..registry import MODELS
 from ..rng import preserve_rng_state
 from .build_pairs import build_pairs
 from .channel_order import ChannelOrder
-from .feature_pair import FeaturePair
+from .feature_pair import FeaturePair, FeaturePairs
 from .finite_check import FiniteCheck
 from .method_hooks import register_before_runs
 from .settings import METHOD, check_settings
@@ -92,7 +93,9 @@ class FeatureDistiller(StudentFacade):
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(**teacher, **offered)
         with preserve_rng_state():
-            self.pairs = nn.ModuleList(build_pairs(method, pairs, logits, student_trace, self.teacher))
+            self.pairs = FeaturePairs(
+                build_pairs(method, pairs, logits, student_trace, self.teacher.trace, self.teacher.model)
+            )
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self.teacher.attach([pair.teacher_place for pair in self.pairs])
@@ -102,7 +105,7 @@ class FeatureDistiller(StudentFacade):
 
     # What it calls is compiled: the student and the pairs.
     @torch.compiler.disable(recursive=False)
-    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
         It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``.
@@ -161,7 +164,7 @@ class FeatureDistiller(StudentFacade):
                 'of the config'
             )
 
-    def _apply(self, fn: Callable, *args, **kwargs) -> 'FeatureDistiller':
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> 'FeatureDistiller':
         """What moves the model (``to``, ``cuda``, ``half``) moves the teacher."""
         super()._apply(fn, *args, **kwargs)
         self.teacher._apply(fn, *args, **kwargs)

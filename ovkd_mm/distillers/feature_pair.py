@@ -1,5 +1,8 @@
 """FeaturePair: a teacher place and a student place, joined by the four parts of a method."""
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -10,7 +13,7 @@ from ..positions import Place, Span
 from ..positions.graph import leaves
 from ..transforms import Transform
 
-__all__ = ['FeaturePair']
+__all__ = ['FeaturePair', 'FeaturePairs']
 
 
 class FeaturePair(nn.Module):
@@ -114,6 +117,13 @@ class FeaturePair(nn.Module):
     def extra_repr(self) -> str:
         """Show what is joined."""
         return f'{self.student_place} <- {self.teacher_place}, weight={self.weight}'
+
+
+class FeaturePairs(nn.ModuleList):
+    """The pairs of a distiller, in the order of its config."""
+
+    def __iter__(self) -> Iterator[FeaturePair]:
+        return cast(Iterator[FeaturePair], super().__iter__())
 
 
 def _transform(transform: Transform, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:

@@ -1,5 +1,7 @@
 """StudentFacade: a model that passes for the student inside it."""
 
+from typing import Any
+
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -42,14 +44,14 @@ class StudentFacade(BaseModel):
         """As the student does."""
         return self.student.test_step(data)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         """Whatever else a hook or a tool looks for (``bbox_head``, ``data_preprocessor``) is the student's."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__('student'), name)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         if not prefix.endswith(FSDP_PREFIX):
             rename_keys(state_dict, prefix, from_stock)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,8 +1,5 @@
 """FeatureVisualizationHook: pictures of what is learned from."""
 
-from collections.abc import Iterable
-from typing import cast
-
 import cv2
 import numpy as np
 import torch
@@ -13,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from ..distillers import FeatureDistiller
-from ..distillers.feature_pair import FeaturePair
 from ..losses import DistillLoss
 from ..registry import HOOKS
 from .base import DistillerHook
@@ -58,7 +54,7 @@ class FeatureVisualizationHook(DistillerHook):
             self._inputs = (args[0] if args else kwargs['inputs'])[0].detach()
 
         self._handles.append(model.register_forward_pre_hook(keep_inputs, with_kwargs=True))
-        for index, pair in enumerate(cast(Iterable[FeaturePair], model.pairs)):
+        for index, pair in enumerate(model.pairs):
 
             def keep_features(loss: DistillLoss, args: tuple, index: int = index) -> None:
                 student, teacher = (feature[:1].detach() for feature in args)

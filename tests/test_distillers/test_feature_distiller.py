@@ -398,7 +398,7 @@ def test_a_setting_that_the_teacher_does_not_take_is_answered_with_those_that_it
         (dict(pairs=[PAIRS[0] | dict(wieght=1)]), r"pairs\[0\] has no setting 'wieght'; nearest: weight"),
         (dict(method=METHOD | dict(lss=1)), "method has no setting 'lss'; nearest: loss"),
         (dict(method={k: METHOD[k] for k in ('position', 'loss')}), 'teacher_transform'),
-        (dict(method={k: METHOD[k] for k in METHOD if k != 'position'}), r'pairs\[0\].*lacks \[.position.\]'),
+        (dict(method={k: METHOD[k] for k in METHOD if k != 'position'}), r'pairs\[0\].*lacks position'),
         (
             dict(pairs=[PAIRS[0] | dict(student='backbone.layer3')]),
             r'pairs\[0\].student.*backbone.layer3.*backbone.layer2',
