@@ -31,7 +31,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     # Ranks in place of scores: equal scores keep the order of the sort above, which is the compiled operator's.
     ranks = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype, device=boxes.device)
     # torchvision compares in float64, the compiled operator in float32.
-    iou_threshold = torch.tensor(iou_threshold, dtype=torch.float32).item()
+    iou_threshold = torch.tensor(iou_threshold, dtype=torch.float32, device='cpu').item()
     return order[torchvision_nms(boxes, ranks, iou_threshold)]
 
 
