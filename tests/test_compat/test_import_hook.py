@@ -116,6 +116,21 @@ def test_a_module_that_does_not_exist_is_still_missing():
         importlib.import_module('hook_no_such_module')
 
 
+def test_the_finders_behind_are_asked_just_as_python_asks_them(write_module, monkeypatch):
+    name, asked = write_module('hook_asked'), []
+    when_imported(name, lambda module: None)
+    module = importlib.import_module(name)
+    (ours,) = (finder for finder in sys.meta_path if type(finder).__module__ == when_imported.__module__)
+
+    class Finder:
+        def find_spec(self, *args):
+            asked.append(args)
+
+    monkeypatch.setattr(sys, 'meta_path', [ours, object(), Finder()])  # the object is none, which is passed over
+    assert ours.find_spec(name, ['folder'], module) is None
+    assert asked == [(name, ['folder'], module)]
+
+
 def test_a_module_that_another_thread_is_importing_is_seen_whole(write_module):
     name = write_module('hook_thread', 'import time\ntime.sleep(0.3)\nvalue = 1\n')
     thread = threading.Thread(target=importlib.import_module, args=(name,))
