@@ -112,7 +112,7 @@ def _charts(rows: Sequence[Row], metric: str) -> list[Bars | Curves]:
         charts.append(Bars(title, *zip(*statistics, strict=True)))
     for name, title in curves.items():
         found = [row.curve(name) for row in rows]
-        if name == 'curve' or any(steps for steps, _ in found):
+        if any(steps for steps, _ in found):
             charts.append(Curves(title + over, found, log=name != 'curve'))
     return charts
 

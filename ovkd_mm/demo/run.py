@@ -74,18 +74,16 @@ def run_demo(
         explanation = _explain(folder, plan, seed, generated=data is None)
         console.print(*explanation, sep='\n', markup=False)
 
-        ssd300 = root / 'configs' / 'ssd300'
-        config = shrink(
-            Config.fromfile(ssd300 / f'{TEACHER_CONFIG}.py'), folder, plan, plan.teacher_iters, plan.teacher_lr
-        )
+        def small(name: str, iters: int, lr: float) -> Config:
+            return shrink(Config.fromfile(root / 'configs' / 'ssd300' / f'{name}.py'), folder, plan, iters, lr)
+
+        config = small(TEACHER_CONFIG, plan.teacher_iters, plan.teacher_lr)
         teacher = Training('teacher', seed, seeded(config, seed), work_dir / 'teacher' / f'seed{seed}')
         train_all([teacher], None, tool, lock, console)
         _check_finished([teacher])
 
         if not study_file.exists():
-            config = shrink(
-                Config.fromfile(ssd300 / f'{DISTILLATION}.py'), folder, plan, plan.student_iters, plan.student_lr
-            )
+            config = small(DISTILLATION, plan.student_iters, plan.student_lr)
             checkpoint = teacher.folder / f'iter_{plan.teacher_iters}.pth'
             config.model.teacher = dict(model=str(teacher.file.resolve()), checkpoint=str(checkpoint.resolve()))
             write_whole(base, config.pretty_text)
@@ -97,13 +95,11 @@ def run_demo(
 
         result = Result(teacher, choose_metric(None, teacher.config, [teacher]))
         rows = [Row(Entry('teacher', TEACHER), [result]), *rows_of(study, students)]
-        gallery = _draw([teacher, *students], f'The first images of {folder.val}.txt')
+        gallery = _draw([teacher, *students])
         console.print(escape(write_tables(work_dir, study, rows, explanation, gallery)), soft_wrap=True)
     report = work_dir / 'report.html'
-    console.print(
-        escape(f'report: {report}\nmore seeds: python tools/compare.py {study_file} --work-dir ... --seeds 1 2 3'),
-        soft_wrap=True,
-    )
+    more = f'python tools/compare.py {study_file} --work-dir ... --seeds 1 2 3'
+    console.print(escape(f'report: {report}\nmore seeds: {more}'), soft_wrap=True)
     return report
 
 
@@ -114,18 +110,16 @@ def _check_finished(trainings: Sequence[Training]) -> None:
             raise ValueError(f'{one.name} failed: {one.note["reason"]} (all of it in {one.log})')
 
 
-def _draw(trainings: Sequence[Training], images: str) -> Gallery:
-    """What the trained detectors find."""
+def _draw(trainings: Sequence[Training]) -> Gallery:
+    """What the trained detectors find in the first images of the validation."""
     init_default_scope('mmdet')
     register_all_modules(init_default_scope=False)
     # A distilled student's checkpoint is a student's checkpoint: the student's own config loads it.
     configs = [plain_config(one.config) for one in trainings]
-    models = [
-        load_detector(config, one.folder / f'iter_{config.train_cfg.max_iters}.pth')
-        for config, one in zip(configs, trainings, strict=True)
-    ]
+    checkpoints = [one.folder / f'iter_{one.config.train_cfg.max_iters}.pth' for one in trainings]
+    models = map(load_detector, configs, checkpoints)
     return Gallery(
-        f'{images} and all boxes that score at least {MIN_SCORE}.',
+        f'The first images of the validation and all boxes that score at least {MIN_SCORE}.',
         ('ground truth', *(one.label for one in trainings)),
         draw_detections(models, configs[0].val_dataloader.dataset, PICTURES),
     )

@@ -53,7 +53,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     for loader, split in ((config.train_dataloader, data.train), (config.val_dataloader, data.val)):
         loader.update(batch_size=plan.batch_size, num_workers=2, persistent_workers=False)
         loader.dataset.update(
-            data_root=str(data.root),
+            data_root=str(data.root.resolve()),
             ann_file=f'ImageSets/Main/{split}.txt',
             metainfo=dict(classes=data.classes),
             pipeline=[t for t in loader.dataset.pipeline if t.type not in LONG_SCHEDULE_ONLY],
