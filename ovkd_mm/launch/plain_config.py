@@ -1,6 +1,7 @@
 """From a distillation config to the plain config of its student."""
 
 import copy
+from collections.abc import Callable
 
 from mmengine.config import Config
 from mmengine.registry import HOOKS
@@ -35,10 +36,8 @@ def plain_config(config: Config) -> Config:
             config.model.setdefault('data_preprocessor', preprocessor)
         for key in SHARED:
             config.pop(key, None)
-        if config.get('custom_hooks'):
-            config.custom_hooks = [hook for hook in config.custom_hooks if not _wants_a_distiller(hook)]
-    if config.get('custom_hooks'):
-        config.custom_hooks = [hook for hook in config.custom_hooks if not _checks_a_resume(hook)]
+        _leave_out(config, _wants_a_distiller)
+    _leave_out(config, _checks_a_resume)
     return config
 
 
@@ -51,6 +50,15 @@ def forget_run(config: Config) -> Config:
     if others := {key: value for key, value in randomness.items() if key != 'seed'}:
         config.randomness = dict(others, seed=None)
     return config
+
+
+def _leave_out(config: Config, unwanted: Callable[[dict], bool]) -> None:
+    """Take hooks out of ``custom_hooks``, and the list with its last one: most configs have none."""
+    hooks = [hook for hook in config.get('custom_hooks') or () if not unwanted(hook)]
+    if hooks:
+        config.custom_hooks = hooks
+    else:
+        config.pop('custom_hooks', None)
 
 
 def _checks_a_resume(hook: dict) -> bool:

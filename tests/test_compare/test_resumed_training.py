@@ -142,7 +142,7 @@ def test_a_last_checkpoint_that_is_cut_short_is_trained_anew_and_one_without_its
     run = tmp_path / 'toy/seed0'
     last = run / 'iter_4.pth'
     last.write_bytes(last.read_bytes()[:-100])
-    assert 'iter_4.pth is passed over' in call()
+    assert 'iter_4.pth is skipped' in call()
     for log in run.glob('*/vis_data/scalars.json'):
         log.unlink()
     assert 'Iter(train)' not in call()

@@ -94,7 +94,7 @@ def test_a_colour_picture_is_no_mask(results, shape):
 def test_fractions_are_no_classes(results):
     results['seg_map_path'] = results['seg_map_path'].replace('.png', '.tiff')
     save(results, stripes(0, 1, dtype=np.float32))
-    with pytest.raises(ValueError, match=r'no map of class indices.*float32'):
+    with pytest.raises(ValueError, match=r'is not a map of class indices.*float32'):
         load(results)
 
 

@@ -52,8 +52,8 @@ def home(tmp_path):
 @pytest.mark.parametrize(
     ('command', 'advice'),
     [
-        (['train', 'endless.py', '--work-dir', 'work'], 'The same command with --resume goes on'),
-        (['compare', '--config', 'endless.py', '--methods', 'at', '--work-dir', 'work'], 'The same command goes on'),
+        (['train', 'endless.py', '--work-dir', 'work'], 'The same command with --resume resumes'),
+        (['compare', '--config', 'endless.py', '--methods', 'at', '--work-dir', 'work'], 'The same command resumes'),
     ],
 )
 def test_ctrl_c_ends_a_tool_with_one_line_that_says_how_to_go_on(home, command, advice):

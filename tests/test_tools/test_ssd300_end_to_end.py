@@ -171,10 +171,11 @@ def test_the_student_that_the_shipped_config_exports_predicts_what_the_distilled
 def test_with_all_weights_zero_twenty_iterations_train_the_plain_student_bit_for_bit(folder, tmp_path):
     options = [*voc_options(folder), 'train_cfg.max_iters=20', 'default_hooks.checkpoint.interval=20']
     zero = [f'model.pairs.{pair}.weight=0' for pair in range(4)]
-    run_tool('train', PLAIN, '--work-dir', tmp_path / 'plain', '--cfg-options', *options)
+    run_tool('train', PLAIN, '--work-dir', tmp_path / 'plain', '--cfg-options', *options, *as_options(OWN))
     teacher = ['model.teacher.checkpoint=None', 'model.teacher.allow_random=True']
     distilled = CONFIGS / 'ofd_ssd300_r50-mobilenet-v1_voc0712.py'  # its teacher takes a quarter of VGG16's time
-    run_tool('train', distilled, '--work-dir', tmp_path / 'distilled', '--cfg-options', *options, *zero, *teacher)
+    options += [*as_options(as_students(OWN)), *zero, *teacher]
+    run_tool('train', distilled, '--work-dir', tmp_path / 'distilled', '--cfg-options', *options)
     plain, distilled = (
         torch.load(tmp_path / name / 'iter_20.pth', weights_only=False)['state_dict'] for name in ('plain', 'distilled')
     )
