@@ -16,7 +16,7 @@ NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
 
 def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
-    """Let a config's training go on from a checkpoint, with that one's seed if the config names none.
+    """Let a config's training resume from a checkpoint, with that one's seed if the config names none.
 
     Args:
         config: Changed in place.
@@ -117,5 +117,5 @@ def _load_resumable(path: Path) -> dict:
     loaded = load_checkpoint_file(path)
     missing = [key for key in NEEDED if key not in loaded]
     if missing:
-        raise ValueError(f'it lacks {", ".join(missing)}, which a training needs to go on (save_optimizer=False?)')
+        raise ValueError(f'it lacks {", ".join(missing)}, which a training needs to resume (save_optimizer=False?)')
     return loaded

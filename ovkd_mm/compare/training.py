@@ -93,7 +93,7 @@ class Training:
             raise ValueError(f'{self.folder} is finished, but {reason}')
 
     def run(self, tool: Path, facts: dict, metric: str | None, progress: Callable[[str], None], lock: int) -> None:
-        """Train, or go on training, until the end or a failure.
+        """Train, or resume, until the end or a failure.
 
         Args:
             tool: ``tools/train.py``.

@@ -47,6 +47,6 @@ class CheckpointFitHook(Hook):
         missing = [key for key in self.needed if key not in checkpoint]
         if missing:
             raise ValueError(
-                f'the checkpoint lacks {", ".join(missing)}, which a training needs to go on; to start another one '
+                f'the checkpoint lacks {", ".join(missing)}, which a training needs to resume; to start another one '
                 'from its weights, leave --resume out and set load_from'
             )

@@ -26,7 +26,7 @@ class SeedHook(Hook):
     - Before batch ``n`` is loaded the generators are seeded with (seed, n, rank), so that processes without loading
       processes augment each in its own way. Loading processes are seeded with (seed, epoch, rank, worker) in an
       epoch-based loop. They start anew each epoch, persistent or not; upstream seeds them alike in every epoch, so that
-      each repeats the augmentations of the first. In an iteration-based loop they go on: upstream resumes it by drawing
+      each repeats the augmentations of the first. In an iteration-based loop they continue: upstream resumes it by drawing
       all former batches once more, which brings them to where they were.
     - Before the model gets batch ``n`` the generators are seeded with (seed, n), alike in all processes.
 

@@ -25,7 +25,7 @@ def is_distillation(config: Config) -> bool:
 def plain_config(config: Config) -> Config:
     """The config with which the student alone is built, tested and trained on; a plain config comes back as it is.
 
-    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a training that went on
+    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a resumed training
     has left in a config, whichever its model, is taken out: it would ask any other checkpoint for an optimizer.
     """
     config = copy.deepcopy(config)
@@ -62,7 +62,7 @@ def _leave_out(config: Config, unwanted: Callable[[dict], bool]) -> None:
 
 
 def _checks_a_resume(hook: dict) -> bool:
-    """Whether the hook is what a training that went on has left in its config."""
+    """Whether the hook is what a resumed training has left in its config."""
     return hook.get('type') == 'ovkd_mm.CheckpointFitHook' and bool(hook.get('needed'))
 
 

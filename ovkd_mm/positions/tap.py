@@ -14,7 +14,7 @@ __all__ = ['SpanTap', 'Tap', 'reading', 'tap_at']
 class Tap:
     """Reads one place. It listens only between :meth:`arm` and :meth:`disarm`, so a replay in backward is not read.
 
-    Where a later operation writes into the tensor, the model goes on with a clone and the tap keeps the original.
+    Where a later operation writes into the tensor, the model continues with a clone and the tap keeps the original.
 
     Args:
         place: What to read.
