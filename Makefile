@@ -45,4 +45,4 @@ lint: install
 # A file of tests a process, one thread each: on few cores more of them only wait for one another.
 test: export OMP_NUM_THREADS ?= 1
 test: lint
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)

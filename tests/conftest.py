@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
+TRAIN = ('test_tools', 'test_demo', 'test_compare')
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,8 @@ def voc_animals(tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """GPU tests skip by themselves."""
+    """Tests that train in processes of their own come first, so that none of them is waited for; GPU tests skip."""
+    items.sort(key=lambda item: item.path.parent.name not in TRAIN)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('cuda'):
