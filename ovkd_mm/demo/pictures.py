@@ -12,8 +12,8 @@ from mmdet.structures.bbox import get_box_tensor
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
-from torch import nn
 
 from ..checkpoints.loading import load_checkpoint_file
 from ..checkpoints.state_dict import load_strictly, model_weights
@@ -25,7 +25,7 @@ MIN_SCORE = 0.2  # low, for minutes of training make no confident detector
 LONG_SIDE = 640  # pixels; names are drawn in one size, for which small images have no room
 
 
-def load_detector(config: Config, checkpoint: Path) -> nn.Module:
+def load_detector(config: Config, checkpoint: Path) -> BaseModel:
     """The detector of a plain config with the weights of a checkpoint, which may be a distillation's."""
     model = MODELS.build(config.model)
     load_strictly(model, model_weights(load_checkpoint_file(checkpoint)), str(checkpoint))
@@ -33,7 +33,7 @@ def load_detector(config: Config, checkpoint: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def draw_detections(models: Iterable[nn.Module], dataset: dict, count: int) -> list[list[np.ndarray]]:
+def draw_detections(models: Iterable[BaseModel], dataset: dict, count: int) -> list[list[np.ndarray]]:
     """Draw true boxes and detections on the first images of a data set.
 
     Args:
@@ -44,11 +44,11 @@ def draw_detections(models: Iterable[nn.Module], dataset: dict, count: int) -> l
     Returns:
         A row an image: the true boxes, then one picture a model, ``[H, W, 3]``, uint8, RGB.
     """
-    dataset = DATASETS.build(dataset)
-    batch = pseudo_collate([dataset[index] for index in range(min(count, len(dataset)))])
+    images = DATASETS.build(dataset)
+    batch = pseudo_collate([images[index] for index in range(min(count, len(images)))])
     visualizer = DetLocalVisualizer(line_width=3)
-    colours = [tuple(round(255 * c) for c in colour) for colour in matplotlib.colormaps['tab10'].colors]
-    classes = [name.replace('$', r'\$') for name in dataset.metainfo['classes']]  # no formulas
+    colours = [tuple(round(255 * c) for c in colour) for colour in matplotlib.color_sequences['tab10']]
+    classes = [name.replace('$', r'\$') for name in images.metainfo['classes']]  # no formulas
     visualizer.dataset_meta = dict(classes=classes, palette=colours * (len(classes) // len(colours) + 1))
     rows = [[_draw(visualizer, sample, gt_instances=sample.gt_instances)] for sample in batch['data_samples']]
     for model in models:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..launch.plain_config import is_distillation
 from .voc_folder import VOCFolder
@@ -81,7 +81,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     return config
 
 
-def _shrink_detector(detector: dict, size: int, num_classes: int) -> None:
+def _shrink_detector(detector: ConfigDict, size: int, num_classes: int) -> None:
     """An SSD300 for another input size, trained from scratch."""
     detector.backbone.init_cfg = None  # no download
     levels = len(detector.neck.out_channels)

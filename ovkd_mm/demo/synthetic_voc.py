@@ -84,7 +84,9 @@ def draw_scene(seed: int, index: int) -> tuple[np.ndarray, list[str], list[np.nd
     height, width = SIZES[rng.integers(len(SIZES))]
     background = _texture(rng, rng.choice(['plain', 'clouds']), _grey(rng), height, width)
     image = background.copy()
-    names, visible, areas = [], [], []
+    names: list[str] = []
+    visible: list[np.ndarray] = []
+    areas: list[int] = []
     for name in ['blob'] * rng.integers(0, 3) + list(rng.choice(CLASSES, rng.integers(1, 4))):
         for _ in range(10):  # a crowded image may have no room left: then the object is dropped
             coverage = _coverage(rng, name, height, width)

@@ -46,9 +46,9 @@ def read_voc_folder(path: str | Path) -> VOCFolder:
     root = _find_root(Path(path))
     complaints = []
     for pair in _candidates(root):
-        ids = [_ids(root, split) for split in pair]
-        if all(ids):
-            ids = ids[0] + ids[1]
+        train, val = (_ids(root, split) for split in pair)
+        if train and val:
+            ids = train + val
             missing = _missing(root, ids)
             if not missing:
                 break

@@ -26,16 +26,16 @@ class SeedHook(Hook):
     - Before batch ``n`` is loaded the generators are seeded with (seed, n, rank), so that processes without loading
       processes augment each in its own way. Loading processes are seeded with (seed, epoch, rank, worker) in an
       epoch-based loop. They start anew each epoch, persistent or not; upstream seeds them alike in every epoch, so that
-      each repeats the augmentations of the first. In an iteration-based loop they continue: upstream resumes it by drawing
-      all former batches once more, which brings them to where they were.
+      each repeats the augmentations of the first. In an iteration-based loop they continue: upstream resumes it by
+      drawing all former batches once more, which brings them to where they were.
     - Before the model gets batch ``n`` the generators are seeded with (seed, n), alike in all processes.
 
     The seed is ``runner.seed``: processes of one training differ in it if ``randomness.diff_rank_seed`` is set.
 
     What a checkpoint lacks besides is not made up for: gradients accumulated since the last optimizer step, what a
     transform keeps from epoch to epoch in the main process, the rest of an epoch-based loop's epoch if the checkpoint
-    was saved within it, and the validation that follows a checkpoint, with what it does to ``ReduceOnPlateau``
-    schedulers and early stopping.
+    was saved within it, and a validation that follows a checkpoint, with what it does to ``ReduceOnPlateau`` schedulers
+    and early stopping; :class:`FinalValidationHook` makes up for the one at the end.
     """
 
     priority = 'HIGHEST'  # what other hooks draw comes after the seeding
