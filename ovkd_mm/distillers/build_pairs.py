@@ -11,7 +11,7 @@ from ..positions import Place, Position, Span, Trace, auto_pairs
 from ..registry import MODELS, TASK_UTILS
 from ..transforms import Transform
 from .feature_pair import FeaturePair
-from .settings import PAIR, PARTS, check_settings
+from .settings import COMPARED, PAIR, PARTS, check_settings
 
 __all__ = ['build_pairs']
 
@@ -55,14 +55,22 @@ def build_pairs(
         found = auto_pairs(student, teacher)
     if not isinstance(found, Sequence):
         raise TypeError(f'{key} must be a list of dicts, got {found!r}')
+    method = dict(method)
+    linear = method.pop('without_activation', {})
+    check_settings('method.without_activation', linear, COMPARED)
     for index, pair in enumerate(found):
         check_settings(f'{key}[{index}]', pair, PAIR)
     weights = _weights(method.get('weight', 1.0), found)
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
-        yield _build_pair(f'{key}[{index}]', {**method, **pair, 'weight': weight}, student, teacher, teacher_model)
+        cfg = {**method, **pair, 'weight': weight}
+        # A part that the pair names itself stays as it is.
+        instead = {name: part for name, part in linear.items() if name not in pair}
+        yield _build_pair(f'{key}[{index}]', cfg, instead, student, teacher, teacher_model)
 
 
-def _build_pair(key: str, cfg: dict, student: Trace, teacher: Trace, teacher_model: nn.Module) -> FeaturePair:
+def _build_pair(
+    key: str, cfg: dict, linear: dict, student: Trace, teacher: Trace, teacher_model: nn.Module
+) -> FeaturePair:
     if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
         raise ValueError(
             f'{key} (with the method) lacks {", ".join(missing)}; a pair has student and teacher, the method '
@@ -70,6 +78,8 @@ def _build_pair(key: str, cfg: dict, student: Trace, teacher: Trace, teacher_mod
         )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
+    if isinstance(teacher_place, Place) and teacher_place.activated is False:
+        cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
     norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
     return FeaturePair(

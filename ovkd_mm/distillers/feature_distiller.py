@@ -37,15 +37,17 @@ class FeatureDistiller(StudentFacade):
         student: Model config of any toolkit; left as it is.
         teacher: ``model`` (a config path, ``package::config`` or a dict), ``checkpoint``, and the other arguments of
             :class:`Teacher`.
-        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``; ``weight``,
-            what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in the last stage and half as much in each
-            earlier one, which is OFD's and belongs to a sum over C, H and W; and ``hooks``, those that it cannot be
-            trained without. The runner registers them, unless ``custom_hooks`` has one of the same class.
-        pairs: ``'auto'`` (the last place of each spatial size that both have), or a list of dicts with ``student`` and
-            ``teacher`` (a module path, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the
-            pair's index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its
-            parts. Of a place with a position of its own only the path counts for a method that reads the two ends of a
-            group.
+        method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``;
+            ``without_activation``, what these say otherwise where no activation follows the teacher's place (a sum of
+            residuals, a layer norm); ``weight``, what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in
+            the last stage and half as much in each earlier one, which is OFD's and belongs to a sum over C, H and W;
+            and ``hooks``, those that it cannot be trained without. The runner registers them, unless ``custom_hooks``
+            has one of the same class.
+        pairs: ``'auto'`` (where the stages of both backbones end, see :func:`ovkd_mm.positions.auto_places`), or a list
+            of dicts with ``student`` and ``teacher`` (a module path, ``'backbone[1]'`` for the second of the tensors
+            that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
+            index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its parts.
+            Of a place with a position of its own only the path counts for a method that reads the two ends of a group.
         logits: Pairs of the same form for a method that compares class scores (position ``ovkd_mm.Logits``), used in
             place of ``pairs``. With ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from ..nearest import nearest
 
-__all__ = ['METHOD', 'PAIR', 'PARTS', 'check_settings']
+__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings']
 
-PARTS = ('position', 'teacher_transform', 'student_transform', 'loss')
-METHOD = (*PARTS, 'weight', 'hooks')
+COMPARED = ('teacher_transform', 'student_transform', 'loss')
+PARTS = ('position', *COMPARED)
+METHOD = (*PARTS, 'without_activation', 'weight', 'hooks')
 PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
 
 

@@ -1,6 +1,6 @@
 """Where features are read: tracing a model once to find places, and the taps that read them."""
 
-from .auto import auto_pairs
+from .auto import auto_pairs, auto_places
 from .base import Position
 from .end_of_group import EndOfGroup
 from .group_ends import GroupEnds
@@ -26,6 +26,7 @@ __all__ = [
     'Tap',
     'Trace',
     'auto_pairs',
+    'auto_places',
     'reading',
     'tap_at',
     'trace',

@@ -1,27 +1,48 @@
-"""``pairs='auto'``: pairs that the config does not name."""
+"""``pairs='auto'``: places of a backbone, found in the graph of its forward, and pairs of them."""
 
-from .trace import Trace
+import math
+from collections import defaultdict
+from collections.abc import Iterable
 
-__all__ = ['auto_pairs']
+from mmengine.logging import print_log
+
+from .graph import crossings
+from .trace import Call, Trace, Value
+
+__all__ = ['auto_pairs', 'auto_places']
+
+Size = tuple[int, ...]
 
 
-def _last_of_each_size(trace: Trace) -> dict[tuple[int, ...], str]:
-    """Path of the last activation of each spatial size, in the backbone if the model has one."""
-    # A path stands for the module's last call: a ReLU that a strided block shares counts for the size it ends with.
-    last_calls = {call.path: call for call in trace.activation_calls}
-    calls = sorted(last_calls.values(), key=lambda call: call.start)
-    backbone = [call for call in calls if call.path.startswith('backbone.')]
-    places: dict[tuple[int, ...], str] = {}
-    for call in backbone or calls:
-        size = tuple(call.value('input').tensor.shape[2:])
-        # A size of 1x1 is a gate (squeeze-and-excitation) or a pooled vector, not a feature map.
-        if len(size) == 2 and size != (1, 1):
-            places[size] = call.path
-    return places
+def auto_places(trace: Trace) -> dict[Size, list[str]]:
+    """Where a backbone's stages end, as paths for a position.
+
+    Of a backbone that returns several feature maps these are its places. Of one that returns one map, or a vector, it
+    is for each spatial size the last tensor that every path from the image crosses. What a single convolution makes of
+    the image is a stem, and no place where there are others.
+
+    Returns:
+        Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first.
+    """
+    backbone = _last(trace, trace.backbone)
+    outputs = [value for value in (backbone.outputs or (backbone.output,)) if value and value.node]
+    maps = [value for value in outputs if _size(trace, value)]
+    inside = [call for call in trace.calls if backbone.start < call.start and call.end < backbone.end]
+    names = _names(inside)
+    if len(maps) > 1:
+        found = [(one, names.get(_key(one), f'{trace.backbone}[{backbone.outputs.index(one)}]')) for one in maps]
+    else:
+        found = _ends_of_stages(trace, inside, names, outputs)
+    places: dict[Size, list[str]] = defaultdict(list)
+    for value, name in found:
+        places[_size(trace, value)].append(name)
+    return dict(sorted(places.items(), key=lambda item: -math.prod(item[0])))
 
 
 def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
-    """Join the last place of each spatial size that student and teacher share.
+    """Join the places of :func:`auto_places` that have the same spatial size, the last of a size with the last.
+
+    Places of the student before which nothing is trained are left out, and the log names them.
 
     Returns:
         Pairs as a config would write them, largest map first.
@@ -29,11 +50,90 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     Raises:
         ValueError: If no spatial size is common to both.
     """
-    students, teachers = _last_of_each_size(student), _last_of_each_size(teacher)
-    sizes = sorted(students.keys() & teachers.keys(), reverse=True)
-    if not sizes:
-        raise ValueError(
-            f"pairs='auto' found no spatial size common to the student ({sorted(students, reverse=True)}) and the "
-            f'teacher ({sorted(teachers, reverse=True)}); write the pairs out, with resize=True where sizes differ'
+    students, teachers = _trained(student), auto_places(teacher)
+    pairs = [
+        dict(student=one, teacher=other)
+        for size in students
+        for one, other in reversed(list(zip(reversed(students[size]), reversed(teachers.get(size, [])), strict=False)))
+    ]
+    if not pairs:
+        why = ''.join(
+            f'; the forward of the {name} stopped early: {trace.error!r}'
+            for name, trace in (('student', student), ('teacher', teacher))
+            if trace.error
         )
-    return [dict(student=students[size], teacher=teachers[size]) for size in sizes]
+        raise ValueError(
+            f"pairs='auto' found no spatial size common to the student ({list(students)}) and the teacher "
+            f'({list(teachers)}); write the pairs out, with resize=True where sizes differ{why}'
+        )
+    return pairs
+
+
+def _trained(student: Trace) -> dict[Size, list[str]]:
+    """The places of a student before which something is trained."""
+    places: dict[Size, list[str]] = {}
+    frozen = []
+    for size, names in auto_places(student).items():
+        for name in names:
+            if student.learns(student.last_call(name).value('output')):
+                places.setdefault(size, []).append(name)
+            else:
+                frozen.append(name)
+    if frozen:
+        print_log(f"pairs='auto' leaves out {', '.join(frozen)}: all before is frozen in the student", logger='current')
+    return places
+
+
+def _last(trace: Trace, path: str) -> Call:
+    return [call for call in trace.calls if call.path == path][-1]
+
+
+def _size(trace: Trace, value: Value) -> Size:
+    """Spatial size of a map with a gradient, else nothing: a size of 1x1 is a gate or a pooled vector, not a map."""
+    size = trace.size(value)
+    return size if value.node is not None and len(size) == 2 and size != (1, 1) else ()
+
+
+def _key(value: Value) -> tuple:
+    return value.node, value.number
+
+
+def _names(calls: Iterable[Call]) -> dict[tuple, str]:
+    """For each tensor the outermost module whose last call returns it."""
+    last = {call.path: call for call in calls}
+    names: dict[tuple, str] = {}
+    for call in sorted(last.values(), key=lambda call: (call.path.count('.'), call.start)):
+        if call.output and call.output.node:
+            names.setdefault(_key(call.output), call.path)
+    return names
+
+
+def _ends_of_stages(
+    trace: Trace, inside: list[Call], names: dict[tuple, str], sinks: list[Value]
+) -> list[tuple[Value, str]]:
+    """The last crossing of each size, each the output of a module that computes something."""
+    nodes = [value.node for value in sinks] or [call.output.node for call in inside[-1:] if call.output]
+    crossed = crossings(trace.source, [node for node in nodes if node])
+    layers = trace.layers_after(trace.source)
+    last: dict[Size, tuple[Value, str]] = {}
+    for call in sorted(inside, key=lambda call: call.end):
+        value = call.output
+        name = value and names.get(_key(value))
+        if not value or not value.node or name != call.path or crossed.get(value.node) != value.number:
+            continue
+        size = _size(trace, value)
+        computes = trace.activates(call) or any(True for _ in call.module.parameters())
+        if size and computes and not _opens_smaller(trace, call, size, inside):
+            last[size] = value, name
+    found = list(last.values())
+    return [(value, name) for value, name in found if layers[value.node] > 1] or found
+
+
+def _opens_smaller(trace: Trace, call: Call, size: Size, calls: list[Call]) -> bool:
+    """Whether a call is a part of one that takes maps of its size and makes smaller ones of them."""
+    for outer in calls:
+        if outer.start < call.start and call.end < outer.end and outer.input and outer.output:
+            out = _size(trace, outer.output)
+            if trace.size(outer.input) == size and out and math.prod(out) < math.prod(size):
+                return True
+    return False

@@ -1,11 +1,12 @@
 """Walking back through an autograd graph."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-__all__ = ['ancestors', 'depth', 'leaves']
+__all__ = ['ancestors', 'crossings', 'depth', 'leaves', 'sources_first']
 
 
 def ancestors(node: Node | None, stop: Container[Node] = ()) -> Iterator[Node]:
@@ -44,3 +45,48 @@ def depth(node: Node, known: dict[Node, int]) -> int:
         else:
             known[stack.pop()] = 1 + max((known[source] for source in sources), default=0)
     return known[node]
+
+
+def sources_first(sinks: Iterable[Node]) -> list[Node]:
+    """``sinks`` and what they were computed from, each after what it was computed from; without recursion."""
+    order: dict[Node, None] = {}
+    for sink in sinks:
+        stack = [sink]
+        while stack:
+            waiting = [source for source, _ in stack[-1].next_functions if source is not None and source not in order]
+            if stack[-1] in order:
+                stack.pop()
+            elif waiting:
+                stack += waiting
+            else:
+                order[stack.pop()] = None
+    return list(order)
+
+
+def crossings(source: Node, sinks: Sequence[Node]) -> dict[Node, int]:
+    """The nodes that every path from ``source`` to any of ``sinks`` crosses, the earliest first.
+
+    In an order in which each node comes after those that it was computed from, no edge leads past such a node.
+
+    Returns:
+        For each node the number of its output that is used; nodes of which several are used make more than one tensor,
+        and are left out.
+    """
+    reached: dict[Node, int] = {}  # what was computed from the source, with its place in the order
+    numbers: dict[Node, set[int]] = {}
+    edges = []
+    for node in sources_first(sinks):
+        before = [(one, number) for one, number in node.next_functions if one in reached]
+        if before or node is source:
+            place = reached[node] = len(reached)
+            numbers[node] = set()
+            for one, number in before:
+                numbers[one].add(number)
+                edges.append((reached[one], place))
+    edges += [(reached[sink], len(reached)) for sink in sinks if sink in reached]
+    over = [0] * (len(reached) + 1)  # how many edges more lead past a place than past the one before
+    for begin, end in edges:
+        over[begin + 1] += 1
+        over[end] -= 1
+    counts = dict(zip(reached, accumulate(over), strict=False))
+    return {node: next(iter(numbers[node]), 0) for node in reached if counts[node] == 0 and len(numbers[node]) <= 1}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from .layout import NCHW, Layout
+
 __all__ = ['Place', 'Span']
 
 
@@ -15,9 +17,12 @@ class Place:
         path: Path of the module whose call is tapped.
         call: Which call of that module within one forward, from 0 (mmdet's ResNet blocks call one ReLU three times).
         side: Whether the call's first input or its output is read.
-        shape: ``(C, H, W)`` at the traced input size.
+        shape: ``(C, H, W)`` at the traced input size, whatever the layout.
         norm: Path of the batch norm that feeds the place, if there is one.
         overwritten: Whether a later operation writes into the tensor (an in-place ReLU, ``out += identity``).
+        item: Which of the tensors that the call returns, where it returns several.
+        layout: How the tensor lies in memory; a tap reads it as ``(N, C, H, W)``.
+        activated: Whether an activation follows, where the position looked for one.
     """
 
     name: str
@@ -27,6 +32,9 @@ class Place:
     shape: tuple[int, ...]
     norm: str | None
     overwritten: bool
+    item: int | None = None
+    layout: Layout = NCHW
+    activated: bool | None = None
 
     @property
     def channels(self) -> int:
@@ -39,7 +47,9 @@ class Place:
         return self.shape[1:]
 
     def __str__(self) -> str:
-        return f'{self.name} {"x".join(map(str, self.shape))} ({self.side} of {self.path}, call {self.call})'
+        side = self.side if self.item is None else f'{self.side} {self.item}'
+        layout = '' if self.layout == NCHW else f', {self.layout}'
+        return f'{self.name} {"x".join(map(str, self.shape))} ({side} of {self.path}, call {self.call}{layout})'
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Position of OFD: before the ReLU."""
 
+from dataclasses import replace
+
 from typing_extensions import override
 
 from ..registry import TASK_UTILS
@@ -16,12 +18,14 @@ class PreReLU(Position):
 
     If the group ends in an activation, the input of that activation call. Else (pre-activation networks, linear
     bottlenecks) the input of the next activation of the same spatial size that the group feeds. Else the output of the
-    batch norm that reads the group (PyramidNet's strided block). Else the group's own output.
+    batch norm that reads the group (PyramidNet's strided block), which is taken as one that a ReLU follows, as in the
+    authors' code. Else the group's own output.
     """
 
     @override
     def resolve(self, trace: Trace) -> Place:
         group = trace.last_call(self.path)
         if activation := trace.activation_after(group):
-            return trace.place(self.path, activation, 'input')
-        return trace.place(self.path, trace.norm_reading(group) or group, 'output')
+            return replace(trace.place(self.path, activation, 'input'), activated=True)
+        norm = trace.norm_reading(group)
+        return replace(trace.place(self.path, norm or group, 'output'), activated=norm is not None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -58,19 +59,24 @@ class Tap:
         """Stop listening and let go of what was read."""
         self.feature, self._armed = None, False
 
-    def _on_call(self, module: nn.Module, args: tuple, output: Tensor | None = None) -> Tensor | tuple | None:
+    def _on_call(self, module: nn.Module, args: tuple, output: Any = None) -> Any:
         if not self._armed:
             return None
         self._calls += 1
         if self._calls != self.place.call + 1:
             return None
-        self.feature = feature = args[0] if output is None else output
+        item = self.place.item
+        several = args if output is None else output if item is not None else None
+        feature = output if several is None else several[item or 0]
+        self.feature = self.place.layout.to_nchw(feature)
         if self._then:
             self._then()
         if not self.place.overwritten:
             return None
-        clone = feature.clone()
-        return (clone, *args[1:]) if output is None else clone
+        if several is None:
+            return feature.clone()
+        cloned = [feature.clone() if index == (item or 0) else other for index, other in enumerate(several)]
+        return cloned if isinstance(several, list) else tuple(cloned)
 
 
 class SpanTap:

@@ -2,47 +2,42 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
+from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.hooks import RemovableHandle
 
 from ..rng import preserve_rng_state
-from .graph import ancestors, depth
+from .activations import is_activation
+from .graph import ancestors, depth, leaves, sources_first
+from .layout import Layout, layout_of
 from .place import Place
 
 __all__ = ['Call', 'Trace', 'trace']
 
-ACTIVATIONS = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.PReLU,
-    nn.RReLU,
-    nn.ELU,
-    nn.CELU,
-    nn.SELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.Hardswish,
-)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Value:
     """A tensor as it was when the trace saw it: later operations may write into it and give it another node."""
 
     tensor: Tensor
     node: Node | None
+    number: int
     version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> 'Value':
+        """The tensor as it is now."""
+        return cls(tensor, tensor.grad_fn, tensor.output_nr, tensor._version)
 
     @property
     def overwritten(self) -> bool:
@@ -52,7 +47,11 @@ class Value:
 
 @dataclass(eq=False)
 class Call:
-    """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end."""
+    """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end.
+
+    ``output`` is what it returns if that is one tensor, ``outputs`` the tensors of the list that it returns, of which
+    ``item`` says which one ``output`` is where a path such as ``'backbone[2]'`` asks for one.
+    """
 
     path: str
     module: nn.Module
@@ -60,6 +59,8 @@ class Call:
     input: Value | None
     start: int
     output: Value | None = None
+    outputs: tuple[Value, ...] = ()
+    item: int | None = None
     end: float = math.inf
 
     def value(self, side: Literal['input', 'output']) -> Value:
@@ -74,10 +75,10 @@ class Call:
         return value
 
 
-def _value(candidates: Tensor | tuple[Tensor, ...]) -> Value | None:
-    """The first tensor of a call's inputs, or its output if that is one tensor."""
-    tensor = next(iter(candidates), None) if isinstance(candidates, tuple) else candidates
-    return Value(tensor, tensor.grad_fn, tensor._version) if isinstance(tensor, Tensor) else None
+def split_item(path: str) -> tuple[str, int | None]:
+    """A path and, of one such as ``'backbone[2]'``, the number of the tensor."""
+    found = re.fullmatch(r'(.*)\[(\d+)\]', path)
+    return (found[1], int(found[2])) if found else (path, None)
 
 
 class Trace:
@@ -89,23 +90,41 @@ class Trace:
         calls: Calls in order of their start.
         names: Paths of all modules of the model, called or not.
         error: What ended the forward early, if something did. What was called before it can be asked for all the same.
+        images: What went in.
     """
 
-    def __init__(self, calls: list[Call], names: list[str], error: Exception | None) -> None:
+    def __init__(self, calls: list[Call], names: list[str], error: Exception | None, images: Tensor) -> None:
         self.calls = calls
         self.error = error
+        self.images = images
         self._names = names
-        self._leaves = {
-            call.output.node: call
-            for call in reversed(calls)
-            if call.output and call.output.node and not any(call.module.children())
-        }
+        self._leaves: dict[Node, Call] = {}
+        for call in calls:
+            node = call.output and call.output.node
+            # What changes nothing (nn.Identity, dropout in evaluation) is no layer.
+            changes = not call.input or call.input.node is not node
+            if node and changes and not any(call.module.children()):
+                self._leaves.setdefault(node, call)
+        self._leaves |= {node: norm for norm, node in self._fused_norms()}
         self._depths: dict[Node, int] = {}
+        self._activations: dict[nn.Module, bool] = {}
 
     @property
     def activation_calls(self) -> list[Call]:
         """Finished calls of activation modules."""
-        return [c for c in self.calls if isinstance(c.module, ACTIVATIONS) and c.input and c.output]
+        return [call for call in self.calls if call.input and call.output and self.activates(call)]
+
+    def activates(self, call: Call) -> bool:
+        """Whether a call is one of an activation."""
+        if call.module not in self._activations:
+            self._activations[call.module] = is_activation(call.module)
+        return self._activations[call.module]
+
+    @property
+    def backbone(self) -> str:
+        """Path of the part that features are read in: the outermost ``backbone``, else the whole model."""
+        found = [name for name in self._names if name.rpartition('.')[2] == 'backbone']
+        return min(found, key=lambda name: name.count('.'), default='')
 
     def last_call(self, path: str) -> Call:
         """The last call of the module at ``path``.
@@ -114,18 +133,26 @@ class Trace:
             ValueError: If there is no such module (the message names the nearest real ones), if the forward never
                 calls it, or if it does not return one tensor.
         """
-        calls = [call for call in self.calls if call.path == path]
-        called = [call for call in calls if call.end < math.inf]
-        if called and called[-1].output:
+        path, item = split_item(path)
+        called = [call for call in self.calls if call.path == path and call.end < math.inf]
+        outputs = called[-1].outputs if called else ()
+        if called and item is not None and item < len(outputs):
+            return replace(called[-1], output=outputs[item], item=item)
+        if called and item is None and called[-1].output:
             return called[-1]
         why = f' (the forward stopped early: {self.error!r})' if self.error else ''
-        if called:
-            problem = f'does not return one tensor, but {type(called[-1].module).__name__} returns several; inside it'
+        name = path if item is None else f'{path}[{item}]'
+        if called and item is not None:
+            problem = f'does not exist: {path!r} returns {len(outputs) or 1} tensors; inside it'
+        elif called:
+            several = f'; {path}[0] to {path}[{len(outputs) - 1}] are its tensors' if outputs else ''
+            kind = type(called[-1].module).__name__
+            problem = f'does not return one tensor, but {kind} returns several{several}; inside it'
         elif path in self._names:
             problem = f'exists, but the forward never calls it{why}; called nearby'
         else:
             problem = f'does not exist{why}; the nearest real ones'
-        raise ValueError(f'place {path!r} {problem}: {", ".join(self._nearest(path))}') from self.error
+        raise ValueError(f'place {name!r} {problem}: {", ".join(self._nearest(path))}') from self.error
 
     def _nearest(self, path: str, count: int = 5) -> list[str]:
         """Usable places that are written like ``path``, else the last ones below the part of it that is real."""
@@ -138,14 +165,27 @@ class Trace:
         return near
 
     def activation_after(self, group: Call) -> Call | None:
-        """The activation that ends ``group``, or the next one of the same spatial size that its output feeds."""
+        """The activation that ends ``group``, or the next one of the same spatial size that its output feeds.
+
+        The next one lies in the same part of the model (backbone, neck or head), behind at most one layer with weights,
+        and behind one only where no other reads the group: of several branches none stands for it.
+        """
         out = group.value('output')
         ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
         if ending:
             return ending[-1]
+        part = self._part(group.path)
+        layers = self.layers_after(out.node) if out.node else {}
+        readers = [node for node, count in layers.items() if count == 1 and self._weighs(node, part)]
+        most = 1 if len(readers) == 1 else 0
         for act in self.activation_calls:
             value = act.value('input')
-            if act.start > group.end and value.tensor.shape[2:] == out.tensor.shape[2:] and self._feeds(out, value):
+            if (
+                act.start > group.end
+                and self._part(act.path) == part
+                and self.size(value) == self.size(out)
+                and layers.get(value.node, math.inf) <= most
+            ):
                 return act
         return None
 
@@ -160,18 +200,73 @@ class Trace:
     def place(self, name: str, call: Call, side: Literal['input', 'output']) -> Place:
         """The place at one side of a call."""
         value = call.value(side)
+        layout = self.layout(value)
         return Place(
             name=name,
             path=call.path,
             call=call.index,
             side=side,
-            shape=tuple(value.tensor.shape[1:]),
+            shape=tuple(layout.to_nchw(value.tensor.detach()).shape[1:]),
             norm=self._norm_before(value),
             overwritten=value.overwritten,
+            item=call.item if side == 'output' else None,
+            layout=layout,
         )
 
-    def _feeds(self, source: Value, target: Value) -> bool:
-        return source.node is not None and any(node is source.node for node in ancestors(target.node))
+    def layout(self, value: Value) -> Layout:
+        """How a tensor is laid out, told by its shape and, where that leaves it open, by what computed it."""
+        layer = self._leaves.get(value.node) if value.node else None
+        channels_last = layer is not None and isinstance(layer.module, (nn.Linear, nn.LayerNorm))
+        return layout_of(value.tensor.shape, self.images.shape[2:], channels_last)
+
+    def size(self, value: Value) -> tuple[int, ...]:
+        """Spatial size of a tensor, whatever its layout."""
+        return tuple(self.layout(value).to_nchw(value.tensor.detach()).shape[2:])
+
+    def learns(self, value: Value) -> bool:
+        """Whether a parameter that is trained has part in a tensor."""
+        return any(leaf is not self.images for leaf in leaves(value.node))
+
+    def _part(self, path: str) -> str:
+        """What lies beside the backbone, such as the neck, or the backbone itself."""
+        depth = self.backbone.count('.') + 1 if self.backbone else 0
+        return '.'.join(path.split('.')[:depth])
+
+    @property
+    def source(self) -> Node:
+        """Where the graph begins: the images."""
+        return get_gradient_edge(self.images).node
+
+    def layers_after(self, source: Node) -> dict[Node | None, int]:
+        """For what is computed from a node the most layers with weights (convolutions, linear ones) on the way."""
+        counts: dict[Node | None, int] = {source: 0}
+        for node in self._nodes:
+            before = [counts[one] for one, _ in node.next_functions if one in counts]
+            if before and node is not source:
+                counts[node] = max(before) + self._weighs(node)
+        return counts
+
+    def _weighs(self, node: Node | None, part: str | None = None) -> bool:
+        """Whether a node is what a layer with weights (a convolution, a linear one) makes, of one part of the model."""
+        layer = self._leaves.get(node) if node else None
+        if layer is None or part not in (None, self._part(layer.path)):
+            return False
+        return any(parameter.dim() > 1 for parameter in layer.module.parameters())
+
+    @cached_property
+    def _nodes(self) -> list[Node]:
+        """All that was computed, each after what it was computed from."""
+        values = [value for call in self.calls for value in (call.input, call.output, *call.outputs) if value]
+        return sources_first(value.node for value in values if value.node)
+
+    def _fused_norms(self) -> Iterator[tuple[Call, Node]]:
+        """Batch norms that call their activation themselves (timm's ``BatchNormAct2d``), and what that one reads."""
+        for norm in self.calls:
+            if isinstance(norm.module, _BatchNorm) and any(norm.module.children()):
+                inside = (call.input for call in self.calls if norm.start < call.start and call.end < norm.end)
+                read = next(inside, None)
+                if read and read.node:
+                    yield norm, read.node
 
     def _norm_before(self, value: Value) -> str | None:
         """Path of the batch norm whose output reaches ``value`` through arithmetic alone.
@@ -211,6 +306,12 @@ def _as_found(model: nn.Module) -> Iterator[None]:
             module.with_cp = True
 
 
+def _channels(model: nn.Module) -> int:
+    """Number of channels of the images: what the preprocessor normalises, else three."""
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    return len(mean) if isinstance(mean, Tensor) else 3
+
+
 def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     """Run ``model`` once and record every module call.
 
@@ -231,7 +332,8 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     def enter(path: str) -> Callable[[nn.Module, tuple, dict], None]:
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             inputs = tuple(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-            call = Call(path, module, counts.get(path, 0), _value(inputs), tick())
+            value = Value.of(inputs[0]) if inputs else None
+            call = Call(path, module, counts.get(path, 0), value, tick())
             counts[path] = call.index + 1
             calls.append(call)
             open_calls.append(call)
@@ -240,7 +342,11 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
 
     def leave(module: nn.Module, args: tuple, output: object) -> None:
         call = open_calls.pop()
-        call.output, call.end = (_value(output) if isinstance(output, Tensor) else None), tick()
+        call.end = tick()
+        if isinstance(output, Tensor):
+            call.output = Value.of(output)
+        elif isinstance(output, (list, tuple)) and all(isinstance(one, Tensor) for one in output):
+            call.outputs = tuple(map(Value.of, output))
 
     handles: list[RemovableHandle] = []
     error: Exception | None = None
@@ -250,7 +356,9 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
             module.register_forward_hook(leave),
         ]
     parameter = next(model.parameters())
-    inputs = torch.zeros(1, 3, *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
+    inputs = torch.zeros(
+        1, _channels(model), *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True
+    )
     try:
         with _as_found(model), torch.enable_grad():
             model(inputs)
@@ -261,4 +369,4 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(calls, [path for path, _ in model.named_modules()], error)
+    return Trace(calls, [path for path, _ in model.named_modules()], error, inputs)

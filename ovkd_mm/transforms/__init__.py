@@ -10,6 +10,7 @@ from .identity import Identity
 from .input_gradient import InputGradient
 from .margin_relu import MarginReLU
 from .relu import ReLU
+from .whitening import Whitening
 
 __all__ = [
     'AttentionMap',
@@ -23,4 +24,5 @@ __all__ = [
     'ReLU',
     'Transform',
     'Translator',
+    'Whitening',
 ]

@@ -1,8 +1,11 @@
 import pytest
-from mmdet.models.backbones import ResNet
+import torch
+from mmdet.models.backbones import HRNet, ResNet
+from mmpretrain.models.backbones import ConvNeXt, ShuffleNetV2, VisionTransformer
+from mmseg.models.backbones import MobileNetV2
 from torch import nn
 
-from ovkd_mm.positions import auto_pairs, trace
+from ovkd_mm.positions import PreReLU, auto_pairs, auto_places, trace
 
 
 def net(*strides):
@@ -36,15 +39,122 @@ def test_no_common_size_is_an_error_with_both_lists():
         auto_pairs(trace(net(2), (16, 16)), trace(net(2), (10, 10)))
 
 
+def places(net, size=64):
+    """What auto names in a network, and what the paper's position makes of each."""
+    traced = trace(net, (size, size))
+    names = [name for names in auto_places(traced).values() for name in names]
+    return {name: PreReLU(name).resolve(traced) for name in names}
+
+
 def test_a_relu_that_a_strided_block_shares_stands_for_the_size_it_ends_with():
-    traced = trace(ResNet(18), (64, 64))
-    pairs = auto_pairs(traced, traced)
-    assert [pair['student'] for pair in pairs] == [
-        'relu',
-        'layer1.1.relu',
-        'layer2.1.relu',
-        'layer3.1.relu',
-        'layer4.1.relu',
+    for depth, style, ends in ((18, 'pytorch', (1, 1, 1, 1)), (50, 'caffe', (2, 3, 5, 2))):
+        found = places(ResNet(depth, style=style))
+        assert list(found) == ['layer1', 'layer2', 'layer3', 'layer4']
+        assert [place.path for place in found.values()] == [f'layer{i}.{end}.relu' for i, end in enumerate(ends, 1)]
+
+
+def test_a_backbone_of_several_maps_is_read_at_those_told_apart_where_their_sizes_are_equal():
+    dilated = ResNet(18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    assert auto_places(trace(dilated, (64, 64))) == {(16, 16): ['layer1'], (8, 8): ['layer2', 'layer3', 'layer4']}
+    traced, other = trace(dilated, (64, 64)), trace(ResNet(18, strides=(1, 2, 1, 2)), (64, 64))
+    assert [tuple(pair.values()) for pair in auto_pairs(traced, other)] == [
+        ('layer1', 'layer1'),
+        ('layer3', 'layer2'),
+        ('layer4', 'layer3'),
     ]
-    resnet50 = trace(ResNet(50, style='caffe'), (64, 64))  # strides in the first convolution of a block
-    assert [pair['teacher'] for pair in auto_pairs(resnet50, resnet50)][1:3] == ['layer1.2.relu', 'layer2.3.relu']
+
+
+def test_the_stages_of_a_backbone_of_one_map_are_found_between_image_and_map():
+    found = places(ResNet(18, out_indices=(3,)))
+    assert list(found) == ['layer1', 'layer2', 'layer3', 'layer4']
+    mobile = places(MobileNetV2(out_indices=(6,)))
+    assert [(name, place.channels) for name, place in mobile.items()] == [
+        ('layer1', 96),
+        ('layer2', 144),
+        ('layer3', 192),
+        ('layer5', 576),
+        ('layer7', 320),
+    ]
+
+
+def test_no_branch_stands_for_the_whole():
+    """Of the units of ShuffleNet and of HRNet's branches only what all of them end in is a place."""
+    shuffle = places(ShuffleNetV2(out_indices=(3,)))
+    assert {name: (place.path, place.side) for name, place in shuffle.items()} == {
+        'layers.0': ('layers.0', 'output'),
+        'layers.1': ('layers.1', 'output'),
+        'layers.3': ('layers.3.activate', 'input'),
+    }
+    widths = [4, 8, 16, 32]
+    stages = {
+        f'stage{i}': dict(
+            num_modules=1,
+            num_branches=max(i, 1),
+            block='BASIC' if i > 1 else 'BOTTLENECK',
+            num_blocks=(1,) * max(i, 1),
+            num_channels=tuple(widths[: max(i, 1)]),
+        )
+        for i in (1, 2, 3, 4)
+    }
+    found = places(Wrapped(HRNet(stages)))
+    assert [place.shape for place in found.values()] == [(c, 16 // 2**i, 16 // 2**i) for i, c in enumerate(widths)]
+    assert {place.path for place in found.values()} == {'backbone.stage4.0.relu'}
+    assert [place.call for place in found.values()] == [0, 1, 2, 3]
+
+
+def test_what_feeds_a_bias_and_not_the_image_is_no_place():
+    class Biased(nn.Module):
+        """Like Swin v2's position bias: a map that depends on weights alone is added."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1)
+            self.bias = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+            self.grid = nn.Parameter(torch.randn(1, 4, 8, 8))
+
+        def forward(self, x):
+            return self.second(self.first(x)) + self.bias(self.grid)
+
+    assert list(places(Wrapped(Biased()), 8)) == ['backbone.second']
+
+
+def test_places_before_which_all_is_frozen_are_left_out_and_named(monkeypatch):
+    said = []
+    monkeypatch.setattr('ovkd_mm.positions.auto.print_log', lambda message, **_: said.append(message))
+    student, teacher = ResNet(18, frozen_stages=2), ResNet(18, frozen_stages=4)
+    pairs = auto_pairs(trace(student, (64, 64)), trace(teacher, (64, 64)))
+    assert [pair['student'] for pair in pairs] == ['layer3', 'layer4']
+    assert said == ["pairs='auto' leaves out layer1, layer2: all before is frozen in the student"]
+
+
+def test_tokens_and_channels_last_are_maps_too():
+    vit = places(Wrapped(VisionTransformer('deit-s', img_size=64, patch_size=16, out_type='cls_token')))
+    assert [(name, place.shape, str(place.layout)) for name, place in vit.items()] == [
+        ('backbone.ln1', (384, 4, 4), '1 + 4x4 tokens')
+    ]
+    convnext = places(Wrapped(ConvNeXt('atto')))
+    assert list(convnext) == [f'backbone.stages.{i}' for i in range(4)]
+    assert {str(place.layout) for place in convnext.values()} == {'NCHW'}
+    assert [place.activated for place in convnext.values()] == [False] * 4
+
+
+def test_an_error_that_ended_the_forward_is_in_the_message():
+    class Failing(nn.Sequential):
+        def forward(self, x):
+            super().forward(x)
+            raise OSError('no space')
+
+    failed = trace(Failing(nn.Conv2d(3, 3, 1), nn.ReLU()), (5, 5))
+    with pytest.raises(ValueError, match=r"the forward of the teacher stopped early: OSError\('no space'\)"):
+        auto_pairs(trace(net(1), (16, 16)), failed)
+
+
+class Wrapped(nn.Module):
+    """A model of nothing but a backbone."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x):
+        return self.backbone(x)

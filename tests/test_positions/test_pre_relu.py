@@ -40,7 +40,7 @@ def test_a_residual_stage_ends_in_the_last_call_of_its_shared_relu():
         found = place(ResNet(depth), 'layer2', (64, 64))
         assert (found.path, found.call, found.side) == (f'{norm.rpartition(".")[0]}.relu', call, 'input')
         assert found.norm == norm
-        assert found.overwritten
+        assert found.overwritten and found.activated
 
 
 def test_a_stage_of_one_block_takes_the_main_branchs_norm_not_the_shortcuts():
@@ -73,6 +73,7 @@ def test_a_strided_pyramid_block_is_read_at_the_norm_that_reads_the_group():
 def test_a_group_that_nothing_follows_is_read_at_its_own_output():
     found = place(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), '1')
     assert (found.path, found.side, found.norm) == ('1', 'output', '1')
+    assert not found.activated
 
 
 def test_a_convolution_and_its_in_place_relu_name_the_same_place():
@@ -108,3 +109,55 @@ def test_a_relu_called_at_several_places_is_told_by_its_call():
 
     traced = trace(Shared(), (4, 4))
     assert [PreReLU(f'convs.{i}').resolve(traced).call for i in range(3)] == [0, 1, 2]
+
+
+class Detector(nn.Module):
+    """Layers in parts: a backbone, and a head that reads it."""
+
+    def __init__(self, *backbone, head=None):
+        super().__init__()
+        self.backbone, self.head = nn.Sequential(*backbone), nn.Sequential(*(head or [nn.ReLU()]))
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+def conv():
+    return nn.Conv2d(3, 3, 1)
+
+
+def test_the_activation_lies_in_the_part_of_the_group_at_most_one_layer_on():
+    assert place(Detector(conv()), 'backbone.0').path == 'backbone.0'
+    assert place(Detector(conv(), nn.BatchNorm2d(3), conv(), nn.ReLU()), 'backbone.0').path == 'backbone.3'
+    assert place(Detector(conv(), conv(), conv(), nn.ReLU()), 'backbone.0').path == 'backbone.0'
+    assert place(Detector(conv(), head=(conv(), nn.ReLU())), 'head.0').path == 'head.1'
+
+
+def test_of_several_branches_that_read_the_group_none_stands_for_it():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.one, self.two, self.relu = conv(), conv(), conv(), nn.ReLU()
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.relu(self.one(x)) + self.two(x)
+
+    assert (place(Branches(), 'stem').path, place(Branches(), 'one').path) == ('stem', 'relu')
+
+
+def test_the_batch_norm_is_found_behind_an_identity_and_around_its_activation():
+    class Fused(nn.BatchNorm2d):
+        """As timm's BatchNormAct2d."""
+
+        def __init__(self, channels):
+            super().__init__(channels)
+            self.drop, self.act = nn.Identity(), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.act(self.drop(super().forward(x)))
+
+    behind = place(nn.Sequential(conv(), nn.BatchNorm2d(3), nn.Identity(), nn.ReLU()), '0')
+    assert (behind.path, behind.norm) == ('3', '1')
+    around = place(nn.Sequential(conv(), Fused(3)), '1')
+    assert (around.path, around.side, around.norm) == ('1.act', 'input', '1')

@@ -250,3 +250,55 @@ def test_a_module_gets_all_its_inputs_where_the_first_is_kept_from_being_overwri
     expected = net(inputs)
     with reading(net, [Tap(place)]):
         assert torch.equal(net(inputs), expected)
+
+
+class Pyramid(nn.Module):
+    """A backbone that returns two maps, of which it changes one afterwards."""
+
+    def __init__(self, kind, inplace):
+        super().__init__()
+        self.backbone, self.kind, self.inplace = nn.Identity(), kind, inplace
+        self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1, 2)
+        self.backbone.forward = lambda x: kind([self.one(x), self.two(self.one(x))])
+
+    def forward(self, x):
+        one, two = self.backbone(x)
+        return (one.mul_(0) if self.inplace else one).sum() + two.sum()
+
+
+@pytest.mark.parametrize('kind', [list, tuple])
+@pytest.mark.parametrize('inplace', [False, True])
+def test_one_of_the_tensors_that_a_module_returns_is_read_by_its_number(kind, inplace):
+    net, inputs = Pyramid(kind, inplace), torch.randn(2, 3, 4, 4)
+    traced = trace(net, (4, 4))
+    places = [ModuleOutput(f'backbone[{i}]').resolve(traced) for i in (0, 1)]
+    assert [place.shape for place in places] == [(4, 4, 4), (5, 2, 2)]
+    assert [place.overwritten for place in places] == [inplace, False]
+    assert str(places[1]) == 'backbone[1] 5x2x2 (output 1 of backbone, call 0)'
+    expected = net(inputs)
+    taps = [Tap(place) for place in places]
+    with reading(net, taps):
+        assert torch.equal(net(inputs), expected)
+        assert torch.equal(taps[0].take(), net.one(inputs))
+        assert torch.equal(taps[1].take(), net.two(net.one(inputs)))
+
+
+def test_tokens_are_read_as_a_map_without_those_that_have_no_position():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 6, 2, 2), nn.LayerNorm(6)
+            self.token = nn.Parameter(torch.randn(1, 1, 6))
+
+        def forward(self, x):
+            tokens = self.patches(x).flatten(2).transpose(1, 2)
+            return self.norm(torch.cat([self.token.expand(len(x), -1, -1), tokens], 1))
+
+    net, inputs = Tokens(), torch.randn(2, 3, 8, 16)
+    place = ModuleOutput('norm').resolve(trace(net, (8, 16)))
+    assert place.shape == (6, 4, 8)
+    tap = Tap(place)
+    with reading(net, [tap]):
+        net(inputs)
+        expected = nn.functional.layer_norm(net.patches(inputs).permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(tap.take(), expected)

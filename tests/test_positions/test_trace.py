@@ -1,6 +1,7 @@
 import copy
 import gc
 import random
+import re
 import weakref
 
 import numpy as np
@@ -76,8 +77,15 @@ def test_a_module_of_several_outputs_is_refused_with_modules_inside_it():
             return self.backbone(x)
 
     traced = trace(Net(), (64, 64))
-    with pytest.raises(ValueError, match=r"'backbone' does not return one tensor, but ResNet returns.*: .*layer4$"):
+    several = r"'backbone' does not return one tensor, but ResNet returns several; backbone\[0\] to backbone\[3\] are.*"
+    with pytest.raises(ValueError, match=rf'{several}layer4$'):
         PreReLU('backbone').resolve(traced)
+    assert PreReLU('backbone[1]').resolve(traced).norm == 'backbone.layer2.1.bn2'
+    for path, count in (('backbone[4]', 4), ('backbone.layer1[0]', 1)):
+        with pytest.raises(
+            ValueError, match=rf"place '{re.escape(path)}' does not exist: '.*' returns {count} tensors"
+        ):
+            PreReLU(path).resolve(traced)
     with pytest.raises(ValueError, match="'bakbone' does not exist; the nearest real ones: ") as error:
         PreReLU('bakbone').resolve(traced)
     proposed = str(error.value).rpartition(': ')[2].split(', ')

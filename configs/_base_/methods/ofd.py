@@ -7,4 +7,7 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.MarginReLU'),
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-5),
+    # Where no activation follows (transformers, ConvNeXt) none blocks anything: all of the whitened feature is learned.
+    without_activation=dict(
+        teacher_transform=dict(type='ovkd_mm.Whitening'), loss=dict(type='ovkd_mm.L2Loss', reduction='sum')),
     weight='halved')
