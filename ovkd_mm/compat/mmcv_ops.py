@@ -10,6 +10,16 @@ from typing import Any, NoReturn
 
 _NAME = 'mmcv._ext'
 
+# What does without the operators whose names begin so.
+_INSTEAD = {
+    'carafe': 'Choose another upsampling in the config (the neck `FPN`, the `upsample_cfg` of a mask head)',
+    'deform_roi_pool': 'Choose `RoIAlign` as `roi_layer`',
+    'ms_deform_attn': 'Use a CPU',
+    'nms_match': 'Choose another sampler than `ScoreHLRSampler`',
+    'prroi_pool': 'Choose `RoIAlign` as `roi_layer`',
+    'sync_bn': 'Choose `SyncBN` in `norm_cfg`',
+}
+
 
 def install() -> None:
     """Stand behind all finders, so that a compiled ``mmcv._ext`` is found first; calling it again changes nothing."""
@@ -26,12 +36,11 @@ class _ExtFinder(MetaPathFinder, Loader):
         return spec_from_loader(fullname, self, origin=__name__) if fullname == _NAME else None
 
     def exec_module(self, module: ModuleType) -> None:
-        from . import nms  # imports torch, which mmcv has done by now
+        from . import deform_conv, focal_loss, nms, roi_ops  # import torch, which mmcv has done by now
 
         vars(module).update(
+            {name: vars(family)[name] for family in (deform_conv, focal_loss, nms, roi_ops) for name in family.__all__},
             __doc__='Stands in for the compiled operators of mmcv.',
-            nms=nms.nms,
-            softnms=nms.softnms,
             get_compiler_version=_not_compiled,
             get_compiling_cuda_version=_not_compiled,
             __getattr__=_missing_op,
@@ -51,9 +60,10 @@ def _missing_op(name: str) -> Callable[..., NoReturn]:
         import mmcv
 
         want = f'mmcv=={mmcv.__version__}'
+        install = next((f'{way}, or install' for start, way in _INSTEAD.items() if name.startswith(start)), 'Install')
         raise NotImplementedError(
-            f"mmcv's operator '{name}' is compiled code, which the installed mmcv-lite does not have. Install the "
-            f'compiled mmcv in its place: `pip uninstall mmcv-lite`, then `mim install {want}` if there is a wheel for '
+            f"mmcv's operator '{name}' is compiled code, which the installed mmcv-lite does not have. {install} "
+            f'the compiled mmcv in its place: `pip uninstall mmcv-lite`, then `mim install {want}` if there is a wheel for '
             f'your torch and CUDA, else `MMCV_WITH_OPS=1 pip install {want} --no-binary mmcv --no-build-isolation`, '
             'which needs a compiler'
         )
