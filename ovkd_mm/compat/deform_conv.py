@@ -186,7 +186,7 @@ def _differentiate(
     )
     grads = _Gradients(*results)
     # Exactly one pixel before the input, where what is read begins to rise from 0, mmcv takes the slope before and
-    # torchvision the one after. Many lie there: offsets start at 0, so with a padding of 1 kernels on an edge have some.
+    # torchvision the one after. Many lie there: offsets start at 0, so with a padding of 1 kernels on an edge do.
     begins = _places(operands[2], weight.shape[2:], geometry) == -1
     return grads._replace(offset=grads.offset.masked_fill(begins, 0))
 

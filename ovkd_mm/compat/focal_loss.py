@@ -107,8 +107,8 @@ def _weights(weight: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
 def _check_labels(target: Tensor, largest: int) -> None:
     if len(target) and int(target.max()) > largest:
         raise ValueError(
-            f'a focal loss was given the label {int(target.max())}, but the largest is {largest} here: does `num_classes` of '
-            "the head equal the data set's?"
+            f'a focal loss was given the label {int(target.max())}, but the largest is {largest} here. Set `num_classes` '
+            "of the head to the data set's number of classes"
         )
 
 

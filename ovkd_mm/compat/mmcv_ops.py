@@ -62,8 +62,8 @@ def _missing_op(name: str) -> Callable[..., NoReturn]:
         want = f'mmcv=={mmcv.__version__}'
         install = next((f'{way}, or install' for start, way in _INSTEAD.items() if name.startswith(start)), 'Install')
         raise NotImplementedError(
-            f"mmcv's operator '{name}' is compiled code, which the installed mmcv-lite does not have. {install} "
-            f'the compiled mmcv in its place: `pip uninstall mmcv-lite`, then `mim install {want}` if there is a wheel for '
+            f"mmcv's operator '{name}' is compiled code, which the installed mmcv-lite does not have. {install} the "
+            f'compiled mmcv in its place: `pip uninstall mmcv-lite`, then `mim install {want}` if there is a wheel for '
             f'your torch and CUDA, else `MMCV_WITH_OPS=1 pip install {want} --no-binary mmcv --no-build-isolation`, '
             'which needs a compiler'
         )
