@@ -167,7 +167,8 @@ def _convolve(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, geometry: _Geometry
 ) -> Tensor:
     operands = _operands(input, weight, offset, mask, bias)
-    result: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, mask is not None)
+    with torch.autocast(input.device.type, enabled=False):
+        result: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, mask is not None)
     return result
 
 
@@ -181,9 +182,9 @@ def _differentiate(
     geometry: _Geometry,
 ) -> _Gradients:
     operands = _operands(input, weight, offset, mask, bias)
-    results = torch.ops.torchvision._deform_conv2d_backward(
-        grad.to(operands[0].dtype), *operands, *geometry, mask is not None
-    )
+    grad = grad.to(operands[0].dtype)
+    with torch.autocast(input.device.type, enabled=False):
+        results = torch.ops.torchvision._deform_conv2d_backward(grad, *operands, *geometry, mask is not None)
     grads = _Gradients(*results)
     # Exactly one pixel before the input, where what is read begins to rise from 0, mmcv takes the slope before and
     # torchvision the one after. Many lie there: offsets start at 0, so with a padding of 1 kernels on an edge do.

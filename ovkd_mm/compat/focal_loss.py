@@ -105,10 +105,11 @@ def _weights(weight: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _check_labels(target: Tensor, largest: int) -> None:
-    if len(target) and int(target.max()) > largest:
+    worst = int(target.max()) if len(target) else largest
+    if worst > largest:
         raise ValueError(
-            f'a focal loss was given the label {int(target.max())}, but the largest is {largest} here. Set `num_classes` '
-            "of the head to the data set's number of classes"
+            f'a focal loss was given the label {worst}, but the largest is {largest} here: `num_classes` of the head is '
+            'not the number of classes of the data set'
         )
 
 
