@@ -1,8 +1,8 @@
 """Focal losses with the signatures of mmcv's compiled operators, which work on CUDA alone.
 
-``FL(p) = -alpha (1 - p)^gamma log p``, where ``p`` is the probability of what is true (https://arxiv.org/abs/1708.02002,
-equation 5). As mmcv asks, results are written into the tensors for them; its classes reduce them. They are computed in
-float32 at least.
+``FL(p) = -alpha (1 - p)^gamma log p``, where ``p`` is the probability of what is true
+(https://arxiv.org/abs/1708.02002, equation 5). As mmcv asks, results are written into the tensors for them; its classes
+reduce them. They are computed in float32 at least.
 """
 
 import torch
@@ -108,8 +108,8 @@ def _check_labels(target: Tensor, largest: int) -> None:
     worst = int(target.max()) if len(target) else largest
     if worst > largest:
         raise ValueError(
-            f'a focal loss was given the label {worst}, but the largest is {largest} here: `num_classes` of the head is '
-            'not the number of classes of the data set'
+            f'a focal loss was given the label {worst}, but the largest is {largest} here: `num_classes` of the head '
+            'is not the number of classes of the data set'
         )
 
 

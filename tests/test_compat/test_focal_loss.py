@@ -148,8 +148,8 @@ def test_the_loss_of_mmdet_equals_its_own_in_python():
         torch.testing.assert_close(ours, theirs)
 
 
-# Cases and results of mmcv's own tests (Apache-2.0, https://github.com/open-mmlab/mmcv, tests/test_ops/test_focal_loss.py):
-# logits, labels; means and gradients at a gamma of 2 and an alpha of 0.25.
+# Cases and results of mmcv's own tests (Apache-2.0, https://github.com/open-mmlab/mmcv,
+# tests/test_ops/test_focal_loss.py): logits, labels; means and gradients at a gamma of 2 and an alpha of 0.25.
 TINY = [[1e-6, 2e-6, 3e-6], [4e-6, 5e-5, 6e-4], [7e-3, 8e-2, 9e-1]]
 PUBLISHED = [
     ('softmax', [[1.0, 0], [0, 1]], [0, 1], 0.00566451, [[-0.00657264, 0.00657264], [0.00657264, -0.00657264]]),

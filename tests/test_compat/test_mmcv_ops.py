@@ -80,10 +80,23 @@ def test_all_of_mmcv_ops_imports():
 
 @lite
 def test_another_operator_says_what_it_is_and_how_to_get_it():
-    from mmcv.ops import RoIPool
+    from mmcv.ops import CARAFE, PSAMask
 
-    with pytest.raises(NotImplementedError, match=r"'roi_pool_forward'.*mim install mmcv==.*, which needs a compiler$"):
-        RoIPool(2)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5))
+    message = (
+        r"'carafe_forward'.* Choose another upsampling .*, or install the .*`mim install mmcv==.*needs a compiler$"
+    )
+    with pytest.raises(NotImplementedError, match=message):
+        CARAFE(1, 1, 2)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 8, 8))
+    with pytest.raises(NotImplementedError, match=r"'psamask_forward'.* not have\. Install the compiled mmcv"):
+        PSAMask('collect', (3, 3))(torch.zeros(1, 9, 2, 2))
+
+
+@lite
+@pytest.mark.parametrize('family', ['deform_conv', 'focal_loss', 'nms', 'roi_ops'])
+def test_each_family_of_operators_is_in_the_ext(family):
+    ext, family = importlib.import_module('mmcv._ext'), importlib.import_module(f'ovkd_mm.compat.{family}')
+    for name in family.__all__:
+        assert vars(ext)[name] is vars(family)[name]
 
 
 @lite

@@ -31,12 +31,11 @@ def _through_mmcv(monkeypatch):
         monkeypatch.setattr(import_module(f'mmcv.ops.{name}'), 'ext_module', roi_ops)
 
 
-def roi_align(*args):
-    return import_module('mmcv.ops').roi_align(*args)
-
-
-def roi_pool(*args):
-    return import_module('mmcv.ops').roi_pool(*args)
+def pool(mode, feature, rois, ratio=0, aligned=True):
+    ops = import_module('mmcv.ops')
+    if mode == 'pool':
+        return ops.roi_pool(feature, rois, BINS, SCALE)
+    return ops.roi_align(feature, rois, BINS, SCALE, ratio, mode, aligned)
 
 
 def features(dtype=torch.float64, device='cpu'):
@@ -115,7 +114,7 @@ def check(ours, naive, dtype=torch.float64, device='cpu', **tolerance):
 @pytest.mark.parametrize('aligned', [True, False])
 def test_roi_align_pools_the_samples_of_each_bin(aligned, ratio, mode, device):
     def ours(feature, rois):
-        return roi_align(feature, rois, BINS, SCALE, ratio, mode, aligned)
+        return pool(mode, feature, rois, ratio, aligned)
 
     def naive(feature, rois):
         return naive_roi_align(feature, rois, BINS, SCALE, ratio, mode, aligned)
@@ -127,7 +126,7 @@ def test_roi_align_pools_the_samples_of_each_bin(aligned, ratio, mode, device):
 @DEVICES
 def test_roi_pool_takes_the_largest_pixel_of_each_bin(device):
     def ours(feature, rois):
-        return roi_pool(feature, rois, BINS, SCALE)
+        return pool('pool', feature, rois)
 
     def naive(feature, rois):
         return naive_roi_pool(feature, rois, BINS, SCALE)
@@ -143,14 +142,7 @@ def test_half_precision_is_computed_in_float32(mode, dtype, device):
     feature = features(dtype, device)
     rois = torch.tensor([[0, 2, 1, 17, 13], [1, 3, 2, 9, 30]], dtype=dtype, device=device)  # exact in either
     wide = feature.detach().float().requires_grad_()
-
-    def pool(values):
-        boxes = rois.to(values)
-        return (
-            roi_pool(values, boxes, BINS, SCALE) if mode == 'pool' else roi_align(values, boxes, BINS, SCALE, 2, mode)
-        )
-
-    result, expected = pool(feature), pool(wide)
+    result, expected = pool(mode, feature, rois, 2), pool(mode, wide, rois.float(), 2)
     torch.testing.assert_close(result, expected.to(dtype), atol=0, rtol=0)
     result.sum().backward()
     expected.sum().backward()
@@ -160,16 +152,16 @@ def test_half_precision_is_computed_in_float32(mode, dtype, device):
 
 
 @DEVICES
-def test_autocast_changes_nothing(device):
+@pytest.mark.parametrize('mode', ['avg', 'max', 'pool'])
+def test_autocast_changes_nothing(mode, device):
     feature = features(torch.float32, device)
     boxes = ROIS.to(feature)
     results = []
     for enabled in (False, True):
         with torch.autocast(device, dtype=torch.bfloat16, enabled=enabled):
-            for result in (roi_align(feature, boxes, BINS, SCALE), roi_pool(feature, boxes, BINS, SCALE)):
-                (grad,) = torch.autograd.grad(result.sum(), feature)
-                results += [result, grad]
-    for plain, cast in zip(results[:4], results[4:], strict=True):
+            result = pool(mode, feature, boxes)
+            results.append([result, *torch.autograd.grad(result.sum(), feature)])
+    for plain, cast in zip(*results, strict=True):
         torch.testing.assert_close(cast, plain)
 
 
@@ -177,7 +169,7 @@ def test_autocast_changes_nothing(device):
 @pytest.mark.parametrize('mode', ['avg', 'max', 'pool'])
 def test_no_rois_give_an_empty_result_and_a_gradient_of_0(mode, device):
     feature, rois = features(torch.float32, device), torch.zeros(0, 5, device=device)
-    result = roi_pool(feature, rois, BINS) if mode == 'pool' else roi_align(feature, rois, BINS, SCALE, 0, mode)
+    result = pool(mode, feature, rois)
     assert result.shape == (0, 3, *BINS)
     result.sum().backward()
     assert feature.grad.shape == feature.shape
@@ -191,7 +183,7 @@ def test_strides_do_not_matter(mode):
     boxes = ROIS.t().contiguous().t()
     results = []
     for values, rois in ((feature, ROIS), (turned, boxes)):
-        result = roi_pool(values, rois, BINS) if mode == 'pool' else roi_align(values, rois, BINS, SCALE, 0, mode)
+        result = pool(mode, values, rois)
         result.transpose(2, 3).square().sum().backward()
         results.append(result)
     assert torch.equal(*results)
@@ -202,26 +194,76 @@ def test_strides_do_not_matter(mode):
 def test_an_aligned_roi_that_ends_before_it_starts_is_named(mode):
     rois = torch.tensor([[0, 1.0, 1, 5, 5], [0, 8.126, 2, 6, 7]])
     with pytest.raises(ValueError, match=r'ends before it starts: x1, y1, x2, y2 = \[8\.13, 2\.0, 6\.0, 7\.0\]'):
-        roi_align(features(torch.float32), rois, BINS, SCALE, 0, mode, True)
-    assert roi_align(features(torch.float32), rois, BINS, SCALE, 0, mode, False).isfinite().all()
+        pool(mode, features(torch.float32), rois)
+    assert pool(mode, features(torch.float32), rois, aligned=False).isfinite().all()
 
 
 def test_roi_pool_ignores_a_roi_that_ends_before_it_starts():
     feature = features()
-    result = roi_pool(feature, torch.tensor([[0, 8.0, 2, 6, 7]], dtype=torch.float64), BINS)
+    result = pool('pool', feature, torch.tensor([[0, 8.0, 2, 6, 7]], dtype=torch.float64))
     assert not result.any()
     result.sum().backward()
     assert not feature.grad.any()
 
 
 def test_roi_pool_gives_all_of_the_gradient_to_the_first_of_equal_pixels():
-    feature = torch.zeros(1, 1, 4, 4, requires_grad=True)
-    roi_pool(feature, torch.tensor([[0, 0.0, 0, 3, 3]]), 2).sum().backward()
-    assert feature.grad[0, 0].nonzero().tolist() == [[0, 0], [0, 2], [2, 0], [2, 2]]
+    feature = torch.zeros(1, 1, 9, 8, requires_grad=True)
+    pool('pool', feature, torch.tensor([[0, 0.0, 0, 15, 17]])).sum().backward()
+    assert feature.grad[0, 0].nonzero().tolist() == [[0, 0], [0, 4], [3, 0], [3, 4], [6, 0], [6, 4]]
 
 
-# Cases and results of mmcv's own tests (Apache-2.0, https://github.com/open-mmlab/mmcv, tests/test_ops/test_roi_align.py and
-# test_roi_pool.py), with RoIs over all of the image, 2 x 2 bins and 2 samples along an axis.
+@pytest.fixture
+def mask_rcnn(tmp_path):
+    """Mask R-CNN with deformable convolutions in the last stage, without weights from the net."""
+    pytest.importorskip('mmdet')
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, init_default_scope
+
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'")
+    config = Config.fromfile(path)
+    init_default_scope(config.default_scope)
+    dcn = dict(type='DCNv2', deform_groups=1, fallback_on_stride=False)
+    config.model.backbone.update(init_cfg=None, dcn=dcn, stage_with_dcn=(False, False, False, True))
+    config.model.test_cfg.rpn.max_per_img = 20
+    config.model.test_cfg.rcnn.update(score_thr=0, max_per_img=5)
+    return MODELS.build(config.model)
+
+
+def test_a_two_stage_detector_with_masks_trains_and_predicts(mask_rcnn):
+    from mmdet.testing import demo_mm_inputs
+
+    data = demo_mm_inputs(2, [[3, 64, 64]] * 2, num_classes=80, with_mask=True)
+    losses = mask_rcnn.train()(**mask_rcnn.data_preprocessor(data, True), mode='loss')
+    assert {'loss_rpn_cls', 'loss_cls', 'loss_bbox', 'loss_mask'} <= set(losses)
+    total, _ = mask_rcnn.parse_losses(losses)
+    assert total.isfinite()
+    total.backward()
+    head, backbone = mask_rcnn.roi_head, mask_rcnn.backbone
+    for module in (head.bbox_head.fc_reg, head.mask_head.conv_logits, backbone.layer4[0].conv2.conv_offset):
+        assert module.weight.grad.isfinite().all()
+        assert module.weight.grad.any()
+    with torch.no_grad():
+        predictions = mask_rcnn.eval()(**mask_rcnn.data_preprocessor(data, False), mode='predict')
+    for prediction in predictions:
+        assert len(prediction.pred_instances) == 5
+        assert prediction.pred_instances.masks.shape == (5, *prediction.ori_shape)
+
+
+def test_masks_are_cropped_by_their_boxes():
+    """mmdet cuts the targets of a mask head out by RoIAlign."""
+    masks = pytest.importorskip('mmdet.structures.mask')
+    mask = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    mask[0, 2:6, 3:5] = 1
+    crops = masks.BitmapMasks(mask.numpy(), 8, 8).crop_and_resize(
+        torch.tensor([[1.0, 2, 7, 6], [0, 0, 8, 8]]), (4, 6), torch.tensor([0, 0])
+    )
+    assert crops.masks[0].tolist() == [[0, 0, 1, 1, 0, 0]] * 4
+    assert crops.masks[1].tolist() == [[0] * 6, [0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0], [0] * 6]
+
+
+# Cases and results of mmcv's own tests (Apache-2.0, https://github.com/open-mmlab/mmcv,
+# tests/test_ops/test_roi_align.py and test_roi_pool.py): RoIs over all of the image, 2 x 2 bins, 2 x 2 samples in each.
 TWO, OTHER = [[1.0, 2], [3, 4]], [[4.0, 3], [2, 1]]
 FOUR = [[1.0, 2, 5, 6], [3, 4, 7, 8], [9, 10, 13, 14], [11, 12, 15, 16]]
 CORNER = [[3.0625, 0.4375], [0.4375, 0.0625]]
@@ -251,21 +293,20 @@ OF_POOL = [
 
 @DEVICES
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16])
-@pytest.mark.parametrize(
-    ('pool', 'case'), [(roi_align, case) for case in OF_ALIGN] + [(roi_pool, case) for case in OF_POOL]
-)
-def test_results_are_those_that_mmcv_publishes(pool, case, dtype, device):
+@pytest.mark.parametrize(('mode', 'case'), [('avg', case) for case in OF_ALIGN] + [('pool', case) for case in OF_POOL])
+def test_results_are_those_that_mmcv_publishes(mode, case, dtype, device):
     values, output, grad = (torch.tensor([numbers], dtype=dtype, device=device) for numbers in case)
     last = values.size(-1) - 1
     rois = torch.tensor([[0, 0, 0, last, last]], dtype=dtype, device=device)
-    result = pool(values.requires_grad_(), rois, 2, 1.0, *((2, 'avg', True) if pool is roi_align else ()))
+    ops = import_module('mmcv.ops')
+    layer = ops.RoIPool(2) if mode == 'pool' else ops.RoIAlign(2, sampling_ratio=2)
+    result = layer(values.requires_grad_(), rois)
     torch.testing.assert_close(result, output)
     result.sum().backward()
     torch.testing.assert_close(values.grad, grad)
 
 
 def compiled_ext():
-    """mmcv's own ``_ext``, if this mmcv has one."""
     if importlib.machinery.PathFinder.find_spec('mmcv._ext', mmcv.__path__) is None:
         pytest.skip('mmcv-lite has no compiled operators to compare with')
     return import_module('mmcv._ext')
@@ -282,9 +323,7 @@ def test_results_equal_those_of_the_compiled_operators(mode, device, monkeypatch
     for module in (roi_ops, ext):
         for name in ('roi_align', 'roi_pool'):
             monkeypatch.setattr(import_module(f'mmcv.ops.{name}'), 'ext_module', module)
-        result = (
-            roi_pool(feature, boxes, BINS, SCALE) if mode == 'pool' else roi_align(feature, boxes, BINS, SCALE, 0, mode)
-        )
+        result = pool(mode, feature, boxes)
         results.append([result, *torch.autograd.grad(result.square().sum(), feature)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
