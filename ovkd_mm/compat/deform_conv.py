@@ -167,8 +167,7 @@ def _convolve(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, geometry: _Geometry
 ) -> Tensor:
     operands = _operands(input, weight, offset, mask, bias)
-    with torch.autocast(input.device.type, enabled=False):
-        result: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, mask is not None)
+    result: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, mask is not None)
     return result
 
 
@@ -183,7 +182,7 @@ def _differentiate(
 ) -> _Gradients:
     operands = _operands(input, weight, offset, mask, bias)
     grad = grad.to(operands[0].dtype)
-    with torch.autocast(input.device.type, enabled=False):
+    with torch.autocast(input.device.type, enabled=False):  # torchvision sees to it in the forward alone
         results = torch.ops.torchvision._deform_conv2d_backward(grad, *operands, *geometry, mask is not None)
     grads = _Gradients(*results)
     # Exactly one pixel before the input, where what is read begins to rise from 0, mmcv takes the slope before and

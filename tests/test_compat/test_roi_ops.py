@@ -140,12 +140,13 @@ def test_roi_pool_takes_the_largest_pixel_of_each_bin(device):
 @pytest.mark.parametrize('mode', ['avg', 'max', 'pool'])
 def test_half_precision_is_computed_in_float32(mode, dtype, device):
     feature = features(dtype, device)
-    rois = torch.tensor([[0, 2, 1, 17, 13], [1, 3, 2, 9, 30]], dtype=dtype, device=device)  # exact in either
+    rois = torch.tensor([[0, 2, 1, 17, 13], [1, 3, 2, 9, 30], [1, 3, 1, 9, 30]], dtype=dtype, device=device)
     wide = feature.detach().float().requires_grad_()
     result, expected = pool(mode, feature, rois, 2), pool(mode, wide, rois.float(), 2)
     torch.testing.assert_close(result, expected.to(dtype), atol=0, rtol=0)
-    result.sum().backward()
-    expected.sum().backward()
+    grad = torch.randn_like(result)
+    result.backward(grad)
+    expected.backward(grad.float())
     places_are_rounded = mode == 'max'  # mmcv stores them in the dtype of the features
     tolerance = dict(atol=0.1, rtol=0.1) if places_are_rounded else dict(atol=0, rtol=0)
     torch.testing.assert_close(feature.grad, wide.grad.to(dtype), **tolerance)
@@ -188,6 +189,15 @@ def test_strides_do_not_matter(mode):
         results.append(result)
     assert torch.equal(*results)
     torch.testing.assert_close(turned.grad, feature.grad)
+
+
+@pytest.mark.parametrize('mode', ['avg', 'max'])
+def test_a_sample_exactly_one_pixel_beyond_the_map_reads_its_edge(mode):
+    feature = torch.ones(1, 1, 9, 11)
+    for beyond, expected in ((1, 1), (1.25, 0)):
+        for y, x in ((-beyond, 5), (8 + beyond, 5), (5, -beyond), (5, 10 + beyond)):
+            rois = torch.tensor([[0, x - 0.5, y - 0.5, x + 1.5, y + 1.5]])  # one sample, half a pixel before the center
+            assert import_module('mmcv.ops').roi_align(feature, rois, 1, 1.0, 1, mode, True).item() == expected
 
 
 @pytest.mark.parametrize('mode', ['avg', 'max'])
