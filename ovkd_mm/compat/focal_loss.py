@@ -84,8 +84,8 @@ def _true_logits(input: Tensor, target: Tensor, weight: Tensor, alpha: float) ->
     _check_labels(target, input.size(1))
     logit = input.to(torch.promote_types(input.dtype, torch.float32))
     yes = target[:, None] == torch.arange(input.size(1), device=input.device)
-    sign = torch.where(yes, 1.0, -1.0).to(logit)
-    scale = torch.where(yes, alpha, 1 - alpha).to(logit)
+    sign = torch.where(yes, logit.new_ones(()), -1)
+    scale = torch.where(yes, logit.new_full((), alpha), 1 - alpha)
     return sign * logit, sign, scale * _weights(weight, target, logit.dtype)[:, None]
 
 

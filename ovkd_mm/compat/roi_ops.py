@@ -5,7 +5,6 @@ them. They are computed in float32 at least.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torchvision  # noqa: F401  (brings torch.ops.torchvision)
@@ -123,22 +122,22 @@ def roi_pool_forward(
     height, width = input.shape[2:]
     start = rois[:, 1:3] * spatial_scale
     size = (rois[:, 3:] + 1) * spatial_scale - start
-    has_area = (size > 0).all(1)[:, None]
-    left, right = _edges(start[:, :1], size[:, :1], pooled_width, width)
-    top, bottom = _edges(start[:, 1:], size[:, 1:], pooled_height, height)
+    has_area = (size > 0).all(1)[:, None, None, None]
+    left, right = (edge[:, None, None, :] for edge in _edges(start[:, :1], size[:, :1], pooled_width, width))
+    top, bottom = (edge[:, None, :, None] for edge in _edges(start[:, 1:], size[:, 1:], pooled_height, height))
     columns, rows = (right - left) * has_area, (bottom - top) * has_area  # of each bin
     best = input.new_full(output.shape, _LEAST)
     best_index = torch.full_like(argmax, -1)
     values, plane = input.flatten(), _planes(rois, input.shape)
     for row in range(_largest(rows)):
         for column in range(_largest(columns)):
-            exists = _cross(row < rows, column < columns, torch.logical_and)
-            index = _cross((top + row) * width, left + column, torch.add).masked_fill(~exists, 0)
+            exists = (row < rows) & (column < columns)
+            index = ((top + row) * width + left + column).masked_fill(~exists, 0)
             value = values[plane + index]
             better = exists & (value > best)
             best = torch.where(better, value, best)
             best_index = torch.where(better, index.to(argmax.dtype), best_index)
-    output.copy_(best.masked_fill(~_cross(rows > 0, columns > 0, torch.logical_and), 0))
+    output.copy_(best.masked_fill((rows == 0) | (columns == 0), 0))
     argmax.copy_(best_index)
 
 
@@ -214,12 +213,6 @@ def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
     """Where in a flattened map of shape (N, C, H, W) each channel of each RoI's image starts, shape (K, C, 1, 1)."""
     channels = rois[:, :1].long() * shape[1] + torch.arange(shape[1], device=rois.device)
     return channels[:, :, None, None] * shape[2:].numel()
-
-
-def _cross(rows: Tensor, columns: Tensor, operation: Any) -> Tensor:
-    """Combine what holds for rows (K, h) with what holds for columns (K, w): (K, 1, h, w)."""
-    result: Tensor = operation(rows[:, None, :, None], columns[:, None, None, :])
-    return result
 
 
 def _largest(counts: Tensor) -> int:
