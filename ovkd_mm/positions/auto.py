@@ -22,9 +22,12 @@ def auto_places(trace: Trace) -> dict[Size, list[str]]:
     the image is a stem, and no place where there are others.
 
     Returns:
-        Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first.
+        Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first. None of a
+        backbone whose forward stopped early.
     """
     backbone = _last(trace, trace.backbone)
+    if backbone.end == math.inf:
+        return {}
     outputs = [value for value in (backbone.outputs or (backbone.output,)) if value and value.node]
     maps = [value for value in outputs if _size(trace, value)]
     inside = [call for call in trace.calls if backbone.start < call.start and call.end < backbone.end]

@@ -77,6 +77,24 @@ CASES = {
         'auto',
         classification,
     ),
+    'detector with frozen stages': (
+        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+        'mmdet::retinanet/retinanet_r101_fpn_1x_coco.py',
+        'auto',
+        detection,
+    ),
+    'classifier that learns from a transformer': (
+        'mmpretrain::resnet/resnet18_8xb32_in1k.py',
+        'mmpretrain::twins/twins-pcpvt-small_8xb128_in1k.py',
+        'auto',
+        classification,
+    ),
+    'transformer': (
+        'mmpretrain::deit/deit-tiny_4xb256_in1k.py',
+        'mmpretrain::deit/deit-small_4xb256_in1k.py',
+        [dict(student=f'backbone.layers.{i}', teacher=f'backbone.layers.{i}') for i in (3, 7, 11)],
+        classification,
+    ),
     'detector that learns from a classifier': (
         'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
         'mmpretrain::resnet/resnet34_8xb32_in1k.py',
