@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
 from .place import Place, Span
@@ -65,18 +66,18 @@ class Tap:
         self._calls += 1
         if self._calls != self.place.call + 1:
             return None
-        item = self.place.item
-        several = args if output is None else output if item is not None else None
-        feature = output if several is None else several[item or 0]
+        # The tensors in what the call takes or returns, as the trace counted them.
+        parts, structure = tree_flatten(args if output is None else output)
+        tensors = [index for index, part in enumerate(parts) if isinstance(part, Tensor)]
+        index = tensors[self.place.item or 0]
+        feature = parts[index]
         self.feature = self.place.layout.to_nchw(feature)
         if self._then:
             self._then()
         if not self.place.overwritten:
             return None
-        if several is None:
-            return feature.clone()
-        cloned = [feature.clone() if index == (item or 0) else other for index, other in enumerate(several)]
-        return cloned if isinstance(several, list) else tuple(cloned)
+        parts[index] = feature.clone()
+        return tree_unflatten(parts, structure)
 
 
 class SpanTap:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from ..rng import preserve_rng_state
@@ -49,8 +50,8 @@ class Value:
 class Call:
     """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end.
 
-    ``output`` is what it returns if that is one tensor, ``outputs`` the tensors of the list that it returns, of which
-    ``item`` says which one ``output`` is where a path such as ``'backbone[2]'`` asks for one.
+    ``output`` is what it returns if that is one tensor. Else ``outputs`` are the tensors in what it returns, be they
+    nested, and ``item`` says which one ``output`` is where a path such as ``'backbone[2]'`` asks for one.
     """
 
     path: str
@@ -190,10 +191,11 @@ class Trace:
         return None
 
     def norm_reading(self, group: Call) -> Call | None:
-        """The batch norm that reads the output of ``group``."""
-        out = group.value('output').tensor
+        """The batch norm that reads the output of ``group``, in the same part of the model."""
+        out, part = group.value('output').tensor, self._part(group.path)
         for call in self.calls:
-            if isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is out:
+            reads = isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is out
+            if reads and self._part(call.path) == part:
                 return call
         return None
 
@@ -345,8 +347,8 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
         call.end = tick()
         if isinstance(output, Tensor):
             call.output = Value.of(output)
-        elif isinstance(output, (list, tuple)) and all(isinstance(one, Tensor) for one in output):
-            call.outputs = tuple(map(Value.of, output))
+        else:
+            call.outputs = tuple(Value.of(one) for one in tree_leaves(output) if isinstance(one, Tensor))
 
     handles: list[RemovableHandle] = []
     error: Exception | None = None
