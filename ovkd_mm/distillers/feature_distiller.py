@@ -87,7 +87,7 @@ class FeatureDistiller(StudentFacade):
         super().__init__(student)
         self.distill_weight = self.task_weight = 1.0
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
-        student_trace = trace(self.student, input_shape)
+        student_trace = trace(self.student, input_shape, training=True)
         offered = dict(
             student_preprocessor=self.student.data_preprocessor, student_order=channel_order, input_shape=input_shape
         )

@@ -32,10 +32,16 @@ def auto_places(trace: Trace) -> dict[Size, list[str]]:
     maps = [value for value in outputs if _size(trace, value)]
     inside = [call for call in trace.calls if backbone.start < call.start and call.end < backbone.end]
     names = _names(inside)
+    # Those that the backbone makes itself, outside of the modules in it.
+    own = {
+        one: f'{trace.backbone}[{backbone.outputs.index(one)}]' if backbone.outputs else trace.backbone
+        for one in maps
+        if _key(one) not in names
+    }
     if len(maps) > 1:
-        found = [(one, names.get(_key(one), f'{trace.backbone}[{backbone.outputs.index(one)}]')) for one in maps]
+        found = [(one, own.get(one) or names[_key(one)]) for one in maps]
     else:
-        found = _ends_of_stages(trace, inside, names, outputs)
+        found = _ends_of_stages(trace, inside, names, outputs, own)
     places: dict[Size, list[str]] = defaultdict(list)
     for value, name in found:
         places[_size(trace, value)].append(name)
@@ -112,9 +118,9 @@ def _names(calls: Iterable[Call]) -> dict[tuple, str]:
 
 
 def _ends_of_stages(
-    trace: Trace, inside: list[Call], names: dict[tuple, str], sinks: list[Value]
+    trace: Trace, inside: list[Call], names: dict[tuple, str], sinks: list[Value], own: dict[Value, str]
 ) -> list[tuple[Value, str]]:
-    """The last crossing of each size, each the output of a module that computes something."""
+    """The last crossing of each size, each the output of a module that computes something, or of the backbone."""
     nodes = [value.node for value in sinks] or [call.output.node for call in inside[-1:] if call.output]
     crossed = crossings(trace.source, [node for node in nodes if node])
     layers = trace.layers_after(trace.source)
@@ -128,6 +134,7 @@ def _ends_of_stages(
         computes = trace.activates(call) or any(True for _ in call.module.parameters())
         if size and computes and not _opens_smaller(trace, call, size, inside):
             last[size] = value, name
+    last |= {_size(trace, value): (value, name) for value, name in own.items()}
     found = list(last.values())
     return [(value, name) for value, name in found if layers[value.node] > 1] or found
 

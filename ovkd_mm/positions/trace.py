@@ -284,10 +284,11 @@ class Trace:
 
 
 @contextmanager
-def _as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without activation checkpointing, which hides the graph; everything is put back afterwards.
+def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
+    """Layers in evaluation, and no activation checkpointing, which hides the graph; all is put back afterwards.
 
-    Dropout in place writes into its input in training alone, and what it writes into has to be known.
+    Modules that call others are in the mode of the trace: some return more in training (DDRNet, PIDNet). Dropout in
+    place writes into its input in training alone, and what it writes into has to be known.
     """
     modes = [(module, module.training) for module in model.modules()]
     # Blocks of the toolkits, which have no types.
@@ -296,6 +297,8 @@ def _as_found(model: nn.Module) -> Iterator[None]:
     for module in model.modules():
         if isinstance(module, _DropoutNd) and module.inplace:
             module.train()
+        elif training and any(module.children()) and not isinstance(module, _BatchNorm):
+            module.training = True
     for module in checkpointed:
         module.with_cp = False
     try:
@@ -314,7 +317,7 @@ def _channels(model: nn.Module) -> int:
     return len(mean) if isinstance(mean, Tensor) else 3
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
+def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) -> Trace:
     """Run ``model`` once and record every module call.
 
     Weights, batch-norm statistics, modes and random-number states are left as they were found.
@@ -322,6 +325,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     Args:
         model: A model with mmengine's ``forward(inputs, data_samples, mode)``, or a plain module of one input.
         input_shape: ``(H, W)`` of the input, in pixels.
+        training: Whether the model will be run in training, where some return more than in evaluation.
 
     Returns:
         The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one.
@@ -362,7 +366,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
         1, _channels(model), *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True
     )
     try:
-        with _as_found(model), torch.enable_grad():
+        with _as_found(model, training), torch.enable_grad():
             model(inputs)
     except Exception as exc:
         # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.

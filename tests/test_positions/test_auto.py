@@ -102,20 +102,37 @@ def test_no_branch_stands_for_the_whole():
     assert [place.call for place in found.values()] == [0, 1, 2, 3]
 
 
+def test_what_a_backbone_joins_itself_is_a_place_as_in_ddrnet():
+    class Joining(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1), nn.ReLU())
+            self.one, self.two = nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.one(x) + self.two(x)
+
+    found = places(Wrapped(Joining()), 8)
+    assert {name: (place.path, place.side, place.shape) for name, place in found.items()} == {
+        'backbone': ('backbone', 'output', (4, 4, 4))
+    }
+
+
 def test_what_feeds_a_bias_and_not_the_image_is_no_place():
     class Biased(nn.Module):
         """Like Swin v2's position bias: a map that depends on weights alone is added."""
 
         def __init__(self):
             super().__init__()
-            self.first, self.second = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1)
+            self.first, self.second, self.third = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
             self.bias = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
             self.grid = nn.Parameter(torch.randn(1, 4, 8, 8))
 
         def forward(self, x):
-            return self.second(self.first(x)) + self.bias(self.grid)
+            return self.third(self.second(self.first(x)) + self.bias(self.grid))
 
-    assert list(places(Wrapped(Biased()), 8)) == ['backbone.second']
+    assert list(places(Wrapped(Biased()), 8)) == ['backbone.third']
 
 
 def test_places_before_which_all_is_frozen_are_left_out_and_named(monkeypatch):

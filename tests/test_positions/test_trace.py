@@ -46,6 +46,31 @@ def test_a_net_that_draws_random_numbers_while_traced_leaves_the_generators_too(
     assert (np.random.get_state()[1] == numpy_state).all()
 
 
+def test_a_model_that_returns_more_in_training_is_seen_as_it_trains_with_its_layers_in_evaluation():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.ReLU())
+            self.backbone.forward = lambda x: self.maps(x)
+
+        def maps(self, x):
+            for layer in self.backbone:
+                x = layer(x)
+            return [x, x * 2] if self.backbone.training else x
+
+        def forward(self, x):
+            return self.backbone(x)
+
+    net = Auxiliary().train()
+    state = copy.deepcopy(net.state_dict())
+    seen = trace(net, (8, 8), training=True)
+    assert len(seen.last_call('backbone[1]').outputs) == 2
+    assert PreReLU('backbone.3').resolve(seen).norm == 'backbone.1'  # no dropout in between
+    assert trace(net, (8, 8)).last_call('backbone').output
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())
+
+
 @pytest.fixture(scope='module')
 def resnet():
     return trace(ResNet(18), (64, 64))
