@@ -49,7 +49,10 @@ def auto_places(trace: Trace) -> dict[Size, list[str]]:
 
 
 def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
-    """Join the places of :func:`auto_places` that have the same spatial size, the last of a size with the last.
+    """Join the places of :func:`auto_places` that have the same spatial size.
+
+    Where one model has several of a size and the other fewer, those of equal names are joined, else the last with the
+    last.
 
     Places of the student before which nothing is trained are left out, and the log names them.
 
@@ -63,7 +66,7 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     pairs = [
         dict(student=one, teacher=other)
         for size in students
-        for one, other in reversed(list(zip(reversed(students[size]), reversed(teachers.get(size, [])), strict=False)))
+        for one, other in _joined(students[size], teachers.get(size, []))
     ]
     if not pairs:
         why = ''.join(
@@ -76,6 +79,14 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
             f'({list(teachers)}); write the pairs out, with resize=True where sizes differ{why}'
         )
     return pairs
+
+
+def _joined(students: list[str], teachers: list[str]) -> list[tuple[str, str]]:
+    both = [name for name in students if name in teachers]
+    if len(students) != len(teachers) and both:
+        return [(name, name) for name in both]
+    count = min(len(students), len(teachers))
+    return list(zip(students[-count:], teachers[-count:], strict=True)) if count else []
 
 
 def _trained(student: Trace) -> dict[Size, list[str]]:

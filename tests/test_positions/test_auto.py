@@ -59,9 +59,11 @@ def test_a_backbone_of_several_maps_is_read_at_those_told_apart_where_their_size
     traced, other = trace(dilated, (64, 64)), trace(ResNet(18, strides=(1, 2, 1, 2)), (64, 64))
     assert [tuple(pair.values()) for pair in auto_pairs(traced, other)] == [
         ('layer1', 'layer1'),
-        ('layer3', 'layer2'),
-        ('layer4', 'layer3'),
+        ('layer2', 'layer2'),
+        ('layer3', 'layer3'),
     ]
+    third = trace(nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU()), (64, 64))
+    assert auto_pairs(traced, third) == [dict(student='layer4', teacher='2')]
 
 
 def test_the_stages_of_a_backbone_of_one_map_are_found_between_image_and_map():

@@ -1,0 +1,231 @@
+"""One shipped config, distilled for one step; see ``__main__.py`` for all of them."""
+
+import copy
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ovkd_mm.config_files import model_of, read_config_file
+from ovkd_mm.distillers import FeatureDistiller
+
+METHOD = dict(
+    position=dict(type='ovkd_mm.PreReLU'),
+    teacher_transform=dict(type='ovkd_mm.MarginReLU'),
+    student_transform=dict(type='ovkd_mm.Conv1x1'),
+    loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-5),
+    without_activation=dict(
+        teacher_transform=dict(type='ovkd_mm.Whitening'), loss=dict(type='ovkd_mm.L2Loss', reduction='sum')
+    ),
+    weight='halved',
+)
+
+
+def check(student: str, teacher: str) -> dict[str, Any]:
+    """Distil one shipped config from another for a step.
+
+    Args:
+        student: Name of its config.
+        teacher: Name of the teacher's.
+
+    Returns:
+        ``student`` and ``teacher``; ``error``, which is empty if all is well, ``plain`` if the student does not train
+        without us either; ``pairs``, the places.
+    """
+    found: dict[str, Any] = dict(student=student, teacher=teacher, error='', plain=False, pairs=[])
+    try:
+        config, model = _config(student)
+        size = _size(config, model)
+        data = _data(student, model, size)
+        plain = _build(model)
+        want = _losses(plain, data)
+        _total(plain, want).backward()
+    except Exception as error:
+        return found | dict(error=_short(error), plain=True)
+    try:
+        _distil(found, config, model, teacher, size, plain, want, data)
+    except Exception as error:
+        found['error'] = _short(error)
+    return found
+
+
+def _distil(
+    found: dict,
+    config: Config,
+    model: dict,
+    teacher: str,
+    size: tuple[int, int],
+    plain: nn.Module,
+    want: dict,
+    data: Callable[[], dict],
+) -> None:
+    other, teachers = _config(teacher)
+    teachers['_scope_'] = other.get('default_scope', teacher.partition('::')[0])
+    init_default_scope(config.get('default_scope', found['student'].partition('::')[0]))
+    torch.manual_seed(0)
+    distiller = FeatureDistiller(
+        student=model,
+        teacher=dict(model=teachers, allow_random=True, norm_mode='running'),
+        method=copy.deepcopy(METHOD),
+        pairs='auto',
+        input_shape=size,
+    )
+    distiller = revert_sync_batchnorm(distiller).train()
+    distiller.student.load_state_dict(plain.state_dict())
+    found['pairs'] = [f'{pair.student_place} <- {pair.teacher_place}' for pair in distiller.pairs]
+
+    distiller.distill_weight = 0
+    zero = {name: value for name, value in _losses(distiller, data).items() if 'distill' not in name}
+    if not _same(zero, want):
+        raise ValueError('with weight 0 the losses are not the plain ones')
+    distiller.distill_weight = 1.0
+
+    losses = _losses(distiller, data)
+    distilled = sum(value for name, value in losses.items() if name.startswith('loss_distill_'))
+    if not torch.isfinite(_total(distiller, losses)):
+        raise ValueError('the losses are not finite')
+    distiller.zero_grad()
+    distilled.backward()
+    for index, pair in enumerate(distiller.pairs):
+        if not any(p.grad is not None and p.grad.abs().sum() > 0 for p in pair.parameters()):
+            raise ValueError(f'no gradient in the connector of pair {index}')
+    backbone = getattr(distiller.student, 'backbone', distiller.student)
+    learnable = [p for p in backbone.parameters() if p.requires_grad]
+    reached = sum(p.numel() for p in learnable if p.grad is not None and p.grad.abs().sum() > 0)
+    share = reached / max(sum(p.numel() for p in learnable), 1)
+    if share < 0.8:
+        raise ValueError(f'{share:.0%} of the learnable weights of the backbone get a gradient')
+    distiller.student.load_state_dict(plain.state_dict())  # its batch norms have seen more
+    if not _same(_predictions(distiller, data), _predictions(plain, data)):
+        raise ValueError('the predictions are not the plain ones')
+
+
+def _config(name: str) -> tuple[Config, dict]:
+    """A config and its model, which asks for no download."""
+    config = read_config_file(name, name)
+    model = model_of(config)
+    preprocessor = config.get('data_preprocessor')
+    if preprocessor is not None and 'data_preprocessor' not in model:
+        model['data_preprocessor'] = preprocessor
+    _forget_weights(model)
+    return config, model
+
+
+def _forget_weights(config: Any) -> None:
+    if isinstance(config, dict):
+        for key in ('init_cfg', 'pretrained'):
+            if config.get(key):
+                config[key] = None
+        for value in config.values():
+            _forget_weights(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            _forget_weights(value)
+
+
+def _build(model: dict) -> nn.Module:
+    torch.manual_seed(0)
+    return revert_sync_batchnorm(MODELS.build(copy.deepcopy(model))).train()
+
+
+def _size(config: Config, model: dict) -> tuple[int, int]:
+    """A small input, or the one size that a transformer takes."""
+    init_default_scope(config.get('default_scope', 'mmpretrain'))
+    sizes = [size for size in _found(model, 'img_size') if size]
+    size = sizes[0] if sizes else 224 if config.get('default_scope', 'mmpretrain') == 'mmpretrain' else 128
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _found(config: Any, key: str) -> Iterator[Any]:
+    if isinstance(config, dict):
+        if key in config:
+            yield config[key]
+        for value in config.values():
+            yield from _found(value, key)
+
+
+def _data(name: str, model: dict, size: tuple[int, int]) -> Callable[[], dict]:
+    """What makes a batch of two for a toolkit's models, each time the same."""
+    toolkit = name.partition('::')[0]
+
+    def batch() -> dict:
+        np.random.seed(1)  # batch augmentations
+        torch.manual_seed(1)
+        if toolkit == 'mmdet':
+            return demo_mm_inputs(2, [[3, *size]] * 2, num_classes=80, with_mask=True, with_semantic=True)
+        if toolkit == 'mmseg':
+            inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in range(2)]
+            return dict(inputs=inputs, data_samples=[_segmentation(size) for _ in range(2)])
+        channels = len(model.get('data_preprocessor', {}).get('mean', (0, 0, 0)))
+        samples = [DataSample().set_gt_label(label) for label in (1, 2)]
+        return dict(inputs=torch.randint(256, (2, channels, *size), dtype=torch.uint8), data_samples=samples)
+
+    return batch
+
+
+def _segmentation(size: tuple[int, int]) -> SegDataSample:
+    labels = torch.randint(19, (1, *(edge // 16 for edge in size))).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    return SegDataSample(
+        gt_sem_seg=PixelData(data=labels),
+        gt_edge_map=PixelData(data=(labels == 3).long()),
+        metainfo=dict(img_shape=size, ori_shape=size),
+    )
+
+
+def _losses(model: Any, data: Callable[[], dict]) -> dict:
+    if 'size' in vars(model.data_preprocessor):  # mmseg's pads to its crop
+        model.data_preprocessor.size = None
+        model.data_preprocessor.size_divisor = 1
+    batch = model.data_preprocessor(data(), True)
+    torch.manual_seed(2)
+    return model(**batch, mode='loss')
+
+
+def _total(model: Any, losses: dict) -> Tensor:
+    return model.parse_losses(losses)[0]
+
+
+@torch.no_grad()
+def _predictions(model: Any, data: Callable[[], dict]) -> list:
+    training = model.training
+    model.eval()
+    batch = model.data_preprocessor(data(), False)
+    torch.manual_seed(2)
+    found = model(**batch, mode='tensor')
+    model.train(training)
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two results hold the same numbers."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, InstanceData):
+        return _same(dict(one.items()), dict(other.items()))
+    return True
+
+
+def _short(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'[:300]
+
+
+if __name__ == '__main__':
+    warnings.simplefilter('ignore')
+    torch.set_num_threads(1)
+    print('\n' + json.dumps(check(*sys.argv[1:3])))
