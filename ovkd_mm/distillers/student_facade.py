@@ -3,10 +3,11 @@
 from typing import Any
 
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..checkpoints.stock_keys import from_stock, rename_keys, to_stock
+from ..checkpoints.stock_keys import DISTILLER, from_stock, rename_keys, to_stock
 from ..registry import MODELS
+from .optimizer_view import beside, register_for_optimizers
 
 __all__ = ['StudentFacade']
 
@@ -17,7 +18,8 @@ FSDP_PREFIX = '_fsdp_wrapped_module.'
 class StudentFacade(BaseModel):
     """What hooks, tools and checkpoints see of it is the student; what it adds lies beside it in the module tree.
 
-    Its keys are the plain student's, those of what it adds begin with ``distiller.``.
+    Its keys are the plain student's, those of what it adds begin with ``distiller.``; the constructors of optimizers
+    find its parameters by the same names.
 
     Args:
         student: Model config of any toolkit; left as it is.
@@ -28,6 +30,19 @@ class StudentFacade(BaseModel):
         del self.data_preprocessor  # the student has its own, which __getattr__ finds
         self.student = MODELS.build(student)
         self._register_state_dict_hook(_name_keys_as_the_student_does)
+
+    def as_student(self) -> nn.Module:
+        """The student, to be looked at, with one more child, ``distiller``, that holds what is not the student's.
+
+        Its parameters are the same and in the same order, under the names that they have in a checkpoint.
+        """
+        added = nn.Module()
+        # Also a parameter right in this module: FSDP leaves one there.
+        added._parameters = self._parameters
+        added._modules = {name: child for name, child in self._modules.items() if name != 'student'}
+        # Within FSDP the student may be wrapped, and constructors look into whatever has a ``module``.
+        student = getattr(self.student, 'module', self.student)
+        return beside(student, **{DISTILLER.removesuffix('.'): added})
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the student does, but ``loss`` in the log is the whole; mmpretrain's heads call the task's so."""
@@ -60,3 +75,6 @@ class StudentFacade(BaseModel):
 def _name_keys_as_the_student_does(module: StudentFacade, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     if not prefix.endswith(FSDP_PREFIX):
         rename_keys(state_dict, prefix, to_stock)
+
+
+register_for_optimizers(StudentFacade)

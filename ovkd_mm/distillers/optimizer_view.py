@@ -1,0 +1,60 @@
+"""What the constructors of optimizers get for a model that passes for its student."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+from .method_hooks import unwrapped
+
+__all__ = ['beside', 'register_for_optimizers']
+
+
+class _PassesForStudent(Protocol):
+    def as_student(self) -> nn.Module: ...
+
+
+def register_for_optimizers(kind: type[_PassesForStudent]) -> None:
+    """Let every optimizer constructor get ``model.as_student()`` of a model of this kind.
+
+    Constructors tell parameters by their names (``backbone.layers.0``, or a key of ``paramwise_cfg``) and ask the model
+    itself (``model.backbone``, ``model.get_layer_depth``), each in its own manner: what they have in common is that a
+    registry builds them and that they are called with the model. So the registry's ``build_func`` is where they are
+    met, whichever runner or strategy asks, also one that has imported ``build_optim_wrapper`` before us.
+
+    Not the model's own ``named_parameters`` and ``named_children``: ``to``, ``train`` and ``apply`` walk these, FSDP
+    and taps look up by them what they find by attributes. Not the very student with the rest as a group of its own:
+    the rest would escape ``paramwise_cfg``, optimizer states saved before would not fit, and of several optimizers it
+    is the constructor that knows which takes what.
+
+    Args:
+        kind: Class of the models.
+    """
+    OPTIM_WRAPPER_CONSTRUCTORS.build_func = _meeting(OPTIM_WRAPPER_CONSTRUCTORS.build_func, kind)
+
+
+def beside(module: nn.Module, **children: nn.Module) -> nn.Module:
+    """A module with the class, the attributes and the parameters of another, and more children, which that one lacks.
+
+    It shares all that is in it, and is made to be looked at.
+    """
+    view = cast(nn.Module, object.__new__(type(module)))
+    view.__dict__.update(module.__dict__, _modules={**module._modules, **children})
+    return view
+
+
+def _meeting(upstream: Callable, kind: type[_PassesForStudent]) -> Callable:
+    @functools.wraps(upstream)
+    def build(*args: Any, **kwargs: Any) -> Callable:
+        constructor = upstream(*args, **kwargs)
+
+        @functools.wraps(constructor)
+        def construct(model: nn.Module) -> Any:
+            bare = unwrapped(model)
+            return constructor(bare.as_student() if isinstance(bare, kind) else model)
+
+        return construct
+
+    return build
