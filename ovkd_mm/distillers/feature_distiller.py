@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ from .student_facade import StudentFacade
 from .teacher import Teacher
 
 __all__ = ['FeatureDistiller']
+
+# What a student takes; semi- and self-supervised ones take several batches at once.
+Inputs = Tensor | dict | list
+Samples = list | dict | None
 
 
 @MODELS.register_module()
@@ -57,7 +61,8 @@ class FeatureDistiller(StudentFacade):
 
     Attributes:
         hooks: Configs of the hooks that the method brings, and of the one that logs ``distill_share``.
-        distill_weight: Weight of all pairs together, 1 unless a hook changes it. At 0 the teacher does not run.
+        distill_weight: Weight of all pairs together, 1 unless a hook changes it. Where nothing weighs, this or every
+            pair's own weight being 0, the teacher does not run, and the student may take any inputs.
         task_weight: Weight of the student's own losses, 1 unless a hook changes it.
 
     Raises:
@@ -107,13 +112,13 @@ class FeatureDistiller(StudentFacade):
 
     # What it calls is compiled: the student and the pairs.
     @torch.compiler.disable(recursive=False)
-    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
+    def forward(self, inputs: Inputs, data_samples: Samples = None, mode: str = 'tensor') -> Any:
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
         It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``.
 
         Args:
-            inputs: Preprocessed batch, shape ``(N, 3, H, W)``.
+            inputs: Preprocessed batch, shape ``(N, 3, H, W)``; where nothing is distilled, whatever the student takes.
             data_samples: The toolkit's data samples.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
@@ -121,6 +126,7 @@ class FeatureDistiller(StudentFacade):
             What the student returns.
 
         Raises:
+            TypeError: If the student is trained on several batches at once, in a dict or a list.
             ValueError: If a teacher feature is not finite or a pair's features do not fit.
         """
         self._finite_check.read()
@@ -132,11 +138,14 @@ class FeatureDistiller(StudentFacade):
         return self._losses(inputs, data_samples)
 
     @torch.compiler.disable(recursive=False)
-    def _losses(self, inputs: Tensor, data_samples: list | None) -> dict:
-        if self.distill_weight == 0:
+    def _losses(self, inputs: Inputs, data_samples: Samples) -> dict:
+        compares = self.distill_weight != 0 and any(pair.weight != 0 for pair in self.pairs)
+        if not compares:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
-            distillation = [_no_loss(pair, inputs) for pair in self.pairs]
+            device = next(_tensors(losses)).device
+            distillation = [_no_loss(pair, device) for pair in self.pairs]
         else:
+            inputs = self._one_batch(inputs)
             takes_inputs = any(pair.takes_inputs for pair in self.pairs)
             if takes_inputs:
                 self._check_differentiable_twice()
@@ -154,9 +163,19 @@ class FeatureDistiller(StudentFacade):
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
-            for name, value in pair.loss.log(compared=self.distill_weight != 0).items():
+            for name, value in pair.loss.log(compared=compares).items():
                 losses[f'distill_{name}_{index}'] = value
         return losses
+
+    def _one_batch(self, inputs: Inputs) -> Tensor:
+        if isinstance(inputs, Tensor):
+            return inputs
+        batches = f'a dict of {list(inputs)}' if isinstance(inputs, dict) else f'a {type(inputs).__name__}'
+        raise TypeError(
+            f'the student {type(self.student).__name__} cannot be distilled: in training its inputs are {batches}, and '
+            'a teacher is compared with a student on one batch of images, a tensor (N, 3, H, W). Name a student whose '
+            'forward takes one, such as the detector inside a semi-supervised one, or set the weight of all pairs to 0'
+        )
 
     def _check_differentiable_twice(self) -> None:
         if get_world_size() > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in self.student.modules()):
@@ -180,9 +199,14 @@ def _weighted(value: Tensor | list[Tensor], weight: float, name: str) -> Tensor 
     return [weight * one for one in value] if isinstance(value, list) else weight * value
 
 
-def _no_loss(pair: FeaturePair, inputs: Tensor) -> Tensor:
+def _tensors(losses: dict[str, Tensor | list[Tensor]]) -> Iterator[Tensor]:
+    for value in losses.values():
+        yield from value if isinstance(value, list) else [value]
+
+
+def _no_loss(pair: FeaturePair, device: torch.device) -> Tensor:
     """A zero that every parameter of the pair has part in, since DDP waits for the gradient of each."""
-    return sum((parameter.flatten()[:0].sum() for parameter in pair.parameters()), start=inputs.new_zeros(()))
+    return sum((parameter.flatten()[:0].sum() for parameter in pair.parameters()), start=torch.zeros((), device=device))
 
 
 register_before_runs(FeatureDistiller)

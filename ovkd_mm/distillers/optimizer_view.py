@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -40,7 +40,7 @@ def beside(module: nn.Module, **children: nn.Module) -> nn.Module:
 
     It shares all that is in it, and is made to be looked at.
     """
-    view = cast(nn.Module, object.__new__(type(module)))
+    view = object.__new__(type(module))
     view.__dict__.update(module.__dict__, _modules={**module._modules, **children})
     return view
 

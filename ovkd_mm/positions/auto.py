@@ -24,6 +24,9 @@ def auto_places(trace: Trace) -> dict[Size, list[str]]:
     Returns:
         Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first. None of a
         backbone whose forward stopped early.
+
+    Raises:
+        ValueError: If the forward never calls the backbone.
     """
     backbone = _last(trace, trace.backbone)
     if backbone.end == math.inf:
@@ -105,7 +108,11 @@ def _trained(student: Trace) -> dict[Size, list[str]]:
 
 
 def _last(trace: Trace, path: str) -> Call:
-    return [call for call in trace.calls if call.path == path][-1]
+    calls = [call for call in trace.calls if call.path == path]
+    if not calls:
+        why = f' (it stopped early: {trace.error!r})' if trace.error else ''
+        raise ValueError(f"pairs='auto' looks at {path!r}, which the forward never calls{why}; write the pairs out")
+    return calls[-1]
 
 
 def _size(trace: Trace, value: Value) -> Size:
