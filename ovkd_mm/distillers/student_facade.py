@@ -68,7 +68,15 @@ class StudentFacade(BaseModel):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         if not prefix.endswith(FSDP_PREFIX):
-            rename_keys(state_dict, prefix, from_stock)
+            listings = (self.named_parameters(remove_duplicate=False), self.named_buffers(remove_duplicate=False))
+            own = {name for names in listings for name, _ in names}
+
+            def rename(key: str) -> str:
+                # A hook may load by the names of the module tree: mmdet's SyncNormHook.
+                name = from_stock(key)
+                return key if key in own and name not in own else name
+
+            rename_keys(state_dict, prefix, rename)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

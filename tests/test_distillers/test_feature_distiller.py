@@ -65,6 +65,45 @@ def test_with_weight_zero_twenty_iterations_are_those_of_the_plain_student_bit_f
     assert torch.equal(torch.get_rng_state(), state)
 
 
+class TwoViews(MODELS.get('ToyClassifier')):
+    """Trained on two batches at once, as semi- and self-supervised models are."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'loss':
+            views = inputs.values() if isinstance(inputs, dict) else inputs
+            return dict(loss_views=[super(TwoViews, self).forward(view, data_samples, mode)['loss'] for view in views])
+        return super().forward(inputs, data_samples, mode)
+
+
+@pytest.mark.parametrize('kind', [list, dict])
+@pytest.mark.parametrize('where', ['model', 'pairs'])
+def test_where_nothing_weighs_the_student_takes_any_inputs(kind, where):
+    pairs = PAIRS if where == 'model' else [pair | dict(weight=0.0) for pair in PAIRS]
+    distilled = build(student=dict(type=TwoViews), pairs=pairs).train()
+    distilled.distill_weight = 0.0 if where == 'model' else 1.0
+    views, labels = [batch(seed=seed)[0] for seed in (0, 1)], batch()[1]
+    inputs = views if kind is list else dict(zip(('first', 'second'), views, strict=True))
+    losses = distilled(inputs, labels, mode='loss')
+    assert [losses[f'loss_distill_{index}'] for index in (0, 1)] == [0, 0]
+    distilled.parse_losses(losses)[0].backward()
+    assert all(parameter.grad is not None for parameter in distilled.parameters())
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'what'), [([1, 2], 'a list'), (dict(sup=1, unsup=2), r"a dict of \['sup', 'unsup'\]")]
+)
+def test_a_student_that_is_trained_on_several_batches_cannot_be_distilled(inputs, what):
+    distilled = build(student=dict(type=TwoViews)).train()
+    with pytest.raises(TypeError, match=f'student TwoViews cannot be distilled: in training its inputs are {what}'):
+        distilled(inputs, None, mode='loss')
+
+
+def test_the_teacher_rests_where_no_pair_weighs():
+    distilled = with_weight_zero().train()
+    with mock.patch.object(distilled.teacher, 'forward', side_effect=AssertionError):
+        distilled(*batch(), mode='loss')
+
+
 def test_with_a_weight_the_student_learns_something_else():
     plain = train(build_plain(), 3)
     torch.manual_seed(0)

@@ -33,6 +33,36 @@ def test_its_keys_are_the_plain_students_and_the_rest_lie_under_a_prefix(facade)
     assert all(torch.equal(value, own[key]) for key, value in other.state_dict().items())
 
 
+def test_what_a_hook_loads_by_the_names_of_the_module_tree_arrives(facade):
+    norms = {name: torch.full_like(value, 3) for name, value in facade.named_buffers() if name.endswith('running_var')}
+    assert facade.load_state_dict(norms, strict=False).unexpected_keys == []
+    assert all(torch.equal(value, norms[name]) for name, value in facade.named_buffers() if name in norms)
+
+
+def test_a_students_own_child_of_that_name_has_its_stock_keys():
+    class Nested(Facade):
+        def __init__(self):
+            super().__init__(dict(type='ToyClassifier'))
+            self.student.student = torch.nn.Linear(2, 2)
+
+    nested = Nested()
+    state = nested.state_dict()
+    assert {'student.weight', 'fc.weight'} < set(state)
+    state['student.weight'] = torch.ones(2, 2)
+    nested.load_state_dict(state)
+    assert torch.equal(nested.student.student.weight, torch.ones(2, 2))
+
+
+def test_seen_as_the_student_it_has_the_names_of_a_checkpoint(facade):
+    facade.register_parameter('flat', torch.nn.Parameter(torch.ones(1)))  # as FSDP does
+    view = facade.as_student()
+    assert type(view) is type(facade.student)
+    named = dict(view.named_parameters())
+    state = facade.state_dict(keep_vars=True)
+    assert named.keys() == {key for key, value in state.items() if isinstance(value, torch.nn.Parameter)}
+    assert all(value is state[name] for name, value in named.items())
+
+
 def test_what_it_does_not_have_is_the_students(facade):
     assert facade.fc is facade.student.fc
     assert facade.data_preprocessor is facade.student.data_preprocessor

@@ -177,3 +177,16 @@ class Wrapped(nn.Module):
 
     def forward(self, x):
         return self.backbone(x)
+
+
+def test_a_backbone_that_the_forward_never_calls_is_named():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            raise RuntimeError('needs samples')
+
+    with pytest.raises(ValueError, match=r"pairs='auto' looks at 'backbone', which .* never calls \(.*needs samples"):
+        auto_places(trace(Idle(), (8, 8)))
