@@ -4,11 +4,12 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo test lint docs
+.PHONY: help install demo test test-upstream lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
+	@echo 'make test-upstream  distil about 190 configs of the toolkits for a step each, an hour; writes docs/upstream.md'
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
@@ -46,3 +47,7 @@ lint: install
 test: export OMP_NUM_THREADS ?= 1
 test: lint
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-upstream: export OMP_NUM_THREADS ?= 1
+test-upstream: install
+	PYTHONPATH=tests $(PY) -m upstream $(ARGS)
