@@ -11,7 +11,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from .nearest import nearest
 
-__all__ = ['model_of', 'not_there', 'read_config_file']
+__all__ = ['SHIPPED', 'buildable', 'model_of', 'not_there', 'read_config_file']
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = Path('.mim', 'configs')  # of a package; a checkout of ours has links there
@@ -56,6 +56,24 @@ def model_of(config: Config) -> dict:
     """The model of a config, with the preprocessor that mmpretrain and mmseg keep beside it."""
     beside = config.get('data_preprocessor')
     return {'data_preprocessor': beside, **config.model} if beside else dict(config.model)
+
+
+def buildable(config: Config, what: str) -> Config:
+    """A config whose model is told what stands beside it: its preprocessor, and which toolkit builds it.
+
+    Args:
+        config: Changed in place.
+        what: What to call it.
+
+    Raises:
+        ValueError: If it has no model.
+    """
+    if not config.get('model'):
+        raise ValueError(f"{what} has no key 'model'; it has {sorted(config)}")
+    config.model = model_of(config)
+    if config.get('default_scope'):
+        config.model.setdefault('_scope_', config.default_scope)
+    return config
 
 
 def not_there(name: str) -> str:

@@ -1,7 +1,6 @@
 """The configs of a study's runs."""
 
 import copy
-import difflib
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from ..config_files import read_config_file
 from ..distillers.settings import PARTS
 from ..launch.config_keys import check_keys, check_option
+from ..launch.method_files import read_method
 from ..launch.plain_config import is_distillation, plain_config
 from .study import NONE, Entry, Study
 
@@ -54,7 +54,7 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        config.model.method = _read_method(entry.method, methods)
+        config.model.method = read_method(entry.method, methods, f' (or {NONE}, the student alone)')
     try:
         for options in (study.options, entry.options):
             config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
@@ -89,14 +89,6 @@ def what_differs(one: object, two: object, key: str = '') -> list[str]:
     else:
         return [] if one == two else [key]
     return [found for name, a, b in pairs for found in what_differs(a, b, f'{key}.{name}' if key else name)]
-
-
-def _read_method(name: str, folder: Path) -> dict:
-    names = sorted(path.stem for path in folder.glob('*.py'))
-    if name not in names:
-        near = difflib.get_close_matches(str(name), names) or names
-        raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)} (or {NONE}, the student alone)')
-    return Config.fromfile(folder / f'{name}.py').method
 
 
 def _check_pairs(config: Config) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import model_of, read_config_file
+from ..config_files import buildable, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
@@ -30,13 +30,8 @@ def _read_config(model: str | dict) -> Config:
     """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
     if not isinstance(model, str):
         return Config(dict(model=model))
-    config = read_config_file(model, f'teacher.model={model!r}')
-    if 'model' not in config:
-        raise ValueError(f"teacher.model={model!r} has no key 'model'; it has {sorted(config)}")
-    config.model = model_of(config)
-    if config.get('default_scope'):
-        config.model.setdefault('_scope_', config.default_scope)
-    return config
+    what = f'teacher.model={model!r}'
+    return buildable(read_config_file(model, what), what)
 
 
 def _load(model: nn.Module, checkpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 from .auto import auto_pairs, auto_places
 from .base import Position
+from .candidates import candidates
 from .end_of_group import EndOfGroup
 from .group_ends import GroupEnds
 from .logits import Logits
@@ -27,6 +28,7 @@ __all__ = [
     'Trace',
     'auto_pairs',
     'auto_places',
+    'candidates',
     'reading',
     'tap_at',
     'trace',

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from .graph import crossings
 from .trace import Call, Trace, Value
 
-__all__ = ['auto_pairs', 'auto_places']
+__all__ = ['auto_pairs', 'auto_places', 'is_map']
 
 Size = tuple[int, ...]
 
@@ -119,6 +119,11 @@ def _size(trace: Trace, value: Value) -> Size:
     """Spatial size of a map with a gradient, else nothing: a size of 1x1 is a gate or a pooled vector, not a map."""
     size = trace.size(value)
     return size if value.node is not None and len(size) == 2 and size != (1, 1) else ()
+
+
+def is_map(trace: Trace, value: Value) -> bool:
+    """Whether a tensor has a grid of more than one position and a gradient."""
+    return bool(_size(trace, value))
 
 
 def _key(value: Value) -> tuple:

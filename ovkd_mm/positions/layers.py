@@ -2,7 +2,7 @@
 
 from .trace import Call, Trace
 
-__all__ = ['layers_of']
+__all__ = ['called_by', 'layers_of']
 
 
 def layers_of(trace: Trace, group: Call) -> list[Call]:
@@ -18,20 +18,20 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
     Returns:
         Calls, at least one.
     """
-    inside = _called_by(trace, group)
+    inside = called_by(trace, group)
     if not inside:
         parent = max(
             (call for call in trace.calls if call.start < group.start and call.end > group.end),
             key=lambda call: call.start,
             default=None,
         )
-        row = [call for call in _called_by(trace, parent) if call.end <= group.end] if parent else [group]
+        row = [call for call in called_by(trace, parent) if call.end <= group.end] if parent else [group]
         last_other = max((index for index, call in enumerate(row) if not _same_size(call, group)), default=-1)
         return row[last_other + 1 :]
     return [call for call in inside if _same_size(call, group)] or [group]
 
 
-def _called_by(trace: Trace, caller: Call) -> list[Call]:
+def called_by(trace: Trace, caller: Call) -> list[Call]:
     """The calls that ``caller`` makes itself, not those that they make in their turn."""
     found: list[Call] = []
     for call in trace.calls:

@@ -1,0 +1,128 @@
+"""The size of the training inputs, told from a config's data pipeline and preprocessor."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+__all__ = ['InputShape', 'input_shape_of']
+
+
+class InputShape(NamedTuple):
+    """A size and what told it.
+
+    Attributes:
+        size: ``(H, W)``, in pixels.
+        source: The settings that it follows from.
+    """
+
+    size: tuple[int, int]
+    source: str
+
+
+# Which setting of a step is the size of what leaves it; mmcv writes (W, H), mmpretrain and mmseg (H, W).
+WIDTH_FIRST = dict(
+    Resize='scale',
+    RandomResize='scale',
+    RandomChoiceResize='scales',
+    FixScaleResize='scale',
+    CenterCrop='crop_size',
+    RandomCenterCropPad='crop_size',
+    Pad='size',
+    CachedMosaic='img_scale',
+    Mosaic='img_scale',
+)
+HEIGHT_FIRST = dict(
+    RandomResizedCrop='scale',
+    EfficientNetRandomCrop='scale',
+    RandomResizedCropAndInterpolationWithTwoPic='size',
+    RandomCrop='crop_size',
+)
+
+
+def input_shape_of(config: Config) -> InputShape | None:
+    """The size of a config's training inputs; where it varies (several scales, a kept ratio) the largest.
+
+    The last step of the training pipeline that sets a size counts, then what the preprocessor pads to.
+
+    Args:
+        config: A plain config, or a distillation config, which says it in ``input_shape``.
+
+    Returns:
+        None where the config does not tell.
+    """
+    said = config.model.get('input_shape')
+    if said:
+        return InputShape(tuple(said), 'model.input_shape')
+    found = None
+    for step in _steps((config.get('train_dataloader') or {}).get('dataset') or {}):
+        found = _set_by(step, config.get('default_scope')) or found
+    return _padded(found, config.model.get('data_preprocessor') or config.get('data_preprocessor') or {})
+
+
+def _steps(dataset: dict) -> Iterator[dict]:
+    """What an image passes: the steps of the innermost data set first; of alternatives the first."""
+    inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
+    if inner:
+        yield from _steps(inner)
+    yield from _flat(dataset.get('pipeline') or [])
+
+
+def _flat(steps: list) -> Iterator[dict]:
+    for step in steps:
+        inner = step.get('transforms')
+        if inner:
+            yield from _flat(inner[0] if isinstance(inner[0], list) else inner)
+        else:
+            yield step
+
+
+def _set_by(step: dict, toolkit: str | None) -> InputShape | None:
+    """The size that a step sets, if it sets one."""
+    kind = step.get('type', '')
+    scope, _, name = (kind if isinstance(kind, str) else f'{kind.__module__}.{kind.__name__}').rpartition('.')
+    key = HEIGHT_FIRST.get(name) or WIDTH_FIRST.get(name)
+    value = step.get(key) if key else None
+    if not value or step.get('crop_type', 'absolute') != 'absolute':
+        return None
+    width_first = name in WIDTH_FIRST or (scope.partition('.')[0] or toolkit) == 'mmdet'
+    size = max((_pair(one, width_first) for one in _options(value)), key=math.prod)
+    kept = ', largest with the ratio kept' if step.get('keep_ratio') else ''
+    return InputShape(size, f'{name} {key}={_plain(value)}{kept}')
+
+
+def _options(value: object) -> list:
+    """The sizes among which a setting chooses."""
+    several = isinstance(value, (list, tuple)) and (len(value) != 2 or isinstance(value[0], (list, tuple)))
+    return list(value) if several else [value]  # type: ignore[call-overload]
+
+
+def _pair(value: int | tuple[int, int], width_first: bool) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return (int(second), int(first)) if width_first else (int(first), int(second))
+
+
+def _padded(found: InputShape | None, preprocessor: dict) -> InputShape | None:
+    """What a preprocessor makes of a batch of such images."""
+    fixed = dict(size=preprocessor.get('size'))
+    for augment in preprocessor.get('batch_augments') or []:
+        if augment.get('type', '').rpartition('.')[2] == 'BatchFixedSizePad':
+            fixed = {'batch_augments size': augment.get('size')}
+    for key, value in fixed.items():
+        if value:
+            return InputShape(_pair(value, width_first=False), f'data_preprocessor {key}={_plain(value)}')
+    divisor = preprocessor.get('pad_size_divisor') or preprocessor.get('size_divisor') or 1
+    if found is None or divisor == 1:
+        return found
+    height, width = (math.ceil(side / divisor) * divisor for side in found.size)
+    padded = f', padded to a multiple of {divisor}' if (height, width) != found.size else ''
+    return InputShape((height, width), found.source + padded)
+
+
+def _plain(value: object) -> str:
+    return str(tuple(_plain_item(one) for one in value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _plain_item(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

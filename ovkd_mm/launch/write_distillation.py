@@ -1,0 +1,94 @@
+"""Writing a distillation config of a few lines."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..checkpoints.atomic_save import write_whole
+
+__all__ = ['check_free', 'distillation_text', 'write_distillation']
+
+WIDTH = 120
+
+
+def check_free(file: Path, ending: str, flag: str) -> None:
+    """Refuse a file that is there, or that has another ending than it should.
+
+    Raises:
+        ValueError: If it is so.
+    """
+    if file.suffix != ending:
+        raise ValueError(f'{flag} must end with {ending}, got {str(file)!r}')
+    if file.exists():
+        raise ValueError(f'{str(file)!r} exists and is not overwritten; choose another {flag}')
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f'{flag} {str(file)!r}: there is no folder {str(file.parent)!r}')
+
+
+def write_distillation(
+    file: Path,
+    student: str,
+    teacher: str,
+    method: str,
+    pairs: Sequence[dict],
+    input_shape: tuple[int, int],
+    checkpoint: str | None = None,
+) -> None:
+    """Write a config that trains as it is, but for the teacher's checkpoint where none is given.
+
+    Args:
+        file: Where.
+        student: A config or ``package::config`` name.
+        teacher: Another one.
+        method: Name of a file of methods.
+        pairs: With ``student`` and ``teacher``.
+        input_shape: ``(H, W)`` in pixels.
+        checkpoint: The teacher's.
+    """
+    folder = file.absolute().parent
+    base = student if '::' in student else _beside(student, folder)
+    taught = teacher if '::' in teacher else f'{{{{ fileDirname }}}}/{_beside(teacher, folder)}'
+    write_whole(file, distillation_text(base, taught, method, pairs, input_shape, checkpoint))
+
+
+def distillation_text(
+    student: str,
+    teacher: str,
+    method: str,
+    pairs: Sequence[dict],
+    input_shape: tuple[int, int],
+    checkpoint: str | None,
+) -> str:
+    """The text of such a config, at most 15 lines where its pairs are not longer than their lines."""
+    written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
+    lines = [
+        f'_base_ = [{student!r}, {f"ovkd_mm::_base_/methods/{method}.py"!r}]',
+        'model = dict(',
+        '    _delete_=True,',
+        "    type='ovkd_mm.FeatureDistiller',",
+        '    student={{_base_.model}},',
+        f'    teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),',
+        '    method={{_base_.method}},',
+        '    pairs=[',
+        *(f'        {line}' for line in (written if len(written) <= 4 else _filled(written, WIDTH - 8))),
+        '    ],',
+        f'    input_shape={tuple(input_shape)!r},',
+        ')',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _beside(config: str, folder: Path) -> str:
+    """A path as seen from a folder."""
+    return Path(os.path.relpath(config, folder)).as_posix()
+
+
+def _filled(items: Sequence[str], width: int) -> list[str]:
+    """Lines with as many items as fit."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 1 + len(item) <= width:
+            lines[-1] += f' {item}'
+        else:
+            lines.append(item)
+    return lines

@@ -1,0 +1,197 @@
+"""Tables of a network's places, and of what pairs of them cost."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from rich import box
+from rich.table import Table
+from torch import Tensor, nn
+
+from ..distillers.feature_pair import FeaturePair
+from ..functional import batch_norm_margin
+from ..launch.positions import Network
+from ..positions import Place, Span, auto_places, candidates
+from ..registry import TASK_UTILS
+
+__all__ = ['Cost', 'Row', 'connector_name', 'cost_of', 'in_short', 'pairs_table', 'places_table', 'rows_of', 'shape_text', 'stride']
+
+
+@dataclass(frozen=True)
+class Row:
+    """A place of a network.
+
+    Attributes:
+        path: What a pair says.
+        place: Where that reads.
+        trained: Whether something before it is trained.
+        auto: Whether ``pairs='auto'`` takes it.
+    """
+
+    path: str
+    place: Place
+    trained: bool
+    auto: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a pair adds to a training of the student.
+
+    Attributes:
+        parameters: Number of the connector's parameters.
+        macs: Multiplications and additions of its convolutions for an image.
+    """
+
+    parameters: int
+    macs: int
+
+
+def rows_of(network: Network, position: dict, teaches: bool, every: bool = False) -> list[Row]:
+    """The places of a network that a position finds.
+
+    Args:
+        network: Traced.
+        position: Config of the position.
+        teaches: Whether it is a teacher, of which frozen places are as good as others.
+        every: Not only the places of ``pairs='auto'``.
+    """
+    trace = network.trace
+    autos = [path for paths in auto_places(trace).values() for path in paths]
+    paths = list(dict.fromkeys([*candidates(trace), *autos])) if every else autos
+    rows = []
+    for path in sorted(paths, key=lambda path: trace.last_call(path).end):
+        place = TASK_UTILS.build({**position, 'path': path}).resolve(trace)
+        trained = trace.learns(trace.last_call(path).value('output'))
+        for one in (place.first, place.last) if isinstance(place, Span) else (place,):
+            rows.append(Row(path, one, trained, path in autos and (teaches or trained)))
+    return rows
+
+
+def places_table(network: Network, rows: Iterable[Row], teaches: bool) -> Table:
+    """The rows as a table.
+
+    Args:
+        network: Whose places they are.
+        rows: Of :func:`rows_of`.
+        teaches: Whether it is a teacher, all of which is frozen.
+    """
+    table = Table(box=box.SIMPLE_HEAD, title=f'{network.name}: {in_short(network.parameters)} parameters', title_justify='left')
+    for name in ('', 'place', 'reads', 'CxHxW', 'layout', 'stride', 'batch norm', 'margin'):
+        table.add_column(name, overflow='fold')
+    if not teaches:
+        table.add_column('trained')
+    for row in rows:
+        place = row.place
+        cells = [
+            '*' if row.auto else '',
+            row.path,
+            _reads(place),
+            shape_text(place.shape),
+            str(place.layout),
+            stride(network, place),
+            _below(place.norm, row.path) if place.norm else '-',
+            _margin(network, place),
+        ]
+        table.add_row(*cells, *([] if teaches else ['yes' if row.trained else 'frozen']))
+    return table
+
+
+def pairs_table(student: Network, pairs: Iterable[FeaturePair]) -> Table:
+    """What each pair joins and costs, and all together.
+
+    Args:
+        student: Learns.
+        pairs: As a distiller builds them.
+    """
+    table = Table(box=box.SIMPLE_HEAD, title='pairs', title_justify='left')
+    for name in ('student', 'teacher', 'HxW', 'connector', 'parameters', 'of the student', 'MACs'):
+        table.add_column(name, justify='right' if name in ('parameters', 'of the student', 'MACs') else 'left')
+    costs = []
+    for pair in pairs:
+        costs.append(cost_of(pair))
+        names = pair.student_place.name, pair.teacher_place.name, shape_text(pair.teacher_place.size)
+        table.add_row(*names, connector_name(pair), *_cost_cells(costs[-1], student))
+    whole = Cost(sum(cost.parameters for cost in costs), sum(cost.macs for cost in costs))
+    table.add_section()
+    table.add_row('all', '', '', '', *_cost_cells(whole, student))
+    return table
+
+
+def cost_of(pair: FeaturePair) -> Cost:
+    """What the connector of a pair costs: a 1x1 convolution has ``in * out * H * W`` MACs."""
+    connector = pair.student_transform
+    parameters = sum(parameter.numel() for parameter in connector.parameters())
+    convolutions = [module for module in connector.modules() if isinstance(module, nn.Conv2d)]
+    if not convolutions:
+        return Cost(parameters, 0)
+    macs = []
+
+    def count(convolution: nn.Module, args: tuple, output: Tensor) -> None:
+        macs.append(convolution.get_parameter('weight').numel() * math.prod(output.shape[2:]))
+
+    handles = [convolution.register_forward_hook(count) for convolution in convolutions]
+    place, training = pair.student_place, connector.training
+    ends = (place.first, place.last) if isinstance(place, Span) else (place,)
+    features = [torch.zeros(1, end.channels, *(pair.teacher_place.size if pair.resize else end.size)) for end in ends]
+    with torch.no_grad():
+        connector.eval()(tuple(features) if isinstance(place, Span) else features[0])
+    connector.train(training)
+    for handle in handles:
+        handle.remove()
+    return Cost(parameters, sum(macs))
+
+
+def stride(network: Network, place: Place) -> str:
+    """The input's size over the grid's; both of them where height and width differ."""
+    sides = zip(network.trace.images.shape[2:], place.size, strict=False)
+    return 'x'.join(dict.fromkeys(f'{image / grid:.3g}' for image, grid in sides))
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape such as 64x56x56."""
+    return 'x'.join(map(str, shape))
+
+
+def _cost_cells(cost: Cost, student: Network) -> list[str]:
+    return [in_short(cost.parameters), f'{100 * cost.parameters / student.parameters:.1f} %', in_short(cost.macs)]
+
+
+def connector_name(pair: FeaturePair) -> str:
+    name, ends = type(pair.student_transform).__name__, (pair.student_place.channels, pair.teacher_place.channels)
+    return f'{name} {ends[0]} to {ends[1]}' if cost_of(pair).parameters else name
+
+
+def _reads(place: Place) -> str:
+    side = place.side if place.item is None else f'{place.side} {place.item}'
+    call = f', call {place.call}' if place.call else ''
+    return f'{side} of {_below(place.path, place.name)}{call}'
+
+
+def _below(path: str, place: str) -> str:
+    """A path, without the place's own where it is below that."""
+    return path.removeprefix(place) if path.startswith(f'{place}.') else path
+
+
+def _margin(network: Network, place: Place) -> str:
+    """How OFD's margin comes about; its range over the channels where the weights are trained ones."""
+    if place.activated is None:
+        return '-'
+    if not place.activated:
+        return 'no activation'
+    norm = place.norm and network.model.get_submodule(place.norm)
+    if not norm:
+        return 'running'
+    if not network.loaded or not norm.affine:
+        return 'closed form'
+    margin = batch_norm_margin(norm.weight, norm.bias)
+    return f'{margin.min():.2f} to {margin.max():.2f}'
+
+
+def in_short(number: int) -> str:
+    """A number such as 3.50 M."""
+    for unit, size in (('G', 1e9), ('M', 1e6), ('k', 1e3)):
+        if number >= size:
+            return f'{number / size:.2f} {unit}'
+    return str(number)

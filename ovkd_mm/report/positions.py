@@ -1,0 +1,151 @@
+"""What ``tools/positions.py`` says of a model, or of a student and its teacher, and what it writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+
+from ..distillers.feature_pair import FeaturePair
+from ..launch.method_files import default_method, read_method
+from ..launch.plain_config import is_distillation
+from ..launch.positions import Asked, Network, join, read_networks
+from ..launch.write_distillation import check_free, write_distillation
+from ..positions import Place, Span, auto_pairs
+from ..registry import TASK_UTILS
+from .pairs_picture import Column, Join, Stage, write_pairs_svg
+from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
+
+__all__ = ['Wishes', 'show_positions']
+
+WIDTH = 120  # where the output goes to a file
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What to show, and what to write.
+
+    Attributes:
+        config: A config or ``package::config`` name.
+        teacher: Another one.
+        method: Name of a file of methods.
+        every: Show more places than those of ``pairs='auto'``.
+        input_shape: ``(H, W)`` in pixels.
+        checkpoint: Weights of the teacher, or of the model that has none.
+        write: The distillation config to write.
+        svg: The picture to write; empty: beside ``write``.
+    """
+
+    config: str
+    teacher: str | None = None
+    method: str | None = None
+    every: bool = False
+    input_shape: Sequence[int] | None = None
+    checkpoint: str | None = None
+    write: Path | None = None
+    svg: Path | str | None = None
+
+
+def show_positions(wishes: Wishes) -> None:
+    """Print tables of places and pairs, and write what is wished for.
+
+    Raises:
+        ValueError: If a file is there already, the method is unknown, the networks have no size in common, or
+            something else is wrong with the wishes or the configs.
+        FileNotFoundError: If there is no such config.
+    """
+    svg = _picture_file(wishes)
+    if wishes.write:
+        check_free(wishes.write, '.py', '--write')
+    if svg:
+        check_free(svg, '.svg', '--svg')
+    if wishes.method:
+        read_method(wishes.method)
+    asked = read_networks(wishes.config, wishes.teacher, wishes.input_shape, wishes.checkpoint)
+    own = is_distillation(asked.config)
+    if (wishes.write or svg) and len(asked.networks) == 1:
+        raise ValueError(f'{"--write" if wishes.write else "--svg"} needs a TEACHER_CONFIG after CONFIG')
+    if wishes.write and own:
+        raise ValueError('--write needs the plain config of a student; CONFIG is a distillation already')
+    name = wishes.method or default_method(asked.config.get('default_scope'), asked.input_shape.size)
+    method = asked.config.model.method if own and not wishes.method else read_method(name)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    _say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
+    _say(console, f"method {'of the config' if own and not wishes.method else name}")
+    _show_places(console, asked, _position(method), wishes)
+    if len(asked.networks) == 1:
+        return
+    student, teacher = asked.networks
+    said: Any = asked.config.model.get('pairs', 'auto') if own else 'auto'
+    pairs = auto_pairs(student.trace, teacher.trace) if said == 'auto' else said
+    built = join(student, teacher, method, pairs, asked.config.model.get('logits'))
+    console.print(pairs_table(student, built))
+    if wishes.write:
+        write_distillation(
+            wishes.write, wishes.config, str(wishes.teacher), name, pairs, asked.input_shape.size, wishes.checkpoint
+        )
+        train = '' if wishes.checkpoint else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
+        _say(console, f'{wishes.write} is written: python tools/train.py {wishes.write}{train}')
+    if svg:
+        write_pairs_svg(svg, *_columns(student, teacher, built), _joins(built))
+        _say(console, f'{svg} is drawn')
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(escape(text), soft_wrap=True)
+
+
+def _picture_file(wishes: Wishes) -> Path | None:
+    if wishes.svg is None:
+        return None
+    if str(wishes.svg) not in ('', '.'):
+        return Path(wishes.svg)
+    if not wishes.write:
+        raise ValueError('--svg without a file goes beside the one of --write; name a file')
+    return wishes.write.with_suffix('.svg')
+
+
+def _position(method: dict) -> dict:
+    """The position whose places are shown: the method's, or OFD's where it compares class scores."""
+    kind = TASK_UTILS.get(method['position']['type'])
+    return method['position'] if kind and kind.listed_in == 'pairs' else read_method('ofd')['position']
+
+
+def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes) -> None:
+    for number, network in enumerate(asked.networks):
+        teaches = number == 1
+        rows = rows_of(network, position, teaches, wishes.every)
+        console.print(places_table(network, rows, teaches))
+        if network.trace.error:
+            _say(console, f'The forward stopped early, what would come later is not seen: {network.trace.error!r}')
+    _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
+    if not wishes.checkpoint:
+        _say(console, 'margins need weights: --checkpoint FILE')
+
+
+def _columns(student: Network, teacher: Network, built: Sequence[FeaturePair]) -> list[Column]:
+    """Both networks: the places of ``pairs='auto'`` and those of the pairs."""
+    columns = []
+    for network, side in ((student, 'student_place'), (teacher, 'teacher_place')):
+        places = {row.path: row.place for row in rows_of(network, dict(type='ovkd_mm.ModuleOutput'), teaches=True)}
+        places |= {getattr(pair, side).name: _last(getattr(pair, side)) for pair in built}
+        order = sorted(places.values(), key=lambda place: network.trace.last_call(place.name).end)
+        stages = [
+            Stage(place.name, place.size, f'{place.channels} channels, stride {stride(network, place)}')
+            for place in order
+        ]
+        columns.append(Column(Path(network.name).stem, f'{in_short(network.parameters)} parameters', stages))
+    return columns
+
+
+def _last(place: Place | Span) -> Place:
+    return place.last if isinstance(place, Span) else place
+
+
+def _joins(built: Sequence[FeaturePair]) -> list[Join]:
+    return [Join(pair.student_place.name, pair.teacher_place.name, connector_name(pair)) for pair in built]
