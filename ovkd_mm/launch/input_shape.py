@@ -87,9 +87,15 @@ def _set_by(step: dict, toolkit: str | None) -> InputShape | None:
     if not value or step.get('crop_type', 'absolute') != 'absolute':
         return None
     width_first = name in WIDTH_FIRST or (scope.partition('.')[0] or toolkit) == 'mmdet'
-    size = max((_pair(one, width_first) for one in _options(value)), key=math.prod)
-    kept = ', largest with the ratio kept' if step.get('keep_ratio') else ''
-    return InputShape(size, f'{name} {key}={_plain(value)}{kept}')
+    options = _options(value)
+    largest = max(options, key=lambda one: math.prod(_pair(one, width_first)))
+    height, width = _pair(largest, width_first)
+    of_several = ' up to ' if len(options) > 1 else '='
+    source = f'{name} {key}{of_several}{largest if isinstance(largest, int) else tuple(largest)}'
+    if step.get('keep_ratio'):
+        # Of a scale the larger number bounds the longer side, whichever comes first; most images are wide.
+        return InputShape((min(height, width), max(height, width)), f'{source} with the ratio kept')
+    return InputShape((height, width), source)
 
 
 def _options(value: object) -> list:
@@ -111,18 +117,13 @@ def _padded(found: InputShape | None, preprocessor: dict) -> InputShape | None:
             fixed = {'batch_augments size': augment.get('size')}
     for key, value in fixed.items():
         if value:
-            return InputShape(_pair(value, width_first=False), f'data_preprocessor {key}={_plain(value)}')
+            return InputShape(
+                _pair(value, width_first=False),
+                f'data_preprocessor {key}={value if isinstance(value, int) else tuple(value)}',
+            )
     divisor = preprocessor.get('pad_size_divisor') or preprocessor.get('size_divisor') or 1
     if found is None or divisor == 1:
         return found
     height, width = (math.ceil(side / divisor) * divisor for side in found.size)
     padded = f', padded to a multiple of {divisor}' if (height, width) != found.size else ''
     return InputShape((height, width), found.source + padded)
-
-
-def _plain(value: object) -> str:
-    return str(tuple(_plain_item(one) for one in value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _plain_item(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -87,7 +87,9 @@ def read_networks(
     plain = plain_config(config)
     if is_distillation(config):
         if teacher is not None:
-            raise ValueError(f'{what} has a teacher of its own, so {str(teacher)!r} cannot be it; leave one of them out')
+            raise ValueError(
+                f'{what} has a teacher of its own, so {str(teacher)!r} cannot be it; leave one of them out'
+            )
         taught = config.model.teacher.model
     student = _build(buildable(plain, what), str(path), shape.size, None if taught else checkpoint)
     if taught is None:

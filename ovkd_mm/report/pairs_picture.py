@@ -10,11 +10,12 @@ from ..checkpoints.atomic_save import write_whole
 
 __all__ = ['Column', 'Join', 'Stage', 'pairs_svg', 'write_pairs_svg']
 
-MARGIN, GUTTER, GAP = 28, 84, 230  # around all, for the sizes at the left, between the columns
+MARGIN, GUTTER, GAP = 28, 84, 230  # around all, for the sizes at the left, between the columns at least
 TOP, ROW, BOX = 104, 74, 50  # height of the heads, of a row, of a box in it
 CHARACTER = 8.2  # width of one in a box
 INK, FAINT, LINE = '#0f172a', '#64748b', '#94a3b8'
 STUDENT, TEACHER, UNUSED = ('#dbeafe', '#2563eb'), ('#fef3c7', '#d97706'), ('#f8fafc', '#94a3b8')
+JOIN = ('#dcfce7', '#16a34a')
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def pairs_svg(student: Column, teacher: Column, joins: Sequence[Join]) -> str:
         joins: What to draw between them.
     """
     rows = _rows(student, teacher)
-    left, right = MARGIN + GUTTER, MARGIN + GUTTER + _width(student) + GAP
+    gap = round(max(GAP, *(60 + _sign_width(join) for join in joins), 0))
+    left, right = MARGIN + GUTTER, MARGIN + GUTTER + _width(student) + gap
     width, height = right + _width(teacher) + MARGIN, TOP + ROW * sum(rows.values()) + MARGIN
     used = {join.student for join in joins}, {join.teacher for join in joins}
     parts = [
@@ -140,20 +142,16 @@ def _column(
     width = _width(column)
     middle = x + width / 2
     parts = [
-        f'<text x="{middle:.0f}" y="34" text-anchor="middle" font-size="12" fill="{colours[1]}" font-weight="bold" '
-        f'letter-spacing="1">{kind.upper()}</text>',
-        f'<text x="{middle:.0f}" y="56" text-anchor="middle" font-size="15" font-weight="bold" fill="{INK}">'
-        f'{escape(column.title)}</text>',
-        f'<text x="{middle:.0f}" y="76" text-anchor="middle" font-size="12" fill="{FAINT}">{escape(column.text)}</text>',
+        _text(middle, 34, kind.upper(), 12, colours[1], 'font-weight="bold" letter-spacing="1"'),
+        _text(middle, 56, column.title, 15, INK, 'font-weight="bold"'),
+        _text(middle, 76, column.text, 12, FAINT),
     ]
     begins = [84.0, *(tops[stage.name] + BOX for stage in column.stages)]
     for begin, stage in zip(begins, column.stages, strict=False):
-        end = tops[stage.name]
-        if end > begin:
-            tip = f'M{middle - 4:.0f} {end - 7:.0f}L{middle:.0f} {end - 1:.0f}L{middle + 4:.0f} {end - 7:.0f}'
-            parts.append(
-                f'<path d="M{middle:.0f} {begin:.0f}V{end - 2:.0f}{tip}" stroke="{LINE}" fill="none" stroke-width="1.5"/>'
-            )
+        if (end := tops[stage.name]) > begin:
+            tip = f'M{middle - 4:.0f} {end - 7:.0f}l4 6l4 -6'
+            way = f'M{middle:.0f} {begin:.0f}V{end - 2:.0f}{tip}'
+            parts.append(f'<path d="{way}" stroke="{LINE}" fill="none" stroke-width="1.5"/>')
     for stage in column.stages:
         top = tops[stage.name]
         fill, stroke = colours if stage.name in used else UNUSED
@@ -161,21 +159,29 @@ def _column(
         parts += [
             f'<rect x="{x}" y="{top:.0f}" width="{width}" height="{BOX}" rx="8" fill="{fill}" stroke="{stroke}" '
             f'stroke-width="1.5"{dashes}/>',
-            f'<text x="{middle:.0f}" y="{top + 21:.0f}" text-anchor="middle" fill="{INK}">{escape(stage.name)}</text>',
-            f'<text x="{middle:.0f}" y="{top + 39:.0f}" text-anchor="middle" font-size="12" fill="{FAINT}">'
-            f'{escape(stage.text)}</text>',
+            _text(middle, top + 21, stage.name, 14, INK),
+            _text(middle, top + 39, stage.text, 12, FAINT),
         ]
     return parts
 
 
+def _text(x: float, y: float, text: str, size: int, colour: str, more: str = '') -> str:
+    """A text around ``x``."""
+    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="middle" font-size="{size}" fill="{colour}"'
+    return f'<text {place} {more}'.rstrip() + f'>{escape(text)}</text>'
+
+
 def _join(join: Join, ends: tuple[int, int], begin: float, end: float) -> list[str]:
     """A line from a student's box to a teacher's, with a sign on it."""
-    x, y = sum(ends) / 2, (begin + end) / 2
-    width = 7.0 * len(join.text) + 20
+    x, y, width = sum(ends) / 2, (begin + end) / 2, _sign_width(join)
+    way = f'M{ends[0]} {begin:.0f}C{x:.0f} {begin:.0f} {x:.0f} {end:.0f} {ends[1]} {end:.0f}'
     return [
-        f'<path d="M{ends[0]} {begin:.0f}C{x:.0f} {begin:.0f} {x:.0f} {end:.0f} {ends[1]} {end:.0f}" stroke="#16a34a" '
-        'fill="none" stroke-width="2.5"/>',
-        f'<rect x="{x - width / 2:.0f}" y="{y - 12:.0f}" width="{width:.0f}" height="24" rx="12" fill="#dcfce7" '
-        'stroke="#16a34a"/>',
-        f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle" font-size="12" fill="{INK}">{escape(join.text)}</text>',
+        f'<path d="{way}" stroke="{JOIN[1]}" fill="none" stroke-width="2.5"/>',
+        f'<rect x="{x - width / 2:.0f}" y="{y - 12:.0f}" width="{width:.0f}" height="24" rx="12" fill="{JOIN[0]}" '
+        f'stroke="{JOIN[1]}"/>',
+        _text(x, y + 4, join.text, 12, INK),
     ]
+
+
+def _sign_width(join: Join) -> float:
+    return 7.0 * len(join.text) + 20

@@ -15,7 +15,18 @@ from ..launch.positions import Network
 from ..positions import Place, Span, auto_places, candidates
 from ..registry import TASK_UTILS
 
-__all__ = ['Cost', 'Row', 'connector_name', 'cost_of', 'in_short', 'pairs_table', 'places_table', 'rows_of', 'shape_text', 'stride']
+__all__ = [
+    'Cost',
+    'Row',
+    'connector_name',
+    'cost_of',
+    'in_short',
+    'pairs_table',
+    'places_table',
+    'rows_of',
+    'shape_text',
+    'stride',
+]
 
 
 @dataclass(frozen=True)
@@ -69,17 +80,19 @@ def rows_of(network: Network, position: dict, teaches: bool, every: bool = False
     return rows
 
 
-def places_table(network: Network, rows: Iterable[Row], teaches: bool) -> Table:
+def places_table(network: Network, rows: Iterable[Row], role: str = '') -> Table:
     """The rows as a table.
 
     Args:
         network: Whose places they are.
         rows: Of :func:`rows_of`.
-        teaches: Whether it is a teacher, all of which is frozen.
+        role: ``'student'``, ``'teacher'``, all of which is frozen, or nothing.
     """
-    table = Table(box=box.SIMPLE_HEAD, title=f'{network.name}: {in_short(network.parameters)} parameters', title_justify='left')
+    title = f'{role} {network.name}: {in_short(network.parameters)} parameters'.lstrip()
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify='left', padding=(0, 1, 0, 0))
     for name in ('', 'place', 'reads', 'CxHxW', 'layout', 'stride', 'batch norm', 'margin'):
-        table.add_column(name, overflow='fold')
+        table.add_column(name, overflow='fold', no_wrap=name not in ('reads', 'batch norm'))
+    teaches = role == 'teacher'
     if not teaches:
         table.add_column('trained')
     for row in rows:
@@ -105,7 +118,7 @@ def pairs_table(student: Network, pairs: Iterable[FeaturePair]) -> Table:
         student: Learns.
         pairs: As a distiller builds them.
     """
-    table = Table(box=box.SIMPLE_HEAD, title='pairs', title_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, title='pairs', title_justify='left', padding=(0, 1, 0, 0))
     for name in ('student', 'teacher', 'HxW', 'connector', 'parameters', 'of the student', 'MACs'):
         table.add_column(name, justify='right' if name in ('parameters', 'of the student', 'MACs') else 'left')
     costs = []
@@ -159,12 +172,15 @@ def _cost_cells(cost: Cost, student: Network) -> list[str]:
 
 
 def connector_name(pair: FeaturePair) -> str:
+    """The student transform and, where it has weights, from how many channels it leads to how many."""
     name, ends = type(pair.student_transform).__name__, (pair.student_place.channels, pair.teacher_place.channels)
     return f'{name} {ends[0]} to {ends[1]}' if cost_of(pair).parameters else name
 
 
 def _reads(place: Place) -> str:
     side = place.side if place.item is None else f'{place.side} {place.item}'
+    if place.path == place.name:
+        return f'its {side}'
     call = f', call {place.call}' if place.call else ''
     return f'{side} of {_below(place.path, place.name)}{call}'
 
@@ -185,7 +201,7 @@ def _margin(network: Network, place: Place) -> str:
         return 'running'
     if not network.loaded or not norm.affine:
         return 'closed form'
-    margin = batch_norm_margin(norm.weight, norm.bias)
+    margin = batch_norm_margin(norm.get_parameter('weight'), norm.get_parameter('bias'))
     return f'{margin.min():.2f} to {margin.max():.2f}'
 
 

@@ -1,11 +1,10 @@
 """What ``tools/positions.py`` says of a model, or of a student and its teacher, and what it writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
@@ -76,8 +75,9 @@ def show_positions(wishes: Wishes) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     _say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
-    _say(console, f"method {'of the config' if own and not wishes.method else name}")
-    _show_places(console, asked, _position(method), wishes)
+    _say(console, f'method {"of the config" if own and not wishes.method else name}')
+    position = _position(method)
+    _show_places(console, asked, position, wishes)
     if len(asked.networks) == 1:
         return
     student, teacher = asked.networks
@@ -92,7 +92,11 @@ def show_positions(wishes: Wishes) -> None:
         train = '' if wishes.checkpoint else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
         _say(console, f'{wishes.write} is written: python tools/train.py {wishes.write}{train}')
     if svg:
-        write_pairs_svg(svg, *_columns(student, teacher, built), _joins(built))
+        columns = (
+            _column(student, position, [pair.student_place for pair in built]),
+            _column(teacher, position, [pair.teacher_place for pair in built]),
+        )
+        write_pairs_svg(svg, *columns, _joins(built))
         _say(console, f'{svg} is drawn')
 
 
@@ -117,30 +121,30 @@ def _position(method: dict) -> dict:
 
 
 def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes) -> None:
-    for number, network in enumerate(asked.networks):
-        teaches = number == 1
-        rows = rows_of(network, position, teaches, wishes.every)
-        console.print(places_table(network, rows, teaches))
+    names = ('student', 'teacher') if len(asked.networks) == 2 else ('',)
+    bare = False  # whether there are margins without weights
+    for name, network in zip(names, asked.networks, strict=True):
+        rows = rows_of(network, position, name == 'teacher', wishes.every)
+        console.print(places_table(network, rows, name))
+        bare |= not network.loaded and any(row.place.activated and row.place.norm for row in rows)
         if network.trace.error:
             _say(console, f'The forward stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
-    if not wishes.checkpoint:
+    if bare and not wishes.checkpoint:
         _say(console, 'margins need weights: --checkpoint FILE')
 
 
-def _columns(student: Network, teacher: Network, built: Sequence[FeaturePair]) -> list[Column]:
-    """Both networks: the places of ``pairs='auto'`` and those of the pairs."""
-    columns = []
-    for network, side in ((student, 'student_place'), (teacher, 'teacher_place')):
-        places = {row.path: row.place for row in rows_of(network, dict(type='ovkd_mm.ModuleOutput'), teaches=True)}
-        places |= {getattr(pair, side).name: _last(getattr(pair, side)) for pair in built}
-        order = sorted(places.values(), key=lambda place: network.trace.last_call(place.name).end)
-        stages = [
-            Stage(place.name, place.size, f'{place.channels} channels, stride {stride(network, place)}')
-            for place in order
-        ]
-        columns.append(Column(Path(network.name).stem, f'{in_short(network.parameters)} parameters', stages))
-    return columns
+def _column(network: Network, position: dict, places: Sequence[Place | Span]) -> Column:
+    """A network: the places of the pairs, and those of ``pairs='auto'`` where no pair reads the same."""
+    paired = {place.name: _last(place) for place in places}
+    read = {replace(place, name='') for place in paired.values()}
+    others = {row.path: row.place for row in rows_of(network, position, teaches=True)}
+    shown = paired | {path: place for path, place in others.items() if replace(place, name='') not in read}
+    order = sorted(shown.values(), key=lambda place: network.trace.last_call(place.name).end)
+    stages = [
+        Stage(place.name, place.size, f'{place.channels} channels, stride {stride(network, place)}') for place in order
+    ]
+    return Column(Path(network.name).stem, f'{in_short(network.parameters)} parameters', stages)
 
 
 def _last(place: Place | Span) -> Place:
