@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.config_files import not_there, read_config_file
+from ovkd_mm.config_files import buildable, not_there, read_config_file
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -84,3 +84,16 @@ def test_a_checkpoint_is_no_config(home):
     os.link('toy.py', 'toy.pth')
     with pytest.raises(ValueError, match=r'is not a config.*the config comes before the checkpoint'):
         read_config_file('toy.pth', 'a config')
+
+
+def test_a_model_is_told_what_stands_beside_it():
+    config = Config(dict(model=dict(type='Toy'), data_preprocessor=dict(mean=[1]), default_scope='mmdet'))
+    assert buildable(config, 'it').model == dict(type='Toy', data_preprocessor=dict(mean=[1]), _scope_='mmdet')
+    own = dict(type='Toy', data_preprocessor=dict(mean=[2]), _scope_='mmseg')
+    config.model = own
+    assert buildable(config, 'it').model == own
+
+
+def test_what_has_no_model_cannot_be_built():
+    with pytest.raises(ValueError, match=r"^it has no key 'model'; it has \['seed'\]"):
+        buildable(Config(dict(seed=1)), 'it')

@@ -80,6 +80,8 @@ def read_networks(
     config = read_config_file(path, what)
     if not config.get('model'):
         raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
+    if input_shape and min(input_shape) < 1:
+        raise ValueError(f'--input-shape must be above 0, got {" ".join(map(str, input_shape))}')
     shape = InputShape((input_shape[0], input_shape[1]), '--input-shape') if input_shape else input_shape_of(config)
     if shape is None:
         raise ValueError(f'{what} does not tell the size of its training inputs; give it by --input-shape H W')

@@ -59,23 +59,27 @@ def distillation_text(
     input_shape: tuple[int, int],
     checkpoint: str | None,
 ) -> str:
-    """The text of such a config, at most 15 lines where its pairs are not longer than their lines."""
+    """The text of such a config, at most 15 lines with up to six pairs."""
     written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
-    lines = [
-        f'_base_ = [{student!r}, {f"ovkd_mm::_base_/methods/{method}.py"!r}]',
-        'model = dict(',
-        '    _delete_=True,',
-        "    type='ovkd_mm.FeatureDistiller',",
-        '    student={{_base_.model}},',
-        f'    teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),',
-        '    method={{_base_.method}},',
-        '    pairs=[',
-        *(f'        {line}' for line in (written if len(written) <= 4 else _filled(written, WIDTH - 8))),
-        '    ],',
-        f'    input_shape={tuple(input_shape)!r},',
-        ')',
+    kind, own = (
+        ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"],
+        ['student={{_base_.model}},', 'method={{_base_.method}},'],
+    )
+    if len(written) > 4:
+        kind, own = [' '.join(kind)], [' '.join(own)]
+    if len(written) > 6:
+        written = _filled(written, WIDTH - 8)
+    settings = [
+        *kind,
+        *own,
+        f'teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),',
+        'pairs=[',
+        *(f'    {line}' for line in written),
+        '],',
+        f'input_shape={tuple(input_shape)!r},',
     ]
-    return '\n'.join(lines) + '\n'
+    base = f'_base_ = [{student!r}, {f"ovkd_mm::_base_/methods/{method}.py"!r}]'
+    return '\n'.join([base, 'model = dict(', *(f'    {line}' for line in settings), ')', ''])
 
 
 def _beside(config: str, folder: Path) -> str:

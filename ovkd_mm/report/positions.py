@@ -1,5 +1,6 @@
 """What ``tools/positions.py`` says of a model, or of a student and its teacher, and what it writes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,8 +128,8 @@ def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes)
         rows = rows_of(network, position, name == 'teacher', wishes.every)
         console.print(places_table(network, rows, name))
         bare |= not network.loaded and any(row.place.activated and row.place.norm for row in rows)
-        if network.trace.error:
-            _say(console, f'The forward stopped early, what would come later is not seen: {network.trace.error!r}')
+        if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
+            _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
     if bare and not wishes.checkpoint:
         _say(console, 'margins need weights: --checkpoint FILE')
@@ -141,9 +142,10 @@ def _column(network: Network, position: dict, places: Sequence[Place | Span]) ->
     others = {row.path: row.place for row in rows_of(network, position, teaches=True)}
     shown = paired | {path: place for path, place in others.items() if replace(place, name='') not in read}
     order = sorted(shown.values(), key=lambda place: network.trace.last_call(place.name).end)
-    stages = [
-        Stage(place.name, place.size, f'{place.channels} channels, stride {stride(network, place)}') for place in order
-    ]
+    stages = []
+    for place in order:
+        of_stride = f', stride {stride(network, place)}' if place.size else ''
+        stages.append(Stage(place.name, place.size, f'{place.channels} channels{of_stride}'))
     return Column(Path(network.name).stem, f'{in_short(network.parameters)} parameters', stages)
 
 

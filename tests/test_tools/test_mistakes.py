@@ -83,6 +83,8 @@ CONFIGS = dict(
     cifar="_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'",
     fcn="_base_ = 'mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py'\nmodel = dict(pretrained=None)",
     ssd="_base_ = 'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'",
+    coarse="""model = dict(
+    type='mmpretrain.ImageClassifier', backbone=dict(type='mmpretrain.ResNet', depth=18, strides=(2, 2, 2, 2)))""",
 )
 
 
@@ -431,6 +433,25 @@ MISTAKES = {
         (PRETRAINED + 'open-mmlab://resnet50_v1z', 'open-mmlab://resnet50_v1z: there are no such weights; nearest: resnet50_v1c'),
         ('train cifar.py --cfg-options experiment_name={id}', r'error: https?://www.cs.toronto.edu/\S+ cannot be downloaded'),
     ],
+    'positions': [
+        ('positions nowhere.py', "the config 'nowhere.py' does not exist; looked for in /.*home"),
+        ('positions mmdet::ssd/ssd30_coco.py', "does not exist; .*nearest: mmdet::ssd/ssd300_coco.py"),
+        ('positions empty.py', "the config 'empty.py' has no model; it has seed"),
+        ('positions plain.py nowhere.py --input-shape 64 64', "the config 'nowhere.py' does not exist"),
+        ('positions plain.py', "'plain.py' does not tell the size of its training inputs; give it by --input-shape H W"),
+        ('positions plain.py --input-shape 0 64', '--input-shape must be above 0, got 0 64'),
+        ('positions plain.py run/own.py --input-shape 64 64 --method odf', "unknown method 'odf'; nearest: ofd"),
+        ('positions plain.py run/own.py --input-shape 64 64 --method kd', 'logits is not set'),
+        ('positions plain.py coarse.py --input-shape 64 64', r"no spatial size common to the student \(\[\(32, 32\), \(16, 16\)\]\) and the teacher \(\[\(8, 8\)"),
+        ('positions plain.py run/own.py --input-shape 64 64 --write toy.py', "'toy.py' exists and is not overwritten; choose another --write"),
+        ('positions plain.py run/own.py --input-shape 64 64 --write new.txt', "--write must end with .py, got 'new.txt'"),
+        ('positions plain.py run/own.py --input-shape 64 64 --write away/new.py', "there is no folder 'away'"),
+        ('positions plain.py run/own.py --input-shape 64 64 --svg', '--svg without a file goes beside the one of --write'),
+        ('positions plain.py --input-shape 64 64 --svg new.svg', '--svg needs a TEACHER_CONFIG after CONFIG'),
+        ('positions toy.py --write new.py', '--write needs the plain config of a student; CONFIG is a distillation already'),
+        ('positions toy.py plain.py', "the config 'toy.py' has a teacher of its own, so 'plain.py' cannot be it"),
+        ('positions plain.py --input-shape 64 64 --checkpoint other.pth', '--checkpoint other.pth does not fit the model ToyClassifier'),
+    ],
     'environment': [
         ('train toy.py --amp', '--amp needs a GPU, .*without --amp'),
         ('train toy.py --launcher pytorch', 'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment, which torchrun'),
@@ -507,7 +528,7 @@ def test_among_several_processes_each_says_which_it_is(tool, monkeypatch):
     assert tool('train nowhere.py')[1].startswith("error (rank 3): the config 'nowhere.py'")
 
 
-@pytest.mark.parametrize('name', ['train', 'test', 'export_student', 'predict', 'compare', 'demo'])
+@pytest.mark.parametrize('name', ['train', 'test', 'export_student', 'predict', 'compare', 'demo', 'positions'])
 def test_the_shell_sees_the_message_on_stderr_and_status_2(home, name):
     flags = dict(
         train=['nowhere.py'],
@@ -516,6 +537,7 @@ def test_the_shell_sees_the_message_on_stderr_and_status_2(home, name):
         predict=['nowhere.py', 'x.pth', 'y.png', '--out-dir', 'z'],
         compare=['nowhere.yml'],
         demo=['--data', 'nowhere'],
+        positions=['nowhere.py'],
     )[name]
     run = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *flags],

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from command_line import ROOT
+from mmengine.config import Config
+
+from ovkd_mm.launch.write_distillation import check_free, distillation_text, write_distillation
+
+NAME = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+
+
+def pairs(count):
+    return [dict(student=f'backbone.layer{i}', teacher=f'backbone.stage{i}.block') for i in range(1, count + 1)]
+
+
+def test_a_config_of_names_is_read_as_a_distillation(tmp_path):
+    write_distillation(
+        tmp_path / 'new.py', NAME, 'mmpretrain::resnet/resnet50_8xb16_cifar10.py', 'at', pairs(2), (32, 48)
+    )
+    config = Config.fromfile(tmp_path / 'new.py')
+    assert config.model.type == 'ovkd_mm.FeatureDistiller'
+    assert config.model.student.backbone.depth == 18
+    assert config.model.teacher == dict(model='mmpretrain::resnet/resnet50_8xb16_cifar10.py', checkpoint=None)
+    assert config.model.method == Config.fromfile(ROOT / 'configs/_base_/methods/at.py').method
+    assert config.model.pairs == pairs(2)
+    assert config.model.input_shape == (32, 48)
+    assert config.data_preprocessor.num_classes == 10
+
+
+def test_paths_are_relative_to_the_config_wherever_it_is_read_from(tmp_path, monkeypatch):
+    for name in ('student', 'teacher'):
+        (tmp_path / 'models').mkdir(exist_ok=True)
+        Config(dict(model=dict(type=name))).dump(tmp_path / 'models' / f'{name}.py')
+    (tmp_path / 'distilled').mkdir()
+    monkeypatch.chdir(tmp_path / 'models')
+    write_distillation(Path('../distilled/new.py'), 'student.py', 'teacher.py', 'ofd', pairs(1), (8, 8), 'teacher.pth')
+    assert str(tmp_path) not in (tmp_path / 'distilled/new.py').read_text()
+    monkeypatch.chdir('/')
+    config = Config.fromfile(tmp_path / 'distilled/new.py')
+    assert config.model.student.type == 'student'
+    assert Config.fromfile(config.model.teacher.model).model.type == 'teacher'
+    assert config.model.teacher.checkpoint == 'teacher.pth'
+
+
+@pytest.mark.parametrize('count', [1, 4, 6])
+def test_it_has_at_most_15_lines_of_at_most_120_characters(count):
+    lines = distillation_text(NAME, NAME, 'ofd', pairs(count), (32, 32), None).splitlines()
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 120
+    assert sum(line.count("dict(student='") for line in lines) == count
+
+
+def test_a_file_that_is_there_or_misnamed_is_refused(tmp_path):
+    (tmp_path / 'old.py').touch()
+    for name, message in {
+        'old.py': r"old.py' exists and is not overwritten; choose another --write",
+        'new.txt': r'--write must end with \.py',
+        'away/new.py': "there is no folder '.*away'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            check_free(tmp_path / name, '.py', '--write')
+    check_free(tmp_path / 'new.py', '.py', '--write')

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from mmengine.config import Config
+
+from ovkd_mm.report.positions import Wishes, show_positions
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Config(dict(model=dict(type='ToyClassifier'))).dump('student.py')
+    Config(dict(model=dict(type='ToyClassifier', width=6))).dump('teacher.py')
+    Config(dict(model=toy.distiller_config())).dump('distilled.py')
+    return tmp_path
+
+
+@pytest.fixture
+def shown(home, capsys):
+    def show(config, teacher=None, **wishes):
+        show_positions(Wishes(config, teacher, **{'input_shape': (16, 24), **wishes}))
+        return capsys.readouterr().out
+
+    return show
+
+
+def test_a_config_alone_shows_its_places_and_asks_for_weights(shown):
+    text = shown('student.py')
+    assert text.startswith('input 16x24 (--input-shape)\nmethod ofd\nstudent.py: ')
+    assert 'input of .1.relu, call 1' in text
+    assert 'margins need weights: --checkpoint FILE' in text
+    assert 'pairs\n' not in text
+    assert 'backbone.layer1.0 ' not in text
+    assert 'backbone.layer1.0 ' in shown('student.py', every=True)
+
+
+def test_the_places_are_those_of_the_method(shown):
+    text = shown('student.py', method='at')
+    assert 'output of .1.relu, call 1' in text
+    assert 'margins' not in text
+
+
+def test_weights_are_shown_as_margins(shown):
+    torch.save(dict(state_dict=toy.ToyClassifier().state_dict()), 'student.pth')
+    text = shown('student.py', checkpoint='student.pth')
+    assert '-0.80 to -0.80' in text
+    assert 'margins need weights' not in text
+
+
+def test_student_and_teacher_are_shown_with_their_pairs(shown):
+    text = shown('student.py', 'teacher.py')
+    assert 'student student.py' in text
+    assert 'teacher teacher.py' in text
+    assert text.partition('\npairs')[2].count('backbone.layer1') == 2
+
+
+def test_a_distillation_shows_its_own_method_and_pairs(shown):
+    text = shown('distilled.py')
+    assert 'method of the config' in text
+    assert 'backbone.layer2' in text.partition('\npairs')[2]
+    assert 'method fitnets' in shown('distilled.py', method='fitnets')
+
+
+def test_a_config_and_a_picture_are_written_and_named(shown):
+    text = shown('student.py', 'teacher.py', method='at', write=Path('new.py'), svg='')
+    assert 'python tools/train.py new.py --cfg-options model.teacher.checkpoint=TEACHER.pth' in text
+    assert 'new.svg is drawn' in text
+    written = Config.fromfile('new.py').model
+    assert [pair.student for pair in written.pairs] == ['backbone.layer1', 'backbone.layer2']
+    assert written.input_shape == (16, 24)
+    assert 'identity' not in Path('new.svg').read_text()
+    assert Path('new.svg').read_text().count('AttentionMap') == 2
+
+
+def test_where_both_networks_read_stands_once_in_a_picture(shown):
+    shown('distilled.py', svg=Path('own.svg'))
+    text = Path('own.svg').read_text()
+    assert (text.count('backbone.layer1<'), text.count('backbone.layer2<')) == (2, 2)
+
+
+def test_nothing_is_written_over(shown):
+    for name in ('old.py', 'old.svg', 'new.svg'):
+        Path(name).write_text('mine')
+    with pytest.raises(ValueError, match='not overwritten; choose another --write'):
+        shown('student.py', 'teacher.py', write=Path('old.py'))
+    with pytest.raises(ValueError, match='not overwritten; choose another --svg'):
+        shown('student.py', 'teacher.py', write=Path('new.py'), svg='')
+    assert not Path('new.py').exists()
+    assert Path('old.py').read_text() == Path('old.svg').read_text() == 'mine'
+
+
+def test_a_backbone_that_stops_early_is_told(shown, monkeypatch):
+    def fail(self, x):
+        self.layer1(self.stem(x))
+        raise RuntimeError('half-way')
+
+    monkeypatch.setattr('toy.Backbone.forward', fail)
+    assert "The backbone stopped early, what would come later is not seen: RuntimeError('half-way')" in shown(
+        'student.py'
+    )
