@@ -61,18 +61,17 @@ def distillation_text(
 ) -> str:
     """The text of such a config, at most 15 lines with up to six pairs."""
     written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
-    kind, own = (
-        ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"],
-        ['student={{_base_.model}},', 'method={{_base_.method}},'],
-    )
-    if len(written) > 4:
-        kind, own = [' '.join(kind)], [' '.join(own)]
+    kind = ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"]
+    student_model, method_parts = 'student={{_base_.model}},', 'method={{_base_.method}},'
+    taught = f'teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),'
+    if len(written) <= 4:
+        head = [*kind, student_model, taught, method_parts]
+    else:
+        head = [' '.join(kind), f'{student_model} {method_parts}', taught]
     if len(written) > 6:
         written = _filled(written, WIDTH - 8)
     settings = [
-        *kind,
-        *own,
-        f'teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),',
+        *head,
         'pairs=[',
         *(f'    {line}' for line in written),
         '],',

@@ -1,1 +1,1 @@
-"""Reading what a training logged, and pages that compare trainings."""
+"""Reading what a training logged, pages that compare trainings, tables and a picture of a model's places."""
