@@ -120,7 +120,7 @@ def _tops(column: Column, rows: dict[tuple[int, ...], int]) -> dict[str, float]:
 
 def _width(column: Column) -> int:
     longest = max(len(text) for stage in column.stages for text in (stage.name, stage.text))
-    return round(max(190, CHARACTER * longest + 28, 8.6 * len(column.title)))
+    return round(max(190, CHARACTER * longest + 28, 9 * len(column.title)))
 
 
 def _grid_sizes(rows: dict[tuple[int, ...], int], width: int) -> list[str]:
@@ -143,7 +143,7 @@ def _column(
     middle = x + width / 2
     parts = [
         _text(middle, 34, kind.upper(), 12, colours[1], 'font-weight="bold" letter-spacing="1"'),
-        _text(middle, 56, column.title, 15, INK, 'font-weight="bold"'),
+        _text(middle, 56, column.title, 14, INK, 'font-weight="bold"'),
         _text(middle, 76, column.text, 12, FAINT),
     ]
     begins = [84.0, *(tops[stage.name] + BOX for stage in column.stages)]

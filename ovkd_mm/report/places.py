@@ -86,15 +86,15 @@ def places_table(network: Network, rows: Iterable[Row], role: str = '') -> Table
     Args:
         network: Whose places they are.
         rows: Of :func:`rows_of`.
-        role: ``'student'``, ``'teacher'``, all of which is frozen, or nothing.
+        role: ``'student'``, whose margins nobody asks for, ``'teacher'``, all of which is frozen, or nothing.
     """
     title = f'{role} {network.name}: {in_short(network.parameters)} parameters'.lstrip()
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify='left', padding=(0, 1, 0, 0))
-    for name in ('', 'place', 'reads', 'CxHxW', 'layout', 'stride', 'batch norm', 'margin'):
+    columns = ['', 'place', 'reads', 'CxHxW', 'layout', 'stride', 'batch norm']
+    columns += [] if role == 'student' else ['margin']
+    columns += [] if role == 'teacher' else ['trained']
+    for name in columns:
         table.add_column(name, overflow='fold', no_wrap=name not in ('reads', 'batch norm'))
-    teaches = role == 'teacher'
-    if not teaches:
-        table.add_column('trained')
     for row in rows:
         place = row.place
         cells = [
@@ -105,9 +105,10 @@ def places_table(network: Network, rows: Iterable[Row], role: str = '') -> Table
             str(place.layout),
             stride(network, place),
             _below(place.norm, row.path) if place.norm else '-',
-            _margin(network, place),
         ]
-        table.add_row(*cells, *([] if teaches else ['yes' if row.trained else 'frozen']))
+        cells += [] if role == 'student' else [_margin(network, place)]
+        cells += [] if role == 'teacher' else ['yes' if row.trained else 'frozen']
+        table.add_row(*cells)
     return table
 
 

@@ -123,15 +123,14 @@ def _position(method: dict) -> dict:
 
 def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes) -> None:
     names = ('student', 'teacher') if len(asked.networks) == 2 else ('',)
-    bare = False  # whether there are margins without weights
     for name, network in zip(names, asked.networks, strict=True):
         rows = rows_of(network, position, name == 'teacher', wishes.every)
         console.print(places_table(network, rows, name))
-        bare |= not network.loaded and any(row.place.activated and row.place.norm for row in rows)
+        bare = name != 'student' and not network.loaded and any(row.place.activated and row.place.norm for row in rows)
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
             _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
-    if bare and not wishes.checkpoint:
+    if bare:  # margins without weights
         _say(console, 'margins need weights: --checkpoint FILE')
 
 

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from toy import Record, distiller_config, toy_runner
 from ovkd_mm.functional import softened_kl
 from ovkd_mm.launch.plain_config import plain_config
 from ovkd_mm.positions import trace
+from ovkd_mm.report.positions import Wishes, show_positions
 
 EXTEND = ROOT / 'docs' / 'extend'
 PAGES = sorted(path.stem for path in EXTEND.glob('*.md'))
@@ -202,3 +204,14 @@ def test_a_model_of_ones_own_is_distilled_on_data_of_ones_own(example):
     assert (model.teacher.model.backbone.stem[0].out_channels, model.student.backbone.stem[0].out_channels) == (16, 12)
     losses = model(**model.data_preprocessor(detection(2), True), mode='loss')
     assert all(torch.isfinite(losses[f'loss_distill_{index}']) for index in range(3))
+
+
+@of_page('distil-your-own')
+def test_the_tool_shows_the_pairs_as_the_page_does(example, capsys):
+    show_positions(Wishes('shelf_student.py', 'shelf_teacher.py', write=Path('shelf_suggested.py'), svg=''))
+    said = '\n'.join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    page = (ROOT / 'docs' / 'distil-your-own.md').read_text()
+    assert re.search(r'```text\n(.*?)\n```', page, re.DOTALL)[1] == said
+    assert Path('shelf_suggested.svg').read_text() == (ROOT / 'docs' / 'shelf_suggested.svg').read_text()
+    suggested, written = (Config.fromfile(name).model for name in ('shelf_suggested.py', 'shelf_distilled.py'))
+    assert (suggested.pairs, suggested.input_shape) == (written.pairs, written.input_shape)

@@ -59,9 +59,13 @@ def test_a_table_says_what_is_read():
     text = printed(places_table(found, rows_of(found, OFD, False), 'student'))
     assert 'student net.py: 23.51 M parameters' in text
     (line,) = [line for line in text.splitlines() if 'backbone.layer1' in line]
-    cells = '* backbone.layer1 input of .2.relu, call 2 256x16x16 NCHW 4 .2.bn3 closed form yes'
+    cells = '* backbone.layer1 input of .2.relu, call 2 256x16x16 NCHW 4 .2.bn3 yes'
     assert ' '.join(line.split()) == cells
-    assert 'trained' not in printed(places_table(found, rows_of(found, OFD, True), 'teacher'))
+    alone = printed(places_table(found, rows_of(found, OFD, False)))
+    assert '.2.bn3 closed form yes' in ' '.join(alone.split())
+    teacher = printed(places_table(found, rows_of(found, OFD, True), 'teacher'))
+    assert 'closed form' in teacher
+    assert 'trained' not in teacher
 
 
 def test_the_margin_of_trained_weights_is_its_range_over_the_channels():
