@@ -93,7 +93,8 @@ def read_networks(
                 f'{what} has a teacher of its own, so {str(teacher)!r} cannot be it; leave one of them out'
             )
         taught = config.model.teacher.model
-    student = _build(buildable(plain, what), str(path), shape.size, None if taught else checkpoint)
+    # As a distiller traces them: what learns in training, what is learned from in evaluation.
+    student = _build(buildable(plain, what), str(path), shape.size, None if taught else checkpoint, training=True)
     if taught is None:
         return Asked(config, shape, (student,))
     name = taught if isinstance(taught, str) else taught['type']
@@ -102,15 +103,12 @@ def read_networks(
     return Asked(config, shape, (student, _build(buildable(teaching, what), name, shape.size, checkpoint)))
 
 
-def _build(config: Config, name: str, size: tuple[int, int], checkpoint: str | None) -> Network:
+def _build(config: Config, name: str, size: tuple[int, int], checkpoint: str | None, training: bool = False) -> Network:
     model = MODELS.build(config.model)
     if checkpoint is not None:
         loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
         load_strictly(model, model_weights(loaded), f'--checkpoint {checkpoint}')
-    traced = trace(model, size)
-    if not any(call.path == traced.backbone for call in traced.calls):
-        raise ValueError(f'the forward of {name} never reaches its backbone: {traced.error!r}')
-    return Network(name, model, traced, checkpoint is not None)
+    return Network(name, model, trace(model, size, training), checkpoint is not None)
 
 
 def join(student: Network, teacher: Network, method: dict, pairs: object, logits: object = None) -> list[FeaturePair]:

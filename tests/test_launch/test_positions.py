@@ -74,10 +74,14 @@ def test_nothing_is_downloaded_or_initialized(monkeypatch):
     assert network.model.backbone.init_cfg['type'] == 'Pretrained'
 
 
-def test_a_forward_that_never_reaches_its_backbone_is_an_error(home, monkeypatch):
-    def fail(self, inputs, data_samples=None, mode='tensor'):
-        raise RuntimeError('too early')
+def test_a_student_is_traced_as_it_trains_and_a_teacher_as_it_teaches(home, monkeypatch):
+    modes = []
+    forward = toy.ToyClassifier.forward
 
-    monkeypatch.setattr('toy.ToyClassifier.forward', fail)
-    with pytest.raises(ValueError, match=r'never reaches its backbone: .*too early'):
-        read_networks('student.py', input_shape=(16, 16))
+    def watched(self, *args, **kwargs):
+        modes.append(self.training)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr('toy.ToyClassifier.forward', watched)
+    read_networks('student.py', 'teacher.py', (16, 16))
+    assert modes == [True, False]
