@@ -1,7 +1,7 @@
 """Tables of a network's places, and of what pairs of them cost."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..distillers.feature_pair import FeaturePair
 from ..functional import batch_norm_margin
 from ..launch.positions import Network
-from ..positions import Place, Span, auto_places, candidates
+from ..positions import Place, Position, Span, Trace, auto_places, candidates
 from ..registry import TASK_UTILS
 
 __all__ = [
@@ -35,13 +35,13 @@ class Row:
 
     Attributes:
         path: What a pair says.
-        place: Where that reads.
+        place: Where that reads; None where the position finds nothing to read.
         trained: Whether something before it is trained.
         auto: Whether ``pairs='auto'`` takes it.
     """
 
     path: str
-    place: Place
+    place: Place | None
     trained: bool
     auto: bool
 
@@ -73,10 +73,10 @@ def rows_of(network: Network, position: dict, teaches: bool, every: bool = False
     paths = list(dict.fromkeys([*candidates(trace), *autos])) if every else autos
     rows = []
     for path in sorted(paths, key=lambda path: trace.last_call(path).end):
-        place = TASK_UTILS.build({**position, 'path': path}).resolve(trace)
         trained = trace.learns(trace.last_call(path).value('output'))
-        for one in (place.first, place.last) if isinstance(place, Span) else (place,):
-            rows.append(Row(path, one, trained, path in autos and (teaches or trained)))
+        auto = path in autos and (teaches or trained)
+        for place in _ends(TASK_UTILS.build({**position, 'path': path}), trace):
+            rows.append(Row(path, place, trained, auto and place is not None))
     return rows
 
 
@@ -97,6 +97,9 @@ def places_table(network: Network, rows: Iterable[Row], role: str = '') -> Table
         table.add_column(name, overflow='fold', no_wrap=name not in ('reads', 'batch norm'))
     for row in rows:
         place = row.place
+        if place is None:
+            table.add_row('', row.path, 'nothing for this method')
+            continue
         cells = [
             '*' if row.auto else '',
             row.path,
@@ -166,6 +169,14 @@ def stride(network: Network, place: Place) -> str:
 def shape_text(shape: Iterable[int]) -> str:
     """A shape such as 64x56x56."""
     return 'x'.join(map(str, shape))
+
+
+def _ends(position: Position, trace: Trace) -> Sequence[Place | None]:
+    try:
+        found = position.resolve(trace)
+    except ValueError:  # the ends of a group whose layers take lists
+        return [None]
+    return [found.first, found.last] if isinstance(found, Span) else [found]
 
 
 def _cost_cells(cost: Cost, student: Network) -> list[str]:

@@ -126,7 +126,11 @@ def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes)
     for name, network in zip(names, asked.networks, strict=True):
         rows = rows_of(network, position, name == 'teacher', wishes.every)
         console.print(places_table(network, rows, name))
-        bare = name != 'student' and not network.loaded and any(row.place.activated and row.place.norm for row in rows)
+        bare = (
+            name != 'student'
+            and not network.loaded
+            and any(row.place and row.place.activated and row.place.norm for row in rows)
+        )
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
             _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
@@ -138,7 +142,7 @@ def _column(network: Network, position: dict, places: Sequence[Place | Span]) ->
     """A network: the places of the pairs, and those of ``pairs='auto'`` where no pair reads the same."""
     paired = {place.name: _last(place) for place in places}
     read = {replace(place, name='') for place in paired.values()}
-    others = {row.path: row.place for row in rows_of(network, position, teaches=True)}
+    others = {row.path: row.place for row in rows_of(network, position, teaches=True) if row.place}
     shown = paired | {path: place for path, place in others.items() if replace(place, name='') not in read}
     order = sorted(shown.values(), key=lambda place: network.trace.last_call(place.name).end)
     stages = []

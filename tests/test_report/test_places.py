@@ -49,6 +49,22 @@ def test_both_ends_of_a_span_have_a_row():
     assert rows[0].place != rows[1].place
 
 
+def test_where_a_method_finds_nothing_to_read_the_table_says_so():
+    class Dense(nn.Module):  # a group whose layer takes a list
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3, 2, 1)
+            self.layer.forward = lambda xs: nn.Conv2d.forward(self.layer, xs[0])
+
+        def forward(self, x):
+            return self.layer([x])
+
+    dense = network(Dense())
+    rows = rows_of(dense, dict(type='ovkd_mm.GroupEnds'), teaches=True)
+    assert [(row.path, row.place, row.auto) for row in rows] == [('backbone.layer', None, False)]
+    assert 'nothing for this method' in printed(places_table(dense, rows))
+
+
 def test_the_stride_of_unequal_sides_is_told_for_both():
     found = network(ResNet(18), size=(64, 60))
     assert stride(found, rows_of(found, OFD, teaches=True)[-1].place) == '32x30'

@@ -53,7 +53,10 @@ def test_student_and_teacher_are_shown_with_their_pairs(shown):
     text = shown('student.py', 'teacher.py')
     assert 'student student.py' in text
     assert 'teacher teacher.py' in text
-    assert text.partition('\npairs')[2].count('backbone.layer1') == 2
+    pairs = text.partition('\npairs')[2]
+    assert pairs.count('backbone.layer1') == 2
+    assert 'Conv1x1 4 to 6' in pairs
+    assert 'Conv1x1 8 to 12' in pairs
 
 
 def test_a_distillation_shows_its_own_method_and_pairs(shown):
