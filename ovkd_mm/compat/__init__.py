@@ -1,4 +1,4 @@
-"""What lets the toolkits run on today's torch; the one place that knows versions.
+"""What lets the toolkits run on today's Python, torch, numpy and setuptools; the one place that knows versions.
 
 Importing this package imports neither torch nor a toolkit: each mend waits for the module that it concerns.
 """
@@ -6,7 +6,15 @@ Importing this package imports neither torch nor a toolkit: each mend waits for 
 from types import ModuleType
 
 from ..checkpoints import atomic_save, checkpoint_hook
-from . import activation_checkpointing, config_names, fsdp_strategy, mmcv_ops, package_utils, ssd_head
+from . import (
+    activation_checkpointing,
+    config_names,
+    fsdp_strategy,
+    mmcv_ops,
+    package_utils,
+    removed_names,
+    ssd_head,
+)
 from .import_hook import when_imported
 
 
@@ -20,8 +28,11 @@ def install() -> None:
     when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
-    when_imported('mmengine.config.config', package_utils.mend)
     when_imported('mmengine.config.config', config_names.name_no_scope)
+    for name in package_utils.HOLDERS:
+        when_imported(name, package_utils.mend)
+    for name in removed_names.REMOVED:
+        when_imported(name, removed_names.mend)
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:
