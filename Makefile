@@ -1,7 +1,8 @@
 # VENV is the environment to use: made here if it is missing, filled with what it lacks, nothing in it replaced.
-# PYTHON makes a new one.
+# PYTHON makes a new one; TOOLKITS=onedl fills it with the forks of the toolkits.
 VENV ?= .venv
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
+TOOLKITS ?= toolkits
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
 .PHONY: help install demo test test-upstream lint docs
@@ -15,15 +16,16 @@ help:
 	@echo 'make install  make the environment only'
 	@echo
 	@echo 'VENV=/path/to/env      use that environment; what it lacks is added, what it has is kept (default: .venv)'
-	@echo 'PYTHON=/path/to/python make a new environment with that Python, 3.10 to 3.12'
+	@echo 'PYTHON=/path/to/python make a new environment with that Python, 3.10 to 3.14'
+	@echo 'TOOLKITS=onedl         fill a new environment with the onedl-* forks of the toolkits'
 
 install: $(PY)
-	@$(PY) requirements/install.py
+	@$(PY) requirements/install.py $(TOOLKITS)
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo 'No Python found. Install Python 3.11, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
-		{ echo "A new environment needs Python 3.10 to 3.12; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || \
+		{ echo "A new environment needs Python 3.10 to 3.14; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv"; exit 1; }
 	@echo 'Making the environment $(VENV)'

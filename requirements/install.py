@@ -1,6 +1,7 @@
-"""Install what an environment lacks and replace nothing that it has: ``PYTHON requirements/install.py [docs]``.
+"""Install what an environment lacks and replace nothing that it has: ``PYTHON requirements/install.py [docs|onedl]``.
 
-With ``docs`` it is what building the pages takes, which is neither torch nor a toolkit nor this checkout.
+With ``onedl`` the toolkits are the maintained forks. With ``docs`` it is what building the pages takes, which is
+neither torch nor a toolkit nor this checkout.
 
 A requirement is met when its import name is found, whichever distribution brings it: a compiled mmcv answers for
 mmcv-lite, onedl-mmengine for mmengine, opencv-python for opencv-python-headless.
@@ -57,20 +58,19 @@ def imports_this_checkout() -> bool:
 def keep_installed() -> str:
     """Write pip constraints that hold every installed distribution at its version.
 
-    Setuptools alone may move, below its limit: new torch asks for a newer one than a new environment has.
+    Setuptools alone may move: new torch asks for a newer one than a new environment has.
     """
     installed = {d.metadata['Name']: d.version for d in distributions()}
     installed.pop('setuptools', None)
-    limit = next(r for r in read_requirements(HERE / 'runtime.txt') if r.startswith('setuptools'))
-    return '\n'.join([f'{name}=={version}' for name, version in installed.items()] + [limit])
+    return '\n'.join(f'{name}=={version}' for name, version in installed.items())
 
 
-def main(docs: bool) -> None:
+def main(what: str) -> None:
     """Install in two calls of pip: the toolkits and this checkout without dependencies, then everything else."""
-    if docs:
+    if what == 'docs':
         toolkits, checkout, others = [], [], lacking(HERE / 'docs.txt')
     else:
-        toolkits = lacking(HERE / 'toolkits.txt')
+        toolkits = lacking(HERE / f'{what}.txt')
         others = lacking(HERE / 'runtime.txt') + lacking(HERE / 'dev.txt')
         checkout = [] if imports_this_checkout() else ['--editable', str(HERE.parent)]
     if not toolkits + others + checkout:
@@ -85,8 +85,9 @@ def main(docs: bool) -> None:
         constraints = Path(folder) / 'installed.txt'
         constraints.write_text(keep_installed())
         # Nothing that was there can break, so pip's warnings would only be about the stand-ins.
-        pip = [sys.executable, '-m', 'pip', 'install', '--only-binary', ':all:', '--no-warn-conflicts']
-        for options, wanted in (['--no-deps'], toolkits + checkout), (['--constraint', str(constraints)], others):
+        pip = [sys.executable, '-m', 'pip', 'install', '--no-warn-conflicts']
+        binary = ['--only-binary', ':all:', '--constraint', str(constraints)]  # the forks are sources, of pure Python
+        for options, wanted in (['--no-deps'], toolkits + checkout), (binary, others):
             if wanted and subprocess.run(pip + options + wanted).returncode != 0:
                 sys.exit(
                     f'Could not add what {sys.prefix} lacks to what is there (see the error above). With a network, '
@@ -100,5 +101,11 @@ def main(docs: bool) -> None:
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description='Install what this environment lacks.')
-    parser.add_argument('what', nargs='?', choices=['docs'], help='what building the docs takes, and nothing else')
-    main(parser.parse_args().what == 'docs')
+    parser.add_argument(
+        'what',
+        nargs='?',
+        default='toolkits',
+        choices=['toolkits', 'onedl', 'docs'],
+        help="everything, with the toolkits or their forks; or 'docs' for what building the pages takes",
+    )
+    main(parser.parse_args().what)

@@ -74,7 +74,7 @@ def test_an_empty_environment_gets_everything_and_toolkits_come_without_dependen
     assert '--no-deps' in toolkits and '--no-deps' not in others
     assert {'mmengine==0.10.7', 'mmcv-lite==2.1.0', 'mmdet==3.3.0', 'mmsegmentation==1.2.2'} < set(toolkits)
     assert toolkits[-2:] == ['--editable', str(ROOT)]
-    assert {'torchvision', 'opencv-python-headless', 'pyyaml', 'setuptools<81', 'pytest==9.2.0'} < set(others)
+    assert {'torchvision', 'opencv-python-headless', 'pyyaml', 'setuptools', 'pytest==9.2.0'} < set(others)
     assert any(argument.startswith('torch==2.15.0;') for argument in others)
 
 
@@ -91,8 +91,26 @@ def test_what_is_there_is_kept_whoever_brings_it(environment):
         assert name not in asked
     assert 'mmdet==3.3.0' in toolkits and 'torchvision' in others
     constraints = others[-1].splitlines()
-    assert {'torch==2.1.2', 'onedl_mmengine==0.10.12', 'opencv_python==4.8.1.78', 'setuptools<81'} <= set(constraints)
+    assert {'torch==2.1.2', 'onedl_mmengine==0.10.12', 'opencv_python==4.8.1.78'} <= set(constraints)
     assert 'setuptools==65.5.0' not in constraints  # or new torch, which asks for a newer one, could not come
+
+
+def test_the_forks_come_in_place_of_the_toolkits(environment):
+    result, (toolkits, others) = environment.install('onedl')
+    assert result.returncode == 0, result.stderr
+    asked = {name.partition('==')[0] for name in toolkits if '==' in name}
+    assert asked == {f'onedl-{name}' for name in ('mmengine', 'mmcv', 'mmdetection', 'mmsegmentation', 'mmpretrain')}
+    assert '--no-deps' in toolkits and '--only-binary' not in toolkits  # most of them come as sources alone
+    assert '--only-binary' in others and any(argument.startswith('torch==') for argument in others)
+    environment.add_all()
+    for what in ('onedl', 'toolkits'):
+        assert environment.install(what)[1] == []
+
+
+def test_the_forks_are_imported_as_the_toolkits_are():
+    read = installer().read_requirements
+    names = [set(read(ROOT / f'requirements/{name}.txt').values()) for name in ('toolkits', 'onedl')]
+    assert names[0] == names[1]
 
 
 def test_a_folder_without_code_does_not_count_as_a_toolkit(environment):
@@ -156,7 +174,7 @@ def test_an_installation_that_was_cut_short_is_not_forgotten_while_the_docs_are_
 def test_an_unknown_file_of_requirements_is_refused(environment):
     result, calls = environment.install('dcos')
     assert result.returncode == 2 and calls == []
-    assert "'docs'" in result.stderr
+    assert 'docs' in result.stderr and 'onedl' in result.stderr
 
 
 @pytest.mark.skipif(shutil.which('make') is None, reason='needs make')

@@ -101,5 +101,5 @@ def test_the_readme_names_every_position_and_every_limit_on_a_version():
     positions = {name for name, kind in TASK_UTILS.module_dict.items() if kind.__module__.startswith('ovkd_mm.')}
     assert set(re.findall(r'`(\w+)`', row)) - {'position'} == positions
     limits = set(re.findall(r'^    ([\w-]+)[^#\n]*<([\d.]+)', (ROOT / 'setup.cfg').read_text(), re.MULTILINE))
-    assert limits == {('setuptools', '81'), ('mmcv-lite', '2.2')}
+    assert limits == {('mmcv-lite', '2.2')}
     assert all(re.search(rf'{name}\s+(stays\s+)?below\s+{version}\b', readme) for name, version in limits)
