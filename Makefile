@@ -5,7 +5,7 @@ TOOLKITS ?= toolkits
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo test test-upstream lint docs
+.PHONY: help install demo test test-upstream test-matrix lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
+	@echo 'make test-matrix  run the core tests in new environments: of each Python found, and with the forks'
 	@echo
 	@echo 'VENV=/path/to/env      use that environment; what it lacks is added, what it has is kept (default: .venv)'
 	@echo 'PYTHON=/path/to/python make a new environment with that Python, 3.10 to 3.14'
@@ -53,3 +54,6 @@ test: lint
 test-upstream: export OMP_NUM_THREADS ?= 1
 test-upstream: install
 	PYTHONPATH=tests $(PY) -m upstream $(ARGS)
+
+test-matrix:
+	@$(PYTHON) requirements/matrix.py $(ARGS)

@@ -107,7 +107,8 @@ from mmengine.registry import MODELS, DefaultScope
 
 steps = []
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=1e-4), paramwise_cfg=dict(norm_decay_mult=0.0))
-for name in ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', 'mmseg::fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py',
+for name in ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+             'mmseg::fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py',
              'mmpretrain::resnet/resnet18_8xb16_cifar10.py'):
     config = Config.fromstring(f'_base_ = {name!r}', '.py').model
     config.backbone.init_cfg = None  # no download
