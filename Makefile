@@ -55,5 +55,6 @@ test-upstream: export OMP_NUM_THREADS ?= 1
 test-upstream: install
 	PYTHONPATH=tests $(PY) -m upstream $(ARGS)
 
+test-matrix: export OMP_NUM_THREADS ?= 1
 test-matrix:
 	@$(PYTHON) requirements/matrix.py $(ARGS)
