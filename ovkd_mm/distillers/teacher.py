@@ -14,9 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoints.state_dict import load_strictly, model_weights
 from ..config_files import buildable, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
-from ..registry import MODELS
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
+from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
 
 __all__ = ['Teacher']
@@ -80,8 +80,10 @@ class Teacher(nn.Module):
     batch norms by ``norm_mode``, running statistics untouched.
 
     Args:
-        model: A config path, a ``package::config`` name or a model dict of any toolkit.
-        checkpoint: Path or URL of its trained weights.
+        model: A config path, a ``package::config`` name or a model dict of any toolkit; ``'timm::<name>'`` or
+            ``'torchvision::<name>'``, which bring their own mean and deviation; or a dict of a plain module, with the
+            ``data_preprocessor`` that it was trained with.
+        checkpoint: Path or URL of its trained weights. Models of timm and torchvision have some of their own.
         student_preprocessor: The student's data preprocessor, whose normalisation the inputs carry.
         input_shape: ``(H, W)`` of the inputs, to trace the model.
         norm_mode: ``'batch'`` normalises by the batch, which the paper found better (section 3.4);
@@ -112,14 +114,21 @@ class Teacher(nn.Module):
         super().__init__()
         if norm_mode not in ('batch', 'running'):
             raise ValueError(f"teacher.norm_mode must be 'batch' or 'running', got {norm_mode!r}")
-        if checkpoint is None and not allow_random:
+        foreign = source_of(model)
+        if checkpoint is None and not allow_random and not foreign:
             raise ValueError(
                 'teacher.checkpoint is not set, and an untrained teacher teaches nothing: give the path of its '
                 'weights (--cfg-options model.teacher.checkpoint=...), or set teacher.allow_random=True if you mean it'
             )
         with preserve_rng_state():
-            config = _read_config(model)
-            self.model = revert_sync_batchnorm(MODELS.build(config.model))
+            if foreign:
+                config = Config()
+                found = build_foreign(str(model), pretrained=checkpoint is None and not allow_random)
+                channel_order = channel_order or 'rgb'
+            else:
+                config = _read_config(model)
+                found = build_module(config.model)
+            self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:
                 _load(self.model, checkpoint)
         self.model.requires_grad_(False).eval()

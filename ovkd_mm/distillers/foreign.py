@@ -1,0 +1,106 @@
+"""Teachers from outside the toolkits: models of timm, of torchvision, and plain modules."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from mmengine.model import BaseModel, ImgDataPreprocessor
+from torch import nn
+
+from ..nearest import nearest
+from ..registry import MODELS
+
+__all__ = ['SOURCES', 'build_foreign', 'build_module', 'source_of']
+
+SOURCES = ('timm', 'torchvision')
+
+
+def source_of(model: str | dict) -> str | None:
+    """Which of :data:`SOURCES` a name such as ``'timm::resnet50.a1_in1k'`` belongs to, if to any."""
+    source = model.partition('::')[0] if isinstance(model, str) and '::' in model else None
+    return source if source in SOURCES else None
+
+
+def build_foreign(name: str, pretrained: bool) -> nn.Module:
+    """Build a model of timm or torchvision, with a preprocessor that has the mean and deviation of its own metadata.
+
+    Args:
+        name: ``'timm::<name>[.<tag>]'`` or ``'torchvision::<name>[.<weights>]'``; without a tag or weights the default.
+        pretrained: Take the weights that the name stands for, which may ask for a download.
+
+    Returns:
+        The model; its channels are RGB.
+
+    Raises:
+        ValueError: If the package or the model does not exist, if its metadata has no mean, or its weights cannot be
+            loaded.
+    """
+    source, _, model = name.partition('::')
+    package = _package(source, name)
+    build = _timm if source == 'timm' else _torchvision
+    try:
+        found, mean, std = build(package, name, model, pretrained)
+    except OSError as exc:  # of the network, or of the disk that keeps downloads
+        raise ValueError(
+            f'teacher.model={name!r}: its weights cannot be downloaded ({exc}); set teacher.checkpoint to a file'
+        ) from exc
+    found.add_module('data_preprocessor', _preprocessor(mean, std))
+    return found
+
+
+def build_module(config: dict) -> nn.Module:
+    """Build the model of a dict, be it one with a preprocessor or a plain module, such as a backbone.
+
+    Args:
+        config: Its ``data_preprocessor`` is that of a plain module, too, which knows none.
+    """
+    named = config.get('type')
+    kind: Any = MODELS.get(named) if isinstance(named, str) else named
+    if kind is None or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return MODELS.build(config)
+    config = dict(config)
+    preprocessor = config.pop('data_preprocessor', None)
+    model = MODELS.build(config)
+    if not hasattr(model, 'data_preprocessor'):
+        model.add_module('data_preprocessor', MODELS.build(preprocessor) if preprocessor else ImgDataPreprocessor())
+    return model
+
+
+def _package(source: str, name: str) -> ModuleType:
+    try:
+        return import_module(source)
+    except ModuleNotFoundError as exc:
+        raise ValueError(f'teacher.model={name!r} needs {source}: pip install {source}') from exc
+
+
+def _preprocessor(mean: Any, std: Any) -> ImgDataPreprocessor:
+    """Of statistics in parts of 255."""
+    return ImgDataPreprocessor([255 * value for value in mean], [255 * value for value in std], bgr_to_rgb=True)
+
+
+def _timm(timm: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:
+    if not timm.is_model(model.partition('.')[0]):
+        raise ValueError(f'teacher.model={name!r}: timm has no such model{nearest(model, timm.list_models())}')
+    found = timm.create_model(model, pretrained=pretrained)
+    data = timm.data.resolve_model_data_config(found)
+    return found, data['mean'], data['std']
+
+
+def _torchvision(torchvision: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:
+    models = torchvision.models
+    kind, _, tag = model.partition('.')
+    if kind not in models.list_models():
+        raise ValueError(f'teacher.model={name!r}: torchvision has no such model{nearest(kind, models.list_models())}')
+    choices = models.get_model_weights(kind)
+    if tag and tag not in choices.__members__:
+        raise ValueError(f'teacher.model={name!r}: {kind} has no such weights{nearest(tag, list(choices.__members__))}')
+    weights = choices[tag or 'DEFAULT']
+    transform = weights.transforms()
+    if not hasattr(transform, 'mean'):
+        raise ValueError(
+            f'teacher.model={name!r} normalizes its images itself, so that nobody can say what it takes; name a '
+            'classifier or a segmentor'
+        )
+    # Detectors aside, a backbone of its own would be downloaded, too.
+    found = models.get_model(kind, weights=weights if pretrained else None)
+    return found, transform.mean, transform.std

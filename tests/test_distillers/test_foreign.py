@@ -1,0 +1,97 @@
+import re
+
+import pytest
+import torch
+from mmengine.model import ImgDataPreprocessor
+from torch import nn
+
+from ovkd_mm.distillers import Teacher
+from ovkd_mm.positions import PreReLU
+
+IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def teacher(model, student=None, **arguments):
+    return Teacher(
+        model,
+        student_preprocessor=student or ImgDataPreprocessor(mean=(0, 0, 0), std=(1, 1, 1), bgr_to_rgb=True),
+        input_shape=(32, 32),
+        norm_mode='running',
+        **arguments,
+    )
+
+
+def test_torchvisions_model_gets_what_its_weights_were_trained_with_and_its_places_are_named_as_there(tmp_path):
+    from torchvision.models import resnet18
+
+    net = resnet18(num_classes=1000).eval()
+    torch.save(net.state_dict(), tmp_path / 'weights.pth')
+    found = teacher('torchvision::resnet18', checkpoint=str(tmp_path / 'weights.pth'))
+    found.attach([PreReLU('layer1').resolve(found.trace)])
+    pixels = torch.randint(256, (2, 3, 32, 32)).float()  # RGB, as the student's preprocessor puts them out
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    inside = net.layer1[:1](net.maxpool(net.relu(net.bn1(net.conv1((pixels - mean) / std)))))
+    block = net.layer1[1]
+    expected = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(inside))))) + inside
+    torch.testing.assert_close(found(pixels)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_students_bgr_is_reversed_for_a_foreign_teacher():
+    found = teacher(
+        'torchvision::resnet18',
+        allow_random=True,
+        student=ImgDataPreprocessor((1, 2, 3), (4, 5, 6)),
+        student_order='bgr',
+    )
+    assert found.renormalize.swap
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('torchvision::resnet81', "torchvision has no such model; nearest: resnet18"),
+        ('torchvision::resnet18.IMAGENET1K_V2', "resnet18 has no such weights; nearest: IMAGENET1K_V1"),
+        ('torchvision::ssd300_vgg16', 'normalizes its images itself'),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(name, message):
+    with pytest.raises(ValueError, match=rf"teacher.model='{re.escape(name)}'.*{message}"):
+        teacher(name, allow_random=True)
+
+
+def test_an_absent_package_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'timm', None)
+    with pytest.raises(ValueError, match=r"teacher.model='timm::resnet18' needs timm: pip install timm"):
+        teacher('timm::resnet18')
+
+
+def test_without_a_network_a_file_is_asked_for(monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError('no network')
+
+    monkeypatch.setattr('torchvision.models._api.WeightsEnum.get_state_dict', unreachable)
+    with pytest.raises(ValueError, match=r'its weights cannot be downloaded \(no network\); set teacher.checkpoint'):
+        teacher('torchvision::resnet18')
+
+
+def test_a_plain_module_learns_of_its_preprocessor_from_the_dict():
+    preprocessor = dict(type='mmengine.ImgDataPreprocessor', mean=IMAGENET[0], std=IMAGENET[1], bgr_to_rgb=True)
+    backbone = dict(type='mmdet.ResNet', depth=18)
+    found = teacher(dict(backbone, data_preprocessor=preprocessor), allow_random=True)
+    assert isinstance(
+        found.model, nn.Module
+    ) and found.model.data_preprocessor.mean.flatten().tolist() == pytest.approx(IMAGENET[0])
+    assert not found.renormalize.identity
+    dotted = teacher(dict(type='torchvision.models.resnet18', data_preprocessor=preprocessor), allow_random=True)
+    assert type(dotted.model).__module__ == 'torchvision.models.resnet'
+    with pytest.raises(ValueError, match='has no data_preprocessor, so that the teacher would get raw pixels'):
+        teacher(backbone, allow_random=True)
+
+
+def test_timms_model_has_its_own_mean_and_the_norm_around_its_activation_gives_the_margin():
+    pytest.importorskip('timm', reason='timm is not installed')
+    found = teacher('timm::tf_efficientnet_lite0', allow_random=True)
+    assert found.model.data_preprocessor.mean.flatten().tolist() == pytest.approx([127.5] * 3)
+    assert PreReLU('blocks.0').resolve(found.trace).norm
+    with pytest.raises(ValueError, match=r"timm has no such model; nearest: tf_efficientnet_lite0"):
+        teacher('timm::tf_efficientnet_light0', allow_random=True)
