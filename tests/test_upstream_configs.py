@@ -28,7 +28,7 @@ FAMILIES = (
     'mmpretrain::deit/deit-tiny_4xb256_in1k',
     'mmpretrain::densenet/densenet121_4xb256_in1k',
     'mmpretrain::inception_v3/inception-v3_8xb32_in1k',
-    'mmpretrain::levit/levit-128s_8xb256_in1k',
+    'mmpretrain::efficientnet/efficientnet-es_8xb32-01norm_in1k',
     'mmpretrain::mobilenet_v3/mobilenet-v3-small_8xb128_in1k',
     'mmpretrain::poolformer/poolformer-s12_32xb128_in1k',
     'mmpretrain::repvgg/repvgg-A0_8xb32_in1k',

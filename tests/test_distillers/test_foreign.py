@@ -49,8 +49,8 @@ def test_a_students_bgr_is_reversed_for_a_foreign_teacher():
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('torchvision::resnet81', "torchvision has no such model; nearest: resnet18"),
-        ('torchvision::resnet18.IMAGENET1K_V2', "resnet18 has no such weights; nearest: IMAGENET1K_V1"),
+        ('torchvision::resnet81', 'torchvision has no such model; nearest: resnet18'),
+        ('torchvision::resnet18.IMAGENET1K_V2', 'resnet18 has no such weights; nearest: IMAGENET1K_V1'),
         ('torchvision::ssd300_vgg16', 'normalizes its images itself'),
     ],
 )
@@ -93,5 +93,5 @@ def test_timms_model_has_its_own_mean_and_the_norm_around_its_activation_gives_t
     found = teacher('timm::tf_efficientnet_lite0', allow_random=True)
     assert found.model.data_preprocessor.mean.flatten().tolist() == pytest.approx([127.5] * 3)
     assert PreReLU('blocks.0').resolve(found.trace).norm
-    with pytest.raises(ValueError, match=r"timm has no such model; nearest: tf_efficientnet_lite0"):
+    with pytest.raises(ValueError, match=r'timm has no such model; nearest: tf_efficientnet_lite0'):
         teacher('timm::tf_efficientnet_light0', allow_random=True)
