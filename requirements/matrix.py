@@ -52,10 +52,10 @@ def try_environment(python: str, toolkits: str, name: str) -> tuple[bool, str]:
             if status and command is make:
                 return False, ''
     versions = subprocess.check_output([test[0], '-c', VERSIONS], text=True).split()
-    pins = re.findall(r'^([\w-]+)==([\w.]+)', (ROOT / f'requirements/{toolkits}.txt').read_text(), re.MULTILINE)
-    told = re.findall(r'^(?=.*\d (?:passed|failed|error))(.*?) in [\d.]+s', log.read_text(), re.MULTILINE)
+    pins = re.findall(r'^(?:onedl-)?mm[\w-]+==([\w.]+)', (ROOT / f'requirements/{toolkits}.txt').read_text(), re.M)
+    told = re.findall(r'^(?=.*\d (?:passed|failed|error))(.*?) in [\d.]+s', log.read_text(), re.M)
     kind = {'toolkits': 'mmcv-lite', 'onedl': 'onedl'}[toolkits]
-    cells = [*versions, f'{", ".join(version for _, version in pins)} ({kind})', told[-1] if told else 'broke off']
+    cells = [*versions, f'{", ".join(pins)} ({kind})', told[-1] if told else 'broke off']
     if not status:
         shutil.rmtree(environment)
     return not status, f'| {" | ".join(cells)} |'

@@ -98,7 +98,7 @@ def test_what_is_there_is_kept_whoever_brings_it(environment):
 def test_the_forks_come_in_place_of_the_toolkits(environment):
     result, (toolkits, others) = environment.install('onedl')
     assert result.returncode == 0, result.stderr
-    asked = {name.partition('==')[0] for name in toolkits if '==' in name}
+    asked = {name.partition('==')[0] for name in toolkits if name.startswith('onedl')}
     assert asked == {f'onedl-{name}' for name in ('mmengine', 'mmcv', 'mmdetection', 'mmsegmentation', 'mmpretrain')}
     assert '--no-deps' in toolkits and '--only-binary' not in toolkits  # most of them come as sources alone
     assert '--only-binary' in others and any(argument.startswith('torch==') for argument in others)
@@ -110,7 +110,7 @@ def test_the_forks_come_in_place_of_the_toolkits(environment):
 def test_the_forks_are_imported_as_the_toolkits_are():
     read = installer().read_requirements
     names = [set(read(ROOT / f'requirements/{name}.txt').values()) for name in ('toolkits', 'onedl')]
-    assert names[0] == names[1]
+    assert names[0] < names[1]
 
 
 def test_a_folder_without_code_does_not_count_as_a_toolkit(environment):

@@ -15,6 +15,7 @@ from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.decode_heads import FCNHead
 
+from ovkd_mm.distillers.channel_order import seen_order
 from ovkd_mm.toolkits import TOOLKITS
 
 HOOKS = dict(mmdet=DetVisualizationHook, mmseg=SegVisualizationHook, mmpretrain=VisualizationHook)
@@ -45,7 +46,8 @@ def test_its_visualizer_and_the_keys_of_its_hook_exist(name):
 )
 def test_its_preprocessor_notes_whether_it_reverses_channels(name, preprocessor, key):
     for reverses in (True, False):
-        assert vars(preprocessor(**{key: reverses}))[TOOLKITS[name].reverses_channels] is reverses
+        # Whichever toolkit's name it has for that: in a fork, mmseg's preprocessor has that of mmdet's.
+        assert seen_order(preprocessor(**{key: reverses})) == ('rgb' if reverses else TOOLKITS[name].loads)
 
 
 def test_its_classifiers_are_what_its_heads_have():
