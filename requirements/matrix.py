@@ -55,7 +55,10 @@ def try_environment(python: str, toolkits: str, name: str) -> tuple[bool, str]:
     pins = re.findall(r'^(?:onedl-)?mm[\w-]+==([\w.]+)', (ROOT / f'requirements/{toolkits}.txt').read_text(), re.M)
     told = re.findall(r'^(?=.*\d (?:passed|failed|error))(.*?) in [\d.]+s', log.read_text(), re.M)
     kind = {'toolkits': 'mmcv-lite', 'onedl': 'onedl'}[toolkits]
-    cells = [*versions, f'{", ".join(pins)} ({kind})', told[-1] if told else 'broke off']
+    end = told[-1] if told else 'broke off'
+    if status not in (0, 1):  # pytest's own for all passed and some failed
+        end += f', exit status {status}'
+    cells = [*versions, f'{", ".join(pins)} ({kind})', end]
     if not status:
         shutil.rmtree(environment)
     return not status, f'| {" | ".join(cells)} |'

@@ -90,8 +90,9 @@ def test_it_skips_what_is_not_there_goes_on_after_what_passed_and_tries_again_wh
     [
         ('SKIPPED [8] no GPU\n725 passed, 16 skipped in 112.37s (0:01:52)', 0, '725 passed, 16 skipped'),
         ('3 failed, 722 passed in 99.10s', 1, '3 failed, 722 passed'),
-        ('1 error in 2.31s', 2, '1 error'),
-        ('killed', 137, 'broke off'),
+        ('1 error in 2.31s', 2, '1 error, exit status 2'),
+        ('725 passed in 99.10s\nSegmentation fault', -11, '725 passed, exit status -11'),
+        ('killed', -9, 'broke off, exit status -9'),
     ],
 )
 def test_a_row_tells_the_versions_and_how_the_tests_ended(matrix, monkeypatch, answer, status, told):
