@@ -59,8 +59,6 @@ def try_environment(python: str, toolkits: str, name: str) -> tuple[bool, str]:
     if status not in (0, 1):  # pytest's own for all passed and some failed
         end += f', exit status {status}'
     cells = [*versions, f'{", ".join(pins)} ({kind})', end]
-    if not status:
-        shutil.rmtree(environment)
     return not status, f'| {" | ".join(cells)} |'
 
 
@@ -97,10 +95,11 @@ def main(named: list[str]) -> bool:
             good, row = try_environment(pythons[minor], toolkits, name)
             print(f'{name}: {row or "could not be installed"}', flush=True)
             failed |= not good
+            write_rows([row] if row else [])
             if good:
                 passed[name] = row
                 store.write_text(json.dumps(passed, indent=1))
-            write_rows([row] if row else [])
+                shutil.rmtree(WORK / name)
     return not failed
 
 

@@ -65,6 +65,7 @@ def test_it_skips_what_is_not_there_goes_on_after_what_passed_and_tries_again_wh
 
     def try_environment(python, toolkits, name):
         asked.append((python, toolkits, name))
+        (matrix.WORK / name).mkdir(exist_ok=True)
         passed = ROW.format(python=f'{name.partition("-")[0]}.5', kind='mmcv-lite', told='9 passed')
         return outcome.get(name, (True, passed))
 
@@ -78,6 +79,8 @@ def test_it_skips_what_is_not_there_goes_on_after_what_passed_and_tries_again_wh
     out = capsys.readouterr().out
     assert '3.10-toolkits: skipped, no Python 3.10 here' in out and '3.12-toolkits: could not be installed' in out
     assert [row.split(' | ')[-1] for row in rows(matrix)] == ['9 passed |'] * 2 + ['7 passed |', '1 failed |']
+    left = [folder.name for folder in matrix.WORK.iterdir() if folder.is_dir()]
+    assert sorted(left) == ['3.12-toolkits', '3.13-onedl']  # to look into, and to go on with
     asked.clear()
     outcome.clear()
     assert matrix.main([])
@@ -97,7 +100,6 @@ def test_it_skips_what_is_not_there_goes_on_after_what_passed_and_tries_again_wh
 )
 def test_a_row_tells_the_versions_and_how_the_tests_ended(matrix, monkeypatch, answer, status, told):
     def run(command, stdout, **options):
-        (matrix.WORK / '3.14-onedl').mkdir(exist_ok=True)
         if 'pytest' in command:
             assert 'tests/test_distillers' in command
             stdout.write(answer + '\n')
@@ -111,7 +113,6 @@ def test_a_row_tells_the_versions_and_how_the_tests_ended(matrix, monkeypatch, a
     good, row = matrix.try_environment('py3.14', 'onedl', '3.14-onedl')
     assert good is (status == 0)
     assert row == f'| 3.14.8 | 2.15.0 | 2.5.5 | 84.2.1 | 0.10.12, 2.3.6, 3.5.1, 1.4.2, 1.3.6 (onedl) | {told} |'
-    assert (matrix.WORK / '3.14-onedl').exists() is not good  # to look into
 
 
 def test_an_environment_that_cannot_be_made_has_no_row(matrix, monkeypatch):
