@@ -33,8 +33,8 @@ class Plan:
     """
 
     size: int = 96
-    batch_size: int = 16
-    teacher_iters: int = 320
+    batch_size: int = 12
+    teacher_iters: int = 300
     student_iters: int = 400
     teacher_lr: float = 1e-3
     student_lr: float = 8e-3

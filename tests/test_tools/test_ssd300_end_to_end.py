@@ -168,8 +168,8 @@ def test_the_student_that_the_shipped_config_exports_predicts_what_the_distilled
     assert not (tmp_path / 'other.pth').exists()
 
 
-def test_with_all_weights_zero_eight_iterations_train_the_plain_student_bit_for_bit(folder, tmp_path):
-    options = [*voc_options(folder), 'train_cfg.max_iters=8', 'default_hooks.checkpoint.interval=8']
+def test_with_all_weights_zero_four_iterations_train_the_plain_student_bit_for_bit(folder, tmp_path):
+    options = [*voc_options(folder), 'train_cfg.max_iters=4', 'default_hooks.checkpoint.interval=4']
     zero = [f'model.pairs.{pair}.weight=0' for pair in range(4)]
     run_tool('train', PLAIN, '--work-dir', tmp_path / 'plain', '--cfg-options', *options, *as_options(OWN))
     teacher = ['model.teacher.checkpoint=None', 'model.teacher.allow_random=True']
@@ -177,6 +177,6 @@ def test_with_all_weights_zero_eight_iterations_train_the_plain_student_bit_for_
     options += [*as_options(as_students(OWN)), *zero, *teacher]
     run_tool('train', distilled, '--work-dir', tmp_path / 'distilled', '--cfg-options', *options)
     plain, distilled = (
-        torch.load(tmp_path / name / 'iter_8.pth', weights_only=False)['state_dict'] for name in ('plain', 'distilled')
+        torch.load(tmp_path / name / 'iter_4.pth', weights_only=False)['state_dict'] for name in ('plain', 'distilled')
     )
     assert all(torch.equal(value, distilled[key]) for key, value in plain.items())
