@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,7 @@ from torch import Tensor, nn
 from ovkd_mm.config_files import model_of, read_config_file
 from ovkd_mm.distillers import FeatureDistiller
 
-METHOD = dict(
-    position=dict(type='ovkd_mm.PreReLU'),
-    teacher_transform=dict(type='ovkd_mm.MarginReLU'),
-    student_transform=dict(type='ovkd_mm.Conv1x1'),
-    loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-5),
-    without_activation=dict(
-        teacher_transform=dict(type='ovkd_mm.Whitening'), loss=dict(type='ovkd_mm.L2Loss', reduction='sum')
-    ),
-    weight='halved',
-)
+OFD = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'methods' / 'ofd.py'
 
 
 def check(student: str, teacher: str) -> dict[str, Any]:
@@ -89,7 +81,7 @@ def _distil(
     distiller = FeatureDistiller(
         student=model,
         teacher=dict(model=teachers, allow_random=True, norm_mode='running'),
-        method=copy.deepcopy(METHOD),
+        method=Config.fromfile(OFD).method,
         pairs='auto',
         input_shape=size,
     )
