@@ -1,5 +1,6 @@
 """Teachers from outside the toolkits: models of timm, of torchvision, and plain modules."""
 
+import inspect
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -101,6 +102,7 @@ def _torchvision(torchvision: Any, name: str, model: str, pretrained: bool) -> t
             f'teacher.model={name!r} normalizes its images itself, so that nobody can say what it takes; name a '
             'classifier or a segmentor'
         )
-    # Detectors aside, a backbone of its own would be downloaded, too.
-    found = models.get_model(kind, weights=weights if pretrained else None)
-    return found, transform.mean, transform.std
+    options = dict(weights=weights if pretrained else None)
+    if 'weights_backbone' in inspect.signature(models.get_model_builder(kind)).parameters:
+        options['weights_backbone'] = None  # a segmentor's are in its own; without those it would download some
+    return models.get_model(kind, **options), transform.mean, transform.std

@@ -1,5 +1,6 @@
 """How a feature lies in memory: NCHW, NHWC or a row of tokens."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,20 +74,20 @@ def layout_of(shape: Sequence[int], input_size: Sequence[int], channels_last: bo
     return NCHW
 
 
-def _grids(input_size: Sequence[int]) -> set[tuple[int, int]]:
+@functools.cache
+def _grids(height: int, width: int) -> set[tuple[int, int]]:
     """What strides of 1 to 64 make of the input, rounded down or up."""
-    height, width = input_size
     strides = range(1, 65)
     return {(height // s, width // s) for s in strides} | {(-(-height // s), -(-width // s)) for s in strides}
 
 
 def _is_grid(size: Sequence[int], input_size: Sequence[int]) -> bool:
-    return tuple(size) in _grids(input_size)
+    return tuple(size) in _grids(*input_size)
 
 
 def _tokens(count: int, input_size: Sequence[int]) -> Layout:
     """The grid that leaves the fewest tokens over; NCHW, which changes nothing, where none leaves few."""
-    grids = [grid for grid in _grids(input_size) if 1 < math.prod(grid) <= count <= math.prod(grid) + MAX_EXTRA_TOKENS]
+    grids = [grid for grid in _grids(*input_size) if 1 < math.prod(grid) <= count <= math.prod(grid) + MAX_EXTRA_TOKENS]
     if not grids:
         return NCHW
     grid = max(grids, key=lambda grid: (math.prod(grid), grid))

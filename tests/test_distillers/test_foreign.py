@@ -74,6 +74,15 @@ def test_without_a_network_a_file_is_asked_for(monkeypatch):
         teacher('torchvision::resnet18')
 
 
+def test_a_segmentor_without_its_weights_downloads_none_for_its_backbone_either(monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError('no network')
+
+    monkeypatch.setattr('torchvision.models._api.WeightsEnum.get_state_dict', unreachable)
+    found = teacher('torchvision::lraspp_mobilenet_v3_large', allow_random=True)
+    assert found.model.data_preprocessor.mean.flatten().tolist() == pytest.approx(IMAGENET[0])
+
+
 def test_a_plain_module_learns_of_its_preprocessor_from_the_dict():
     preprocessor = dict(type='mmengine.ImgDataPreprocessor', mean=IMAGENET[0], std=IMAGENET[1], bgr_to_rgb=True)
     backbone = dict(type='mmdet.ResNet', depth=18)
