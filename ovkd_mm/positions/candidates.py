@@ -1,7 +1,5 @@
 """What else than the places of ``pairs='auto'`` could be read: the blocks of a backbone and what a neck puts out."""
 
-from torch.nn.modules.batchnorm import _BatchNorm
-
 from .auto import is_map
 from .layers import called_by
 from .trace import Call, Trace, Value
@@ -22,7 +20,7 @@ def candidates(trace: Trace) -> list[str]:
     for outer in trace.calls:
         if outer.path == trace.backbone:
             stages = called_by(trace, outer)
-            found |= {call.path: call for one in stages for call in [*called_by(trace, one), one] if _weighs(call)}
+            found |= {call.path: call for one in stages for call in [*called_by(trace, one), one] if call.has_weights}
         elif outer.path == neck:
             found[neck] = outer
     return [
@@ -37,7 +35,3 @@ def _outputs(call: Call) -> list[tuple[str, Value]]:
     if call.output:
         return [(call.path, call.output)]
     return [(f'{call.path}[{index}]', value) for index, value in enumerate(call.outputs)]
-
-
-def _weighs(call: Call) -> bool:
-    return not isinstance(call.module, _BatchNorm) and any(weight.dim() > 1 for weight in call.module.parameters())

@@ -64,6 +64,11 @@ class Call:
     item: int | None = None
     end: float = math.inf
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether the module holds weights of a convolution or a linear layer, not the scales of a norm alone."""
+        return any(parameter.dim() > 1 for parameter in self.module.parameters())
+
     def value(self, side: Literal['input', 'output']) -> Value:
         """The tensor at one side.
 
@@ -253,7 +258,7 @@ class Trace:
         layer = self._leaves.get(node) if node else None
         if layer is None or part not in (None, self._part(layer.path)):
             return False
-        return any(parameter.dim() > 1 for parameter in layer.module.parameters())
+        return layer.has_weights
 
     @cached_property
     def _nodes(self) -> list[Node]:
