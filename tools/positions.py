@@ -13,7 +13,12 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     name = 'a config or a package::config name'
     parser.add_argument('config', metavar='CONFIG', help=f'{name}; a distillation config has a teacher of its own')
-    parser.add_argument('teacher', metavar='TEACHER_CONFIG', nargs='?', help=f'{name} that CONFIG is to learn from')
+    parser.add_argument(
+        'teacher',
+        metavar='TEACHER_CONFIG',
+        nargs='?',
+        help=f'{name} that CONFIG is to learn from, or timm::NAME, torchvision::NAME, transformers::FOLDER',
+    )
     parser.add_argument('--method', help="a file of configs/_base_/methods; default: OFD, or the config's own")
     parser.add_argument('--all', action='store_true', help="more places than those of pairs='auto'")
     parser.add_argument(

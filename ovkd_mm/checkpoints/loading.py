@@ -16,6 +16,7 @@ import torch
 
 from . import restricted_pickle
 from .config_text import disarm
+from .timm_weights import PREFIX, load_from_timm
 
 
 def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
@@ -50,6 +51,7 @@ def register_loaders(mmengine_checkpoint: ModuleType) -> None:
     """
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    loader.register_scheme(prefixes=PREFIX, loader=load_from_timm, force=True)
     vars(mmengine_checkpoint).update(
         load_url=_load_url,  # what all schemes call that download over HTTP
         torch=_torch_that_loads_safely(),  # what the others call

@@ -11,6 +11,7 @@ from . import (
     config_names,
     fsdp_strategy,
     mmcv_ops,
+    multimodal,
     package_utils,
     removed_names,
     ssd_head,
@@ -29,6 +30,7 @@ def install() -> None:
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
     when_imported('mmengine.config.config', config_names.name_no_scope)
+    when_imported('mmpretrain.utils.dependency', multimodal.mend)
     for name in package_utils.HOLDERS:
         when_imported(name, package_utils.mend)
     for name in removed_names.REMOVED:

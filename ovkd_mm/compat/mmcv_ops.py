@@ -14,7 +14,6 @@ _NAME = 'mmcv._ext'
 _INSTEAD = {
     'carafe': 'Choose another upsampling in the config (the neck `FPN`, the `upsample_cfg` of a mask head)',
     'deform_roi_pool': 'Choose `RoIAlign` as `roi_layer`',
-    'ms_deform_attn': 'Use a CPU',
     'nms_match': 'Choose another sampler than `ScoreHLRSampler`',
     'prroi_pool': 'Choose `RoIAlign` as `roi_layer`',
     'sync_bn': 'Choose `SyncBN` in `norm_cfg`',
@@ -36,10 +35,11 @@ class _ExtFinder(MetaPathFinder, Loader):
         return spec_from_loader(fullname, self, origin=__name__) if fullname == _NAME else None
 
     def exec_module(self, module: ModuleType) -> None:
-        from . import deform_conv, focal_loss, nms, roi_ops  # import torch, which mmcv has done by now
+        from . import deform_attn, deform_conv, focal_loss, nms, roi_ops  # import torch, which mmcv has done by now
 
+        families = (deform_attn, deform_conv, focal_loss, nms, roi_ops)
         vars(module).update(
-            {name: vars(family)[name] for family in (deform_conv, focal_loss, nms, roi_ops) for name in family.__all__},
+            {name: vars(family)[name] for family in families for name in family.__all__},
             __doc__='Stands in for the compiled operators of mmcv.',
             get_compiler_version=_not_compiled,
             get_compiling_cuda_version=_not_compiled,

@@ -1,7 +1,9 @@
-"""Teachers from outside the toolkits: models of timm, of torchvision, and plain modules."""
+"""Teachers from outside the toolkits: models of timm, of torchvision and of transformers, and plain modules."""
 
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..registry import MODELS
 
 __all__ = ['SOURCES', 'build_foreign', 'build_module', 'source_of']
 
-SOURCES = ('timm', 'torchvision')
+SOURCES = ('timm', 'torchvision', 'transformers')
 
 
 def source_of(model: str | dict) -> str | None:
@@ -23,10 +25,11 @@ def source_of(model: str | dict) -> str | None:
 
 
 def build_foreign(name: str, pretrained: bool) -> nn.Module:
-    """Build a model of timm or torchvision, with a preprocessor that has the mean and deviation of its own metadata.
+    """Build a model of another library, with a preprocessor that has the mean and deviation of its own metadata.
 
     Args:
         name: ``'timm::<name>[.<tag>]'`` or ``'torchvision::<name>[.<weights>]'``; without a tag or weights the default.
+            ``'transformers::<folder>'``, with what ``save_pretrained`` writes, or a name of the Hugging Face Hub.
         pretrained: Take the weights that the name stands for, which may ask for a download.
 
     Returns:
@@ -38,7 +41,7 @@ def build_foreign(name: str, pretrained: bool) -> nn.Module:
     """
     source, _, model = name.partition('::')
     package = _package(source, name)
-    build = _timm if source == 'timm' else _torchvision
+    build = dict(timm=_timm, torchvision=_torchvision, transformers=_transformers)[source]
     try:
         found, mean, std = build(package, name, model, pretrained)
     except OSError as exc:  # of the network, or of the disk that keeps downloads
@@ -106,3 +109,29 @@ def _torchvision(torchvision: Any, name: str, model: str, pretrained: bool) -> t
     if 'weights_backbone' in inspect.signature(models.get_model_builder(kind)).parameters:
         options['weights_backbone'] = None  # a segmentor's are in its own; without those it would download some
     return models.get_model(kind, **options), transform.mean, transform.std
+
+
+def _transformers(transformers: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:
+    folder = Path(model).expanduser()
+    place = str(folder) if folder.is_dir() else model  # a name of the hub
+    if place != model or not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', model):
+        _check_folder(name, folder)
+    auto, config = transformers.AutoModel, transformers.AutoConfig
+    found = auto.from_pretrained(place) if pretrained else auto.from_config(config.from_pretrained(place))
+    takes = next(iter(inspect.signature(found.forward).parameters))
+    if takes != 'pixel_values':
+        raise ValueError(f'teacher.model={name!r} is no model of images: the first that it takes is {takes}')
+    pixels, _ = transformers.ImageProcessingMixin.get_image_processor_dict(place)
+    if not pixels.get('image_mean') or not pixels.get('image_std'):
+        raise ValueError(f'teacher.model={name!r}: its preprocessor_config.json has no image_mean and image_std')
+    return found, pixels['image_mean'], pixels['image_std']
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    for file in ('config.json', 'preprocessor_config.json'):
+        if not (folder / file).is_file():
+            what = f'has no {file}' if folder.is_dir() else 'does not exist'
+            raise ValueError(
+                f"teacher.model={name!r}: the folder {str(folder)!r} {what}; name one that a model's and an image "
+                "processor's save_pretrained have written"
+            )

@@ -80,10 +80,10 @@ class Teacher(nn.Module):
     batch norms by ``norm_mode``, running statistics untouched.
 
     Args:
-        model: A config path, a ``package::config`` name or a model dict of any toolkit; ``'timm::<name>'`` or
-            ``'torchvision::<name>'``, which bring their own mean and deviation; or a dict of a plain module, with the
-            ``data_preprocessor`` that it was trained with.
-        checkpoint: Path or URL of its trained weights. Models of timm and torchvision have some of their own.
+        model: A config path, a ``package::config`` name or a model dict of any toolkit; ``'timm::<name>'``,
+            ``'torchvision::<name>'`` or ``'transformers::<folder>'``, which bring their own mean and deviation; or a
+            dict of a plain module, with the ``data_preprocessor`` that it was trained with.
+        checkpoint: Path or URL of its trained weights. Models of timm, torchvision and transformers have their own.
         student_preprocessor: The student's data preprocessor, whose normalisation the inputs carry.
         input_shape: ``(H, W)`` of the inputs, to trace the model.
         norm_mode: ``'batch'`` normalises by the batch, which the paper found better (section 3.4);

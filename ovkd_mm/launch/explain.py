@@ -18,7 +18,7 @@ __all__ = ['BUILD', 'WEIGHTS', 'cannot_be_built', 'cannot_be_downloaded', 'no_su
 BUILD = 'mmengine/registry/build_functions.py'
 WEIGHTS = 'mmengine/runner/checkpoint.py'
 # What downloads pass through.
-DOWNLOADING = ('urllib/request.py', 'http/client.py', 'torch/hub.py')
+DOWNLOADING = ('urllib/request.py', 'http/client.py', 'torch/hub.py', 'checkpoints/timm_weights.py')
 
 
 def cannot_be_built(error: Exception, message: str) -> str | None:
@@ -104,7 +104,7 @@ def cannot_be_downloaded(error: Exception) -> str | None:
     if not addresses:
         return None
     first, last = addresses[0], addresses[-1]
-    address = first if first.startswith('http') else f'{first} ({last})'
+    address = first if first == last or first.startswith('http') else f'{first} ({last})'
     sentence = f'{address} cannot be downloaded ({getattr(error, "reason", None) or error})'
     key = _key_of(frames, first)
     if key.endswith('init_cfg.checkpoint'):

@@ -12,8 +12,8 @@ from ..checkpoints.state_dict import load_strictly, model_weights
 from ..config_files import buildable, read_config_file
 from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
+from ..distillers.foreign import build_foreign, build_module, source_of
 from ..positions import Trace, auto_pairs, trace
-from ..registry import MODELS
 from .input_shape import InputShape, input_shape_of
 from .plain_config import is_distillation, plain_config
 
@@ -67,7 +67,7 @@ def read_networks(
 
     Args:
         path: A config or ``package::config`` name; a distillation config brings its teacher.
-        teacher: Another one.
+        teacher: Another one, or a name such as ``'timm::resnet50'``.
         input_shape: ``(H, W)`` in pixels; by default that of the training pipeline.
         checkpoint: Weights of the teacher, or of the model that has none.
 
@@ -98,13 +98,22 @@ def read_networks(
     if taught is None:
         return Asked(config, shape, (student,))
     name = taught if isinstance(taught, str) else taught['type']
+    if source_of(taught):
+        return Asked(
+            config, shape, (student, _network(build_foreign(name, pretrained=False), name, shape.size, checkpoint))
+        )
     what = f'the config {name!r}'
     teaching = read_config_file(name, what) if isinstance(taught, str) else Config(dict(model=taught))
     return Asked(config, shape, (student, _build(buildable(teaching, what), name, shape.size, checkpoint)))
 
 
 def _build(config: Config, name: str, size: tuple[int, int], checkpoint: str | None, training: bool = False) -> Network:
-    model = MODELS.build(config.model)
+    return _network(build_module(config.model), name, size, checkpoint, training)
+
+
+def _network(
+    model: nn.Module, name: str, size: tuple[int, int], checkpoint: str | None, training: bool = False
+) -> Network:
     if checkpoint is not None:
         loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
         load_strictly(model, model_weights(loaded), f'--checkpoint {checkpoint}')

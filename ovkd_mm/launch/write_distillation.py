@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoints.atomic_save import write_whole
+from ..distillers.foreign import source_of
 
 __all__ = ['check_free', 'distillation_text', 'write_distillation']
 
@@ -34,12 +35,12 @@ def write_distillation(
     input_shape: tuple[int, int],
     checkpoint: str | None = None,
 ) -> None:
-    """Write a config that trains as it is, but for the teacher's checkpoint where none is given.
+    """Write a config that trains as it is, but for the teacher's checkpoint where it needs one and none is given.
 
     Args:
         file: Where.
         student: A config or ``package::config`` name.
-        teacher: Another one.
+        teacher: Another one, or a name such as ``'timm::resnet50'``.
         method: Name of a file of methods.
         pairs: With ``student`` and ``teacher``.
         input_shape: ``(H, W)`` in pixels.
@@ -47,7 +48,10 @@ def write_distillation(
     """
     folder = file.absolute().parent
     base = student if '::' in student else _beside(student, folder)
-    taught = teacher if '::' in teacher else f'{{{{ fileDirname }}}}/{_beside(teacher, folder)}'
+    library, _, place = teacher.rpartition('::')
+    if not library or (library == 'transformers' and Path(place).is_dir()):
+        place = f'{{{{ fileDirname }}}}/{_beside(place, folder)}'
+    taught = f'{library}::{place}' if library else place
     write_whole(file, distillation_text(base, taught, method, pairs, input_shape, checkpoint))
 
 
@@ -63,7 +67,8 @@ def distillation_text(
     written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
     kind = ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"]
     student_model, method_parts = 'student={{_base_.model}},', 'method={{_base_.method}},'
-    taught = f'teacher=dict(model={teacher!r}, checkpoint={checkpoint!r}),'
+    weights = '' if source_of(teacher) and checkpoint is None else f', checkpoint={checkpoint!r}'
+    taught = f'teacher=dict(model={teacher!r}{weights}),'
     if len(written) <= 4:
         head = [*kind, student_model, taught, method_parts]
     else:

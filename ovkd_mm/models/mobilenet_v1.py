@@ -30,6 +30,10 @@ class MobileNetV1(BaseModule):
     layer5  32      1024     2 separable                 7 (10)
     ======= ======= ======== =========================== ==================
 
+    Weights of timm's ``mobilenetv1_100`` fit, too: ``init_cfg=dict(type='Pretrained',
+    checkpoint='timm://mobilenetv1_100.ra4_e3600_r224_in1k')``. They were trained with ReLU6 and with inputs between -1
+    and 1 (mean and deviation 127.5).
+
     Args:
         out_indices: The stages to return, 0 for ``layer1`` to 4 for ``layer5``.
         frozen_stages: The first stages whose weights and statistics stay as they are; -1 or 0 for none.
@@ -73,6 +77,7 @@ class MobileNetV1(BaseModule):
                 in_channels = channels
             self.add_module(f'layer{stage}', nn.Sequential(*layers))
         self._freeze_stages()
+        self.register_load_state_dict_pre_hook(_rename_timms)
 
     @property
     def _stages(self) -> list[nn.Sequential]:
@@ -129,3 +134,19 @@ class _SeparableConv(nn.Sequential):
             # Not re-entrant, so that what is read inside the block in the forward pass has a gradient.
             return cp.checkpoint(super().forward, x, use_reentrant=False)
         return super().forward(x)
+
+
+def _rename_timms(model: MobileNetV1, state_dict: dict, prefix: str, *_: object) -> None:
+    """Give timm's weights the names that ours have."""
+    if f'{prefix}conv_stem.weight' not in state_dict:
+        return
+    names = {'conv_stem': 'layer1.0.0', 'bn1': 'layer1.0.1'}
+    for stage, (_channels, depth) in enumerate(model.arch_settings):
+        for block in range(depth):
+            ours = f'layer{stage + 1}.{block + (stage == 0)}'  # the stem comes first
+            parts = dict(conv_dw=0, bn1=1, conv_pw=3, bn2=4)
+            names |= {f'blocks.{stage}.{block}.{part}': f'{ours}.{index}' for part, index in parts.items()}
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        module, _, kind = key.removeprefix(prefix).rpartition('.')
+        if module in names:
+            state_dict[f'{prefix}{names[module]}.{kind}'] = state_dict.pop(key)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..distillers.feature_pair import FeaturePair
+from ..distillers.foreign import source_of
 from ..launch.method_files import default_method, read_method
 from ..launch.plain_config import is_distillation
 from ..launch.positions import Asked, Network, join, read_networks
@@ -90,7 +91,11 @@ def show_positions(wishes: Wishes) -> None:
         write_distillation(
             wishes.write, wishes.config, str(wishes.teacher), name, pairs, asked.input_shape.size, wishes.checkpoint
         )
-        train = '' if wishes.checkpoint else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
+        train = (
+            ''
+            if wishes.checkpoint or source_of(wishes.teacher or '')
+            else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
+        )
         _say(console, f'{wishes.write} is written: python tools/train.py {wishes.write}{train}')
     if svg:
         columns = (

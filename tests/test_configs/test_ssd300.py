@@ -208,6 +208,7 @@ def test_the_readmes_options_train_and_validate_classes_of_ones_own(options_for_
             **{f'{name}_dataloader.{key}': value for name in ('train', 'val') for key, value in loader.items()},
             'train_cfg': dict(max_iters=1, val_interval=1),
             'default_hooks.checkpoint.interval': 1,
+            'model.backbone.init_cfg': None,  # no download
             'work_dir': str(tmp_path / 'work'),
             'experiment_name': tmp_path.name,
             'test_dataloader': None,

@@ -6,7 +6,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import nn
 
 from ovkd_mm.distillers import Teacher
-from ovkd_mm.positions import PreReLU
+from ovkd_mm.positions import ModuleOutput, PreReLU
 
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -104,3 +104,61 @@ def test_timms_model_has_its_own_mean_and_the_norm_around_its_activation_gives_t
     assert PreReLU('blocks.0').resolve(found.trace).norm
     with pytest.raises(ValueError, match=r'timm has no such model; nearest: tf_efficientnet_lite0'):
         teacher('timm::tf_efficientnet_light0', allow_random=True)
+
+
+@pytest.fixture
+def transformers():
+    return pytest.importorskip('transformers', reason='transformers is not installed')
+
+
+@pytest.fixture
+def vit(transformers, tmp_path):
+    """A folder with a small DINOv2."""
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(image_mean=[0.4, 0.5, 0.6], image_std=[0.1, 0.2, 0.3]).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_transformer_of_a_local_folder_gets_its_weights_mean_and_deviation(transformers, vit):
+    net = transformers.AutoModel.from_pretrained(vit).eval()
+    found = teacher(f'transformers::{vit}')
+    found.attach([ModuleOutput('layernorm').resolve(found.trace)])
+    pixels = torch.randint(256, (2, 3, 32, 32)).float()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3)))
+    with torch.no_grad():
+        tokens = net((pixels / 255 - mean) / std).last_hidden_state
+    # The first is the class token.
+    torch.testing.assert_close(found(pixels)[0], tokens[:, 1:].transpose(1, 2).reshape(2, 16, 4, 4))
+
+
+def test_without_weights_it_is_random_and_downloads_none(transformers, vit):
+    (vit / 'model.safetensors').unlink()
+    assert teacher(f'transformers::{vit}', allow_random=True).model.config.hidden_size == 16
+    with pytest.raises(ValueError, match=rf"'transformers::{vit}': its weights cannot be .*teacher.checkpoint"):
+        teacher(f'transformers::{vit}')
+
+
+@pytest.mark.parametrize('file', ['config.json', 'preprocessor_config.json'])
+def test_a_folder_without_a_file_names_it(vit, file):
+    (vit / file).unlink()
+    with pytest.raises(ValueError, match=rf"the folder '{vit}' has no {file}; name one that"):
+        teacher(f'transformers::{vit}', allow_random=True)
+
+
+def test_a_folder_that_is_not_there_is_named(transformers, tmp_path):
+    with pytest.raises(ValueError, match=rf"the folder '{tmp_path}/none' does not exist"):
+        teacher(f'transformers::{tmp_path}/none')
+
+
+def test_a_model_of_texts_and_a_processor_without_a_mean_are_refused(transformers, vit):
+    (vit / 'preprocessor_config.json').write_text('{}')
+    with pytest.raises(ValueError, match=r'its preprocessor_config\.json has no image_mean and image_std'):
+        teacher(f'transformers::{vit}')
+    config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    config.save_pretrained(vit)
+    with pytest.raises(ValueError, match='is no model of images: the first that it takes is input_ids'):
+        teacher(f'transformers::{vit}', allow_random=True)

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from ovkd_mm.launch.mistakes import mistake
+from ovkd_mm.models import MobileNetV1
 
 
 def paint(shape):
@@ -60,3 +61,20 @@ def test_a_connection_that_is_lost_elsewhere_is_a_fault():
     with pytest.raises(ConnectionError) as caught:
         raise ConnectionError(address)
     assert mistake(caught.value) is None
+
+
+def test_weights_of_timm_that_cannot_be_downloaded_name_the_key_and_how_to_go_on(monkeypatch):
+    pytest.importorskip('timm', reason='timm is not installed')
+
+    def unreachable(*_, **__):
+        raise FileNotFoundError('no network')  # as huggingface_hub says it
+
+    monkeypatch.setattr('timm.create_model', unreachable)
+    checkpoint = 'timm://mobilenetv1_100'
+    config = Config(dict(model=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint))))
+    with pytest.raises(ConnectionError) as caught:
+        MobileNetV1(init_cfg=config.model.init_cfg).init_weights()
+    assert mistake(caught.value) == (
+        f'model.init_cfg.checkpoint={checkpoint} cannot be downloaded (no network): name a file that has it, '
+        '--cfg-options model.init_cfg.checkpoint=FILE, or begin with random weights, --cfg-options model.init_cfg=None'
+    )

@@ -57,6 +57,25 @@ def test_a_teacher_may_be_a_dict(home):
     assert teacher.name == 'ToyClassifier'
 
 
+def test_a_teacher_may_come_from_another_library_and_a_plain_module_with_its_preprocessor(home):
+    _student, teacher = read_networks('student.py', 'torchvision::resnet18', (64, 64)).networks
+    assert (teacher.name, teacher.loaded) == ('torchvision::resnet18', False)
+    weights = teacher.model.state_dict()
+    torch.save(weights, 'teacher.pth')
+    _, trained = read_networks('student.py', 'torchvision::resnet18', (64, 64), 'teacher.pth').networks
+    assert trained.loaded and torch.equal(trained.model.fc.weight, weights['fc.weight'])
+    model = toy.distiller_config()
+    model['teacher'] = dict(
+        model=dict(
+            type='torchvision.models.resnet18',
+            data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[1] * 3, std=[2] * 3),
+        )
+    )
+    Config(dict(model=model)).dump('distilled.py')
+    _, teacher = read_networks('distilled.py').networks
+    assert teacher.model.data_preprocessor.std.flatten().tolist() == [2, 2, 2]
+
+
 def test_networks_are_joined_as_a_distiller_joins_them(home):
     student, teacher = read_networks('student.py', 'teacher.py', (16, 16)).networks
     for method in ('ofd', 'ft'):  # with hooks and without

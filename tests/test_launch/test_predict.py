@@ -17,7 +17,11 @@ from mmengine.registry import MODELS, init_default_scope
 from ovkd_mm.launch.predict import build_painter, paint, picture_files
 
 CASES = {
-    'mmdet': ('ssd300/ssdlite300_mobilenet-v1_voc0712.py', {}, 'model.bbox_head.num_classes'),
+    'mmdet': (
+        'ssd300/ssdlite300_mobilenet-v1_voc0712.py',
+        {'model.backbone.init_cfg': None},
+        'model.bbox_head.num_classes',
+    ),
     'mmseg': (
         'deeplabv3plus/deeplabv3plus_r18_voc12aug-513.py',
         {'model.backbone.init_cfg': None},

@@ -42,6 +42,21 @@ def test_paths_are_relative_to_the_config_wherever_it_is_read_from(tmp_path, mon
     assert config.model.teacher.checkpoint == 'teacher.pth'
 
 
+def test_a_teacher_of_another_library_needs_no_checkpoint_and_its_folder_is_relative_too(tmp_path, monkeypatch):
+    (tmp_path / 'weights').mkdir()
+    monkeypatch.chdir(tmp_path)
+    names = {
+        'timm::resnet50.a1_in1k': 'timm::resnet50.a1_in1k',
+        'transformers::weights': f'transformers::{tmp_path}/weights',
+        'transformers::facebook/dinov2-small': 'transformers::facebook/dinov2-small',
+    }
+    for index, (name, expected) in enumerate(names.items()):
+        write_distillation(Path(f'{index}.py'), NAME, name, 'ofd', pairs(1), (32, 32))
+        assert Config.fromfile(f'{index}.py').model.teacher == dict(model=expected)
+    write_distillation(Path('trained.py'), NAME, 'timm::resnet50', 'ofd', pairs(1), (32, 32), 'own.pth')
+    assert Config.fromfile('trained.py').model.teacher == dict(model='timm::resnet50', checkpoint='own.pth')
+
+
 @pytest.mark.parametrize('count', [1, 4, 6])
 def test_it_has_at_most_15_lines_of_at_most_120_characters(count):
     lines = distillation_text(NAME, NAME, 'ofd', pairs(count), (32, 32), None).splitlines()

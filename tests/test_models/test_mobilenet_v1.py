@@ -168,3 +168,47 @@ def test_the_room_needs_no_toolkit():
         'from ovkd_mm.models import MobileNetV1; MobileNetV1()'
     )
     subprocess.run([sys.executable, '-c', code], check=True, cwd=Path(__file__).parents[2])
+
+
+def timms_model():
+    timm = pytest.importorskip('timm', reason='timm is not installed')
+    torch.manual_seed(0)
+    net = timm.create_model('mobilenetv1_100', act_layer='relu').eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):  # a wrong one shows
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return net
+
+
+def assert_is_timms(model, net, images):
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images)[0], net.forward_features(images))
+
+
+def test_timms_weights_are_taken_from_a_file_and_from_timm_itself(tmp_path, monkeypatch):
+    net = timms_model()
+    images = torch.randn(2, 3, 64, 64)
+    torch.save(net.state_dict(), tmp_path / 'timm.pth')
+    model = MobileNetV1(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'timm.pth')))
+    model.init_weights()
+    assert_is_timms(model, net, images)
+
+    asked = []
+    monkeypatch.setattr('timm.create_model', lambda name, pretrained: asked.append((name, pretrained)) or net)
+    name = 'mobilenetv1_100.ra4_e3600_r224_in1k'
+    model = MobileNetV1(init_cfg=dict(type='Pretrained', checkpoint=f'timm://{name}'))
+    model.init_weights()
+    assert asked == [(name, True)]
+    assert_is_timms(model, net, images)
+
+
+def test_timms_weights_are_taken_inside_a_detector_too(tmp_path):
+    net = timms_model()
+    holder = nn.Module()
+    holder.backbone = MobileNetV1()
+    result = holder.load_state_dict({f'backbone.{key}': value for key, value in net.state_dict().items()}, strict=False)
+    assert not result.missing_keys
+    assert result.unexpected_keys == ['backbone.classifier.weight', 'backbone.classifier.bias']
+    assert_is_timms(holder.backbone, net, torch.randn(1, 3, 32, 32))

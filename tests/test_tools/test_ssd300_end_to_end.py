@@ -22,6 +22,7 @@ DISTILLED = CONFIGS / 'ofd_ssd300_vgg16-mobilenet-v1_voc0712.py'
 PLAIN = CONFIGS / 'ssdlite300_mobilenet-v1_voc0712.py'
 OWN = readme.cfg_options((CONFIGS / 'README.md').read_text(), 'metainfo.classes')
 OWN['test_dataloader.dataset.metainfo.classes'] = OWN['val_dataloader.dataset.metainfo.classes']
+OWN['model.backbone.init_cfg'] = None  # no download
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
 def teacher(tmp_path_factory, folder):
     """The weights of a VGG16-SSD after one iteration; its config is beside them."""
     work_dir = tmp_path_factory.mktemp('teacher')
-    options = [*voc_options(folder), *as_options(OWN), 'model.backbone.init_cfg=None', 'train_cfg.max_iters=1']
+    options = [*voc_options(folder), *as_options(OWN), 'train_cfg.max_iters=1']
     run_tool('train', TEACHER, '--work-dir', work_dir, '--cfg-options', *options)
     return work_dir / 'iter_1.pth'
 

@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import BaseDataElement, PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ovkd_mm.config_files import model_of, read_config_file
 from ovkd_mm.distillers import FeatureDistiller
+from ovkd_mm.positions.layout import NCHW
+from ovkd_mm.positions.place import Place
+from ovkd_mm.positions.tap import SpanTap, Tap, reading
 
 OFD = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'methods' / 'ofd.py'
 
@@ -88,6 +94,9 @@ def _distil(
     distiller = revert_sync_batchnorm(distiller).train()
     distiller.student.load_state_dict(plain.state_dict())
     found['pairs'] = [f'{pair.student_place} <- {pair.teacher_place}' for pair in distiller.pairs]
+    _check_optimizer(config, distiller, plain)
+    if hasattr(distiller.student, 'backbone'):
+        _check_crossed(distiller.student, [pair.student_place for pair in distiller.pairs], data)
 
     distiller.distill_weight = 0
     zero = {name: value for name, value in _losses(distiller, data).items() if 'distill' not in name}
@@ -95,6 +104,9 @@ def _distil(
         raise ValueError('with weight 0 the losses are not the plain ones')
     distiller.distill_weight = 1.0
 
+    for name, module in distiller.named_modules():
+        if 'drop_path' in name:  # it would leave out blocks, and their gradients
+            module.eval()
     losses = _losses(distiller, data)
     distilled = sum(value for name, value in losses.items() if name.startswith('loss_distill_'))
     if not torch.isfinite(_total(distiller, losses)):
@@ -113,6 +125,60 @@ def _distil(
     distiller.student.load_state_dict(plain.state_dict())  # its batch norms have seen more
     if not _same(_predictions(distiller, data), _predictions(plain, data)):
         raise ValueError('the predictions are not the plain ones')
+
+
+def _check_optimizer(config: Config, distiller: nn.Module, plain: nn.Module) -> None:
+    """Whether each weight of the student is trained as the plain one's."""
+    wrapper = config.get('optim_wrapper')
+    if wrapper is None:
+        return
+    wrapper['type'] = 'OptimWrapper'  # AMP asks for a GPU
+    for name in ('loss_scale', 'dtype', 'use_fp16'):
+        wrapper.pop(name, None)
+    want = _groups(plain, wrapper)
+    if {name: group for name, group in _groups(distiller, wrapper).items() if name in want} != want:
+        raise ValueError('the optimizer trains weights otherwise than the plain ones')
+
+
+def _groups(model: nn.Module, wrapper: dict) -> dict[str, dict]:
+    """The settings of the optimizer for each weight, by its name in the student."""
+    groups = build_optim_wrapper(model, copy.deepcopy(wrapper)).optimizer.param_groups
+    names = {id(parameter): name.removeprefix('student.') for name, parameter in model.named_parameters()}
+    return {
+        names[id(parameter)]: {
+            key: value for key, value in group.items() if key not in ('params', 'param_names', 'group_name')
+        }
+        for group in groups
+        for parameter in group['params']
+    }
+
+
+def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) -> None:
+    """Whether, for each place, some output of the backbone sees of the image what the place sees, and nothing else.
+
+    Then the output's gradient by the image is the one through the place, by the chain rule.
+    """
+    student.eval()
+    image = student.data_preprocessor(data(), False)['inputs'][:1].requires_grad_()
+    taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
+    with reading(student, taps):
+        outputs = [output for output in tree_leaves(student.backbone(image)) if isinstance(output, Tensor)]
+        features = [one.take() for one in taps]
+    student.train()
+    around = dict(zip(places, features, strict=True))
+    for output in reversed([output for output in outputs if output.is_floating_point()]):
+        total = (output * torch.randn_like(output)).sum()
+        gradients = torch.autograd.grad(total, [image, *around.values()], retain_graph=True, allow_unused=True)
+        want = gradients[0]
+        for (place, feature), above in zip(list(around.items()), gradients[1:], strict=True):
+            if want is None or above is None:
+                continue
+            through = torch.autograd.grad(feature, image, above, retain_graph=True)[0]
+            if (through - want).norm() < 1e-3 * want.norm():
+                del around[place]
+        if not around:
+            return
+    raise ValueError(f'a path around {next(iter(around))} leads to each output of the backbone')
 
 
 def _config(name: str) -> tuple[Config, dict]:
@@ -162,6 +228,7 @@ def _found(config: Any, key: str) -> Iterator[Any]:
 def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callable[[], dict]:
     """What makes a batch of two for a toolkit's models, each time the same."""
     toolkit = name.partition('::')[0]
+    classes = min(_found(model, 'num_classes'), default=2)
 
     def batch() -> dict:
         np.random.seed(1)  # batch augmentations
@@ -170,7 +237,7 @@ def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callabl
             return demo_mm_inputs(2, [[3, *size]] * 2, num_classes=80, with_mask=masks, with_semantic=masks)
         if toolkit == 'mmseg':
             inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in range(2)]
-            return dict(inputs=inputs, data_samples=[_segmentation(size) for _ in range(2)])
+            return dict(inputs=inputs, data_samples=[_segmentation(size, classes) for _ in range(2)])
         channels = len(model.get('data_preprocessor', {}).get('mean', (0, 0, 0)))
         samples = [DataSample().set_gt_label(label) for label in (1, 2)]
         return dict(inputs=torch.randint(256, (2, channels, *size), dtype=torch.uint8), data_samples=samples)
@@ -178,8 +245,9 @@ def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callabl
     return batch
 
 
-def _segmentation(size: tuple[int, int]) -> SegDataSample:
-    labels = torch.randint(19, (1, *(edge // 16 for edge in size))).repeat_interleave(16, 1).repeat_interleave(16, 2)
+def _segmentation(size: tuple[int, int], classes: int) -> SegDataSample:
+    labels = torch.randint(classes, (1, *(edge // 16 for edge in size)))
+    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
     return SegDataSample(
         gt_sem_seg=PixelData(data=labels),
         gt_edge_map=PixelData(data=(labels == 3).long()),
@@ -204,9 +272,10 @@ def _total(model: Any, losses: dict) -> Tensor:
 def _predictions(model: Any, data: Callable[[], dict]) -> list:
     training = model.training
     model.eval()
-    batch = model.data_preprocessor(data(), False)
-    torch.manual_seed(2)
-    found = model(**batch, mode='tensor')
+    found = []
+    for mode in ('tensor', 'predict'):
+        torch.manual_seed(2)
+        found.append(model(**model.data_preprocessor(data(), False), mode=mode))
     model.train(training)
     return found
 
@@ -219,7 +288,7 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, InstanceData):
+    if isinstance(one, BaseDataElement):
         return _same(dict(one.items()), dict(other.items()))
     return True
 
