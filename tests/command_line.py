@@ -3,36 +3,36 @@
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from warm_start import start
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_tool(name: str, *args: object, fails: bool = False, cwd: Path = ROOT) -> str:
     """Run ``tools/<name>.py`` and return what it printed; fail the test if it ends other than expected."""
-    command = [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *map(str, args)]
-    run = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    assert (run.returncode != 0) == fails, run.stdout[-3000:]
-    return run.stdout
+    with tempfile.NamedTemporaryFile('r') as log:
+        run = start(ROOT / 'tools' / f'{name}.py', [*map(str, args)], cwd, Path(log.name))
+        run.join()
+        printed = log.read()
+    assert (run.exitcode != 0) == fails, printed[-3000:]
+    return printed
 
 
 def kill_training(*args: object, when: Path) -> str:
     """Run ``tools/train.py``, kill it as soon as there is the file ``when``, and return what it printed."""
-    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, args)]
-    with tempfile.TemporaryFile('w+') as log:
-        run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-        while not when.exists() and run.poll() is None:
+    with tempfile.NamedTemporaryFile('r') as log:
+        run = start(ROOT / 'tools' / 'train.py', [*map(str, args)], ROOT, Path(log.name))
+        while not when.exists() and run.is_alive():
             time.sleep(0.01)
         run.kill()
-        code = run.wait()
-        log.seek(0)
+        run.join()
         printed = log.read()
-    assert code == -signal.SIGKILL, printed[-3000:]
+    assert run.exitcode == -signal.SIGKILL, printed[-3000:]
     return printed
 
 

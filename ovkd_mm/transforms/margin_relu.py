@@ -18,7 +18,8 @@ class MarginReLU(Transform):
 
     With a batch norm before the activation the margin is its expected negative response in closed form. Without one
     (VGG) it is the mean of the negative responses seen in training so far, per channel and over all processes; that
-    running margin is saved and resumed with the checkpoint.
+    running margin is saved and resumed with the checkpoint. So it is with a group or layer norm, which normalizes the
+    channels of one image together: mean and deviation of one channel over all images are not its shift and scale.
 
     Args:
         channels: Number of channels of the teacher's feature.

@@ -43,6 +43,14 @@ def test_a_residual_stage_ends_in_the_last_call_of_its_shared_relu():
         assert found.overwritten and found.activated
 
 
+@pytest.mark.parametrize('norm', [nn.GroupNorm(2, 4), nn.GroupNorm(1, 4), nn.InstanceNorm2d(4, affine=True)])
+def test_only_a_batch_norm_is_taken_for_the_margins(norm):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), norm, nn.ReLU())
+    assert place(net, '2').norm is None
+    net[1] = nn.BatchNorm2d(4)
+    assert place(net, '2').norm == '1'
+
+
 def test_a_stage_of_one_block_takes_the_main_branchs_norm_not_the_shortcuts():
     net = ResNet(18)
     net.layer3 = nn.Sequential(net.layer3[0])

@@ -3,9 +3,6 @@
 The trainings import this file for its data set.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -13,6 +10,7 @@ from command_line import ROOT
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from toy import ToyImages, distiller_config
+from warm_start import start
 
 DATASETS.register_module(name='HostileTestImages', module=ToyImages, force=True)
 
@@ -47,16 +45,10 @@ def test_the_config_inside_a_resumed_file_is_not_run(tmp_path):
 
 
 def run_train(folder: Path, *args: object) -> str:
-    paths = [str(ROOT / 'tests'), str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])]
-    command = [sys.executable, ROOT / 'tools' / 'train.py', 'config.py', '--work-dir', 'work', *args]
-    run = subprocess.run(
-        list(map(str, command)),
-        cwd=folder,
-        env=os.environ | dict(PYTHONPATH=os.pathsep.join(paths)),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout[-3000:]
-    return run.stdout
+    arguments = ['config.py', '--work-dir', 'work', *map(str, args)]
+    modules = [ROOT / 'tests', Path(__file__).parent]
+    run = start(ROOT / 'tools' / 'train.py', arguments, folder, folder / 'log', modules)
+    run.join()
+    printed = (folder / 'log').read_text()
+    assert run.exitcode == 0, printed[-3000:]
+    return printed

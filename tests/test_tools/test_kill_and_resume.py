@@ -3,13 +3,11 @@
 The trainings import this file for its data set, metric and hook.
 """
 
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS, METRICS
 from torch.utils.data import Dataset
 from toy import distiller_config
+from warm_start import start
 
 BATCHES = 5  # an epoch
 
@@ -106,24 +105,24 @@ class Training:
         config.dump(self.config)
         self.work_dir = folder / 'work'
 
-    def start(self, *flags: str) -> subprocess.Popen:
+    def start(self, *flags: str) -> BaseProcess:
         """Start a child process; what it prints is found in :meth:`log`."""
-        paths = [str(ROOT / 'tests'), str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])]
-        tool = ROOT / 'tools' / 'train.py'
-        with (self.config.parent / 'log').open('w') as log:  # not a pipe, which orphaned workers would keep open
-            return subprocess.Popen(
-                [sys.executable, str(tool), str(self.config), '--work-dir', str(self.work_dir), *flags],
-                env=os.environ | dict(PYTHONPATH=os.pathsep.join(paths), OMP_NUM_THREADS='1'),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        folder = self.config.parent
+        return start(
+            ROOT / 'tools' / 'train.py',
+            [str(self.config), '--work-dir', str(self.work_dir), *flags],
+            folder,
+            folder / 'log',
+            modules=[ROOT / 'tests', Path(__file__).parent],
+        )
 
     def log(self) -> str:
         return (self.config.parent / 'log').read_text()
 
     def finish(self, *flags: str) -> str:
         process = self.start(*flags)
-        assert process.wait() == 0, self.log()[-3000:]
+        process.join()
+        assert process.exitcode == 0, self.log()[-3000:]
         return self.log()
 
     def kill_in_iteration(self, number: int, draw: random.Random, *flags: str) -> None:
@@ -143,13 +142,14 @@ class Training:
     def newest(self) -> Path:
         return max(self.work_dir.glob('epoch_?.pth'))
 
-    def _kill(self, process: subprocess.Popen, when, later: float = 0) -> None:
+    def _kill(self, process: BaseProcess, when, later: float = 0) -> None:
         while not when():
-            assert process.poll() is None, self.log()[-3000:]
+            assert process.is_alive(), self.log()[-3000:]
             time.sleep(0.001)
         time.sleep(later)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
 
 def cut_short(checkpoint: Path, draw: random.Random) -> None:
@@ -203,7 +203,8 @@ def test_by_epochs_with_persistent_workers(tmp_path):
     assert f'WARNING - {half.name} is skipped: ' in log
     assert f'WARNING - taking epoch_{int(half.stem[-1]) - 1}.pth, the newest checkpoint that is whole' in log
 
-    assert uninterrupted.wait() == 0, whole.log()[-3000:]
+    uninterrupted.join()
+    assert uninterrupted.exitcode == 0, whole.log()[-3000:]
     assert_ended_alike(training, whole, 'epoch_6.pth')
 
 

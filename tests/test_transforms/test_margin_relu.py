@@ -86,3 +86,15 @@ def test_running_margins_are_over_all_processes(monkeypatch):
     transform(torch.tensor([[[[-3.0, -1.0, 1.0]]]]))
     assert transform.negatives.tolist() == [4]
     assert transform.margin.item() == -2
+
+
+def test_behind_a_group_norm_the_running_margin_is_right_and_the_closed_form_would_not_be():
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(1, 4)
+    feature = norm(torch.randn(64, 4, 8, 8) * torch.tensor([0.1, 1, 3, 9]).view(4, 1, 1)).detach()
+    transform = MarginReLU(4).train()
+    transform(feature)
+    negatives = torch.stack([channel[channel < 0].mean() for channel in feature.transpose(0, 1)])
+    torch.testing.assert_close(transform.margin, negatives)
+    closed = batch_norm_margin(norm.weight, norm.bias)
+    assert (closed / negatives)[0] > 10 and (closed / negatives)[3] < 0.6

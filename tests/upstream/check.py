@@ -17,10 +17,11 @@ from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import BaseDataElement, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
 from ovkd_mm.config_files import model_of, read_config_file
@@ -59,12 +60,15 @@ def _check(student: str, teacher: str, masks: bool) -> dict[str, Any]:
         size = _size(config, model)
         data = _data(student, model, size, masks)
         plain = _build(model)
+        fresh = copy.deepcopy(plain.state_dict())  # some losses change with each batch
         want = _losses(plain, data)
+        if not torch.isfinite(_total(plain, want)):
+            raise ValueError('with random weights its losses are not finite')
         _total(plain, want).backward()
     except Exception as error:
         return found | dict(error=_short(error), plain=True)
     try:
-        _distil(found, config, model, teacher, size, plain, want, data)
+        _distil(found, config, model, teacher, size, (plain, fresh), want, data)
     except Exception as error:
         found['error'] = _short(error)
     return found
@@ -76,10 +80,11 @@ def _distil(
     model: dict,
     teacher: str,
     size: tuple[int, int],
-    plain: nn.Module,
+    trained: tuple[nn.Module, dict],
     want: dict,
     data: Callable[[], dict],
 ) -> None:
+    plain, fresh = trained
     other, teachers = _config(teacher)
     teachers['_scope_'] = other.get('default_scope', teacher.partition('::')[0])
     init_default_scope(config.get('default_scope', found['student'].partition('::')[0]))
@@ -92,11 +97,12 @@ def _distil(
         input_shape=size,
     )
     distiller = revert_sync_batchnorm(distiller).train()
-    distiller.student.load_state_dict(plain.state_dict())
     found['pairs'] = [f'{pair.student_place} <- {pair.teacher_place}' for pair in distiller.pairs]
     _check_optimizer(config, distiller, plain)
     if hasattr(distiller.student, 'backbone'):
         _check_crossed(distiller.student, [pair.student_place for pair in distiller.pairs], data)
+    distiller.train()
+    distiller.student.load_state_dict(fresh)
 
     distiller.distill_weight = 0
     zero = {name: value for name, value in _losses(distiller, data).items() if 'distill' not in name}
@@ -122,7 +128,8 @@ def _distil(
     share = reached / max(sum(p.numel() for p in learnable), 1)
     if share < 0.8:
         raise ValueError(f'{share:.0%} of the learnable weights of the backbone get a gradient')
-    distiller.student.load_state_dict(plain.state_dict())  # its batch norms have seen more
+    # Its batch norms have seen more; and some models make modules in their first forward.
+    distiller.student.load_state_dict(plain.state_dict(), strict=False)
     if not _same(_predictions(distiller, data), _predictions(plain, data)):
         raise ValueError('the predictions are not the plain ones')
 
@@ -158,13 +165,14 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
 
     Then the output's gradient by the image is the one through the place, by the chain rule.
     """
-    student.eval()
-    image = student.data_preprocessor(data(), False)['inputs'][:1].requires_grad_()
+    for module in student.modules():
+        if isinstance(module, _BatchNorm):
+            module.training = True  # with random weights and running statistics gradients explode
+    image = student.data_preprocessor(data(), True)['inputs'].requires_grad_()
     taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
     with reading(student, taps):
         outputs = [output for output in tree_leaves(student.backbone(image)) if isinstance(output, Tensor)]
         features = [one.take() for one in taps]
-    student.train()
     around = dict(zip(places, features, strict=True))
     for output in reversed([output for output in outputs if output.is_floating_point()]):
         total = (output * torch.randn_like(output)).sum()
@@ -213,7 +221,8 @@ def _size(config: Config, model: dict) -> tuple[int, int]:
     """A small input, or the one size that a transformer takes."""
     init_default_scope(config.get('default_scope', 'mmpretrain'))
     sizes = [size for size in _found(model, 'img_size') if size]
-    size = sizes[0] if sizes else 224 if config.get('default_scope', 'mmpretrain') == 'mmpretrain' else 128
+    small = 256 if any(True for _ in _found(model, 'num_queries')) else 128
+    size = sizes[0] if sizes else 224 if config.get('default_scope', 'mmpretrain') == 'mmpretrain' else small
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
@@ -234,7 +243,11 @@ def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callabl
         np.random.seed(1)  # batch augmentations
         torch.manual_seed(1)
         if toolkit == 'mmdet':
-            return demo_mm_inputs(2, [[3, *size]] * 2, num_classes=80, with_mask=masks, with_semantic=masks)
+            made = demo_mm_inputs(2, [[3, *size]] * 2, num_classes=80, with_mask=masks, with_semantic=masks)
+            for sample in made['data_samples']:  # for those that get them from a file
+                boxes = sample.gt_instances.bboxes
+                sample.proposals = InstanceData(bboxes=boxes, scores=torch.ones(len(boxes)))
+            return made
         if toolkit == 'mmseg':
             inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in range(2)]
             return dict(inputs=inputs, data_samples=[_segmentation(size, classes) for _ in range(2)])
@@ -275,7 +288,11 @@ def _predictions(model: Any, data: Callable[[], dict]) -> list:
     found = []
     for mode in ('tensor', 'predict'):
         torch.manual_seed(2)
-        found.append(model(**model.data_preprocessor(data(), False), mode=mode))
+        one = {name: values[:1] for name, values in data().items()}  # some predict one image at a time
+        try:
+            found.append(model(**model.data_preprocessor(one, False), mode=mode))
+        except NotImplementedError as error:  # trains without a compiled mmcv, but does not predict
+            found.append(str(error))
     model.train(training)
     return found
 
