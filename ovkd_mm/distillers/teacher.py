@@ -145,6 +145,8 @@ class Teacher(nn.Module):
             channel_order or seen_order(preprocessor, loaded_order(config)),
         )
         self._taps: list[Tap | SpanTap] = []
+        # Some models ask for data samples, which a teacher has not, before they extract features.
+        self._entry = '__call__' if self.trace.entry == 'forward' else self.trace.entry
 
     def attach(self, places: Sequence[Place | Span]) -> None:
         """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go."""
@@ -174,7 +176,7 @@ class Teacher(nn.Module):
             self.to(inputs.device)
         with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):
             with contextlib.suppress(_Enough):
-                self.model(self.renormalize(inputs))
+                getattr(self.model, self._entry)(self.renormalize(inputs))
             return [tap.take() for tap in self._taps]
 
     def train(self, mode: bool = True) -> 'Teacher':

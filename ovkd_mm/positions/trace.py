@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -97,10 +98,14 @@ class Trace:
         names: Paths of all modules of the model, called or not.
         error: What ended the forward early, if something did. What was called before it can be asked for all the same.
         images: What went in.
+        entry: The method of the model that was called with them.
     """
 
-    def __init__(self, calls: list[Call], names: list[str], error: Exception | None, images: Tensor) -> None:
+    def __init__(
+        self, calls: list[Call], names: list[str], error: Exception | None, images: Tensor, entry: str = 'forward'
+    ) -> None:
         self.calls = calls
+        self.entry = entry
         self.error = error
         self.images = images
         self._names = names
@@ -292,8 +297,9 @@ class Trace:
 def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
     """Layers in evaluation, and no activation checkpointing, which hides the graph; all is put back afterwards.
 
-    Modules that call others are in the mode of the trace: some return more in training (DDRNet, PIDNet). Dropout in
-    place writes into its input in training alone, and what it writes into has to be known.
+    Modules that call others or have weights are in the mode of the trace: some take or return more in training (DDRNet,
+    PIDNet, TridentNet). Dropout in place writes into its input in training alone, and what it writes into has to be
+    known.
     """
     modes = [(module, module.training) for module in model.modules()]
     # Blocks of the toolkits, which have no types.
@@ -302,7 +308,7 @@ def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
     for module in model.modules():
         if isinstance(module, _DropoutNd) and module.inplace:
             module.train()
-        elif training and any(module.children()) and not isinstance(module, _BatchNorm):
+        elif training and _is_more_than_dropout(module) and not isinstance(module, _BatchNorm):
             module.training = True
     for module in checkpointed:
         module.with_cp = False
@@ -314,6 +320,21 @@ def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = training
         for module in checkpointed:
             module.with_cp = True
+
+
+def _is_more_than_dropout(module: nn.Module) -> bool:
+    return any(True for _ in chain(module.children(), module.parameters()))
+
+
+def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
+    """Run a forward; what ended it early, if something did."""
+    try:
+        forward(inputs)
+    except Exception as exc:
+        # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.
+        exc.__cause__ = exc.__context__ = None
+        return exc.with_traceback(None)
+    return None
 
 
 def _channels(model: nn.Module) -> int:
@@ -333,7 +354,8 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
         training: Whether the model will be run in training, where some return more than in evaluation.
 
     Returns:
-        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one.
+        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one; of
+        one that fails at once, ``extract_feat`` is run instead.
     """
     calls: list[Call] = []
     open_calls: list[Call] = []
@@ -360,24 +382,24 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
             call.outputs = tuple(Value.of(one) for one in tree_leaves(output) if isinstance(one, Tensor))
 
     handles: list[RemovableHandle] = []
-    error: Exception | None = None
     for path, module in model.named_modules():
         handles += [
             module.register_forward_pre_hook(enter(path), with_kwargs=True),
             module.register_forward_hook(leave),
         ]
+    entry = 'forward'
     parameter = next(model.parameters())
     inputs = torch.zeros(
         1, _channels(model), *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True
     )
     try:
         with _as_found(model, training), torch.enable_grad():
-            model(inputs)
-    except Exception as exc:
-        # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.
-        error = exc.with_traceback(None)
-        error.__cause__ = error.__context__ = None
+            error = _run(model, inputs)
+            if len(calls) <= 1 and hasattr(model, 'extract_feat'):  # it stopped at once: some ask for data samples
+                open_calls.clear()
+                entry = 'extract_feat'
+                _run(model.extract_feat, inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(calls, [path for path, _ in model.named_modules()], error, inputs)
+    return Trace(calls, [path for path, _ in model.named_modules()], error, inputs, entry)

@@ -10,7 +10,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
 from torch import nn
-from toy import batch
+from toy import ToyClassifier, batch
 
 from ovkd_mm.distillers import Teacher
 from ovkd_mm.positions import PreReLU
@@ -274,3 +274,17 @@ def test_a_dict_that_says_that_its_model_takes_raw_pixels_is_believed():
     model = dict(type='ImageClassifier', _scope_='mmpretrain', backbone=dict(type='ResNet_CIFAR', depth=18))
     built = teacher(model | dict(data_preprocessor=dict(to_rgb=True)), allow_random=True, student_order='rgb')
     assert built.renormalize.identity
+
+
+def test_a_teacher_whose_forward_asks_for_data_samples_extracts_features(checkpoint, monkeypatch):
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        raise TypeError('no data samples')
+
+    expected = teacher(checkpoint=checkpoint)
+    expected.attach([PreReLU('backbone.layer1').resolve(expected.trace)])
+    monkeypatch.setattr(ToyClassifier, 'extract_feat', ToyClassifier.forward, raising=False)
+    monkeypatch.setattr(ToyClassifier, 'forward', forward)
+    found = teacher(checkpoint=checkpoint)
+    found.attach([PreReLU('backbone.layer1').resolve(found.trace)])
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(found(images), expected(images))

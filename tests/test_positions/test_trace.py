@@ -136,6 +136,29 @@ def test_a_forward_that_fails_half_way_keeps_what_came_before_and_its_error_is_t
         PreReLU('head').resolve(traced)
 
 
+@pytest.mark.parametrize('fails', [False, True])
+def test_of_a_forward_that_fails_at_once_extract_feat_is_run(fails):
+    class AsksForSamples(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+            self.neck = nn.ReLU()
+
+        def extract_feat(self, x):
+            x = self.backbone(x)
+            if fails:
+                raise KeyError('no neck')
+            return self.neck(x)
+
+        def forward(self, x, data_samples=None):
+            return self.extract_feat(data_samples * x)
+
+    traced = trace(AsksForSamples(), (8, 8))
+    assert PreReLU('backbone').resolve(traced).path == 'backbone.1'
+    with pytest.raises(ValueError, match=r'unsupported operand'):
+        PreReLU('head').resolve(traced)
+
+
 def test_the_norm_is_the_main_branchs_whichever_side_of_the_sum_it_stands_on_and_whenever_it_was_called():
     class Sum(nn.Module):
         def __init__(self, order):

@@ -204,7 +204,7 @@ def _forget_weights(config: Any) -> None:
     if isinstance(config, dict):
         for key in ('init_cfg', 'pretrained'):
             if config.get(key):
-                config[key] = None
+                config[key] = False if config[key] is True else None
         for value in config.values():
             _forget_weights(value)
     elif isinstance(config, (list, tuple)):
