@@ -395,10 +395,11 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
     try:
         with _as_found(model, training), torch.enable_grad():
             error = _run(model, inputs)
-            if len(calls) <= 1 and hasattr(model, 'extract_feat'):  # it stopped at once: some ask for data samples
+            extract: Any = getattr(model, 'extract_feat', None)
+            if len(calls) <= 1 and extract:  # it stopped at once: some ask for data samples
                 open_calls.clear()
                 entry = 'extract_feat'
-                _run(model.extract_feat, inputs)
+                _run(extract, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -280,11 +280,13 @@ def test_a_teacher_whose_forward_asks_for_data_samples_extracts_features(checkpo
     def forward(self, inputs, data_samples=None, mode='tensor'):
         raise TypeError('no data samples')
 
-    expected = teacher(checkpoint=checkpoint)
-    expected.attach([PreReLU('backbone.layer1').resolve(expected.trace)])
+    def features(images):
+        found = teacher(checkpoint=checkpoint)
+        found.attach([PreReLU('backbone.layer1').resolve(found.trace)])
+        return found(images)
+
+    images = torch.randn(2, 3, 16, 16)
+    expected = features(images)
     monkeypatch.setattr(ToyClassifier, 'extract_feat', ToyClassifier.forward, raising=False)
     monkeypatch.setattr(ToyClassifier, 'forward', forward)
-    found = teacher(checkpoint=checkpoint)
-    found.attach([PreReLU('backbone.layer1').resolve(found.trace)])
-    images = torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(found(images), expected(images))
+    torch.testing.assert_close(features(images), expected)

@@ -291,8 +291,8 @@ def _predictions(model: Any, data: Callable[[], dict]) -> list:
         one = {name: values[:1] for name, values in data().items()}  # some predict one image at a time
         try:
             found.append(model(**model.data_preprocessor(one, False), mode=mode))
-        except NotImplementedError as error:  # trains without a compiled mmcv, but does not predict
-            found.append(str(error))
+        except Exception as error:  # of one that trains without a compiled mmcv, or has no such mode
+            found.append(_short(error))
     model.train(training)
     return found
 
@@ -305,6 +305,8 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, str):
+        return one == other
     if isinstance(one, BaseDataElement):
         return _same(dict(one.items()), dict(other.items()))
     return True
