@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..functional import partial_l2, skipped_by_partial_l2
+from ..functional import partial_l2
+from ..one_pass import partial_l2_and_skipped
 from ..registry import MODELS
 from .base import DistillLoss
 
@@ -33,8 +34,9 @@ class PartialL2Loss(DistillLoss):
         Returns:
             A scalar.
         """
-        self._skipped = skipped_by_partial_l2(student.detach(), teacher).count_nonzero() / student.numel()
-        return self.loss_weight * partial_l2(student, teacher) / len(student)
+        total, skipped = partial_l2_and_skipped(student, teacher)
+        self._skipped = skipped / student.numel()
+        return self.loss_weight * total / len(student)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position adds to the sum, in the shape of the features."""
