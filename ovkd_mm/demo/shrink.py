@@ -33,9 +33,9 @@ class Plan:
     """
 
     size: int = 96
-    batch_size: int = 12
+    batch_size: int = 11
     teacher_iters: int = 300
-    student_iters: int = 400
+    student_iters: int = 390
     teacher_lr: float = 1e-3
     student_lr: float = 8e-3
     loss_weight: float = 2e-3
@@ -66,16 +66,15 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     config.val_evaluator.eval_mode = config.test_evaluator.eval_mode = 'area'
 
     warm_up = max(iters // 10, 1)
-    val_interval = max(iters // 4, 1)
-    config.train_cfg.update(max_iters=iters, val_interval=val_interval)
+    config.train_cfg.update(max_iters=iters, val_interval=max(iters // 2, 1))
     config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05))
     config.param_scheduler = [
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=warm_up, end=iters),
     ]
-    config.default_hooks.logger.interval = config.log_processor.window_size = max(val_interval // 10, 1)
+    config.default_hooks.logger.interval = config.log_processor.window_size = max(iters // 40, 1)
     config.default_hooks.checkpoint = dict(
-        type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=1
+        type='CheckpointHook', by_epoch=False, interval=max(iters // 4, 1), max_keep_ckpts=1
     )
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.ChannelsLastHook')]
     return config
