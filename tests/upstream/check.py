@@ -60,6 +60,7 @@ def _check(student: str, teacher: str, masks: bool) -> dict[str, Any]:
         size = _size(config, model)
         data = _data(student, model, size, masks)
         plain = _build(model)
+        groups = _groups(plain, config)
         fresh = copy.deepcopy(plain.state_dict())  # some losses change with each batch
         want = _losses(plain, data)
         if not torch.isfinite(_total(plain, want)):
@@ -68,7 +69,7 @@ def _check(student: str, teacher: str, masks: bool) -> dict[str, Any]:
     except Exception as error:
         return found | dict(error=_short(error), plain=True)
     try:
-        _distil(found, config, model, teacher, size, (plain, fresh), want, data)
+        _distil(found, config, model, teacher, size, (plain, fresh, groups), want, data)
     except Exception as error:
         found['error'] = _short(error)
     return found
@@ -80,11 +81,11 @@ def _distil(
     model: dict,
     teacher: str,
     size: tuple[int, int],
-    trained: tuple[nn.Module, dict],
+    trained: tuple[nn.Module, dict, dict],
     want: dict,
     data: Callable[[], dict],
 ) -> None:
-    plain, fresh = trained
+    plain, fresh, groups = trained
     other, teachers = _config(teacher)
     teachers['_scope_'] = other.get('default_scope', teacher.partition('::')[0])
     init_default_scope(config.get('default_scope', found['student'].partition('::')[0]))
@@ -98,15 +99,17 @@ def _distil(
     )
     distiller = revert_sync_batchnorm(distiller).train()
     found['pairs'] = [f'{pair.student_place} <- {pair.teacher_place}' for pair in distiller.pairs]
-    _check_optimizer(config, distiller, plain)
+    found_groups = _groups(distiller, config)
+    if {name: group for name, group in found_groups.items() if name in groups} != groups:
+        raise ValueError('the optimizer trains weights otherwise than the plain ones')
     if hasattr(distiller.student, 'backbone'):
         _check_crossed(distiller.student, [pair.student_place for pair in distiller.pairs], data)
     distiller.train()
     distiller.student.load_state_dict(fresh)
 
     distiller.distill_weight = 0
-    zero = {name: value for name, value in _losses(distiller, data).items() if 'distill' not in name}
-    if not _same(zero, want):
+    # No name for the losses here, which would keep their graph.
+    if not _same({name: value for name, value in _losses(distiller, data).items() if 'distill' not in name}, want):
         raise ValueError('with weight 0 the losses are not the plain ones')
     distiller.distill_weight = 1.0
 
@@ -134,22 +137,15 @@ def _distil(
         raise ValueError('the predictions are not the plain ones')
 
 
-def _check_optimizer(config: Config, distiller: nn.Module, plain: nn.Module) -> None:
-    """Whether each weight of the student is trained as the plain one's."""
-    wrapper = config.get('optim_wrapper')
+def _groups(model: nn.Module, config: Config) -> dict[str, dict]:
+    """The settings of the optimizer for each weight, by its name in the student."""
+    wrapper = copy.deepcopy(config.get('optim_wrapper'))
     if wrapper is None:
-        return
+        return {}
     wrapper['type'] = 'OptimWrapper'  # AMP asks for a GPU
     for name in ('loss_scale', 'dtype', 'use_fp16'):
         wrapper.pop(name, None)
-    want = _groups(plain, wrapper)
-    if {name: group for name, group in _groups(distiller, wrapper).items() if name in want} != want:
-        raise ValueError('the optimizer trains weights otherwise than the plain ones')
-
-
-def _groups(model: nn.Module, wrapper: dict) -> dict[str, dict]:
-    """The settings of the optimizer for each weight, by its name in the student."""
-    groups = build_optim_wrapper(model, copy.deepcopy(wrapper)).optimizer.param_groups
+    groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
     names = {id(parameter): name.removeprefix('student.') for name, parameter in model.named_parameters()}
     return {
         names[id(parameter)]: {
@@ -168,7 +164,8 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
     for module in student.modules():
         if isinstance(module, _BatchNorm):
             module.training = True  # with random weights and running statistics gradients explode
-    image = student.data_preprocessor(data(), True)['inputs'].requires_grad_()
+    norms = any(isinstance(module, _BatchNorm) for module in student.modules())
+    image = student.data_preprocessor(data(), True)['inputs'][: 2 if norms else 1].requires_grad_()
     taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
     with reading(student, taps):
         outputs = [output for output in tree_leaves(student.backbone(image)) if isinstance(output, Tensor)]
@@ -214,7 +211,11 @@ def _forget_weights(config: Any) -> None:
 
 def _build(model: dict) -> nn.Module:
     torch.manual_seed(0)
-    return revert_sync_batchnorm(MODELS.build(copy.deepcopy(model))).train()
+    built = revert_sync_batchnorm(MODELS.build(copy.deepcopy(model))).train()
+    for module in built.modules():
+        if isinstance(module, _BatchNorm) and module.affine and not module.weight.any():
+            nn.init.ones_(module.weight)  # timm begins residuals at zero, where nothing before has a gradient
+    return built
 
 
 def _size(config: Config, model: dict) -> tuple[int, int]:
@@ -237,20 +238,21 @@ def _found(config: Any, key: str) -> Iterator[Any]:
 def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callable[[], dict]:
     """What makes a batch of two for a toolkit's models, each time the same."""
     toolkit = name.partition('::')[0]
-    classes = min(_found(model, 'num_classes'), default=2)
+    classes = list(_found(model, 'num_classes')) or [2]
 
     def batch() -> dict:
         np.random.seed(1)  # batch augmentations
         torch.manual_seed(1)
         if toolkit == 'mmdet':
-            made = demo_mm_inputs(2, [[3, *size]] * 2, num_classes=80, with_mask=masks, with_semantic=masks)
+            count = min(80, max(classes))
+            made = demo_mm_inputs(2, [[3, *size]] * 2, num_classes=count, with_mask=masks, with_semantic=masks)
             for sample in made['data_samples']:  # for those that get them from a file
                 boxes = sample.gt_instances.bboxes
                 sample.proposals = InstanceData(bboxes=boxes, scores=torch.ones(len(boxes)))
             return made
         if toolkit == 'mmseg':
             inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in range(2)]
-            return dict(inputs=inputs, data_samples=[_segmentation(size, classes) for _ in range(2)])
+            return dict(inputs=inputs, data_samples=[_segmentation(size, min(classes)) for _ in range(2)])
         channels = len(model.get('data_preprocessor', {}).get('mean', (0, 0, 0)))
         samples = [DataSample().set_gt_label(label) for label in (1, 2)]
         return dict(inputs=torch.randint(256, (2, channels, *size), dtype=torch.uint8), data_samples=samples)
