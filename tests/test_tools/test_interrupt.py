@@ -1,5 +1,6 @@
 """Ctrl-C, sent to real processes. The trainings import this file for their data set."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -67,6 +68,8 @@ def test_ctrl_c_ends_a_tool_with_one_line_that_says_how_to_go_on(home, command, 
             stdout=out,
             stderr=err,
             start_new_session=True,  # a terminal sends the signal to all of a job's processes
+            # A shell starts its background jobs deaf to it, and so would all be that these start.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
     said = home / 'out' if name == 'train' else home / 'work/at/seed0/train.log'
     while not said.is_file() or 'Epoch(train)' not in said.read_text():
