@@ -51,8 +51,8 @@ def voc_animals(tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that train in processes of their own come first, so that none of them is waited for; GPU tests skip."""
-    items.sort(key=lambda item: item.path.parent.name not in TRAIN)
+    """Files that take minutes come first, so that none of them is waited for; GPU tests skip."""
+    items.sort(key=lambda item: item.path.parent.name not in TRAIN and item.path.stem != 'test_upstream_configs')
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('cuda'):

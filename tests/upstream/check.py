@@ -46,18 +46,22 @@ def check(student: str, teacher: str) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # upstream's
-        found = _check(student, teacher, masks=False)
-        # Most detectors take boxes alone, and some nothing more.
-        return _check(student, teacher, masks=True) if found['plain'] and student.startswith('mmdet') else found
+        found = _check(student, teacher)
+        if found['plain'] and student.startswith('mmdet'):  # most take boxes alone, and some nothing more
+            found = _check(student, teacher, masks=True)
+        if found['plain'] and student.startswith('mmpretrain'):  # some take images of one size alone
+            found = _check(student, teacher, small=224)
+        return found
 
 
-def _check(student: str, teacher: str, masks: bool) -> dict[str, Any]:
+def _check(student: str, teacher: str, small: int = 128, masks: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = dict(student=student, teacher=teacher, error='', plain=False, pairs=[])
     # What some preprocessors and heads ask of the runner.
     MessageHub.get_current_instance().update_info_dict(dict(iter=0, max_iters=100, epoch=0, max_epochs=10))
     try:
         config, model = _config(student)
-        size = _size(config, model)
+        init_default_scope(config.get('default_scope', student.partition('::')[0]))
+        size = _size(model, small)
         data = _data(student, model, size, masks)
         plain = _build(model)
         groups = _groups(plain, config)
@@ -218,12 +222,11 @@ def _build(model: dict) -> nn.Module:
     return built
 
 
-def _size(config: Config, model: dict) -> tuple[int, int]:
+def _size(model: dict, small: int) -> tuple[int, int]:
     """A small input, or the one size that a transformer takes."""
-    init_default_scope(config.get('default_scope', 'mmpretrain'))
     sizes = [size for size in _found(model, 'img_size') if size]
-    small = 256 if any(True for _ in _found(model, 'num_queries')) else 128
-    size = sizes[0] if sizes else 224 if config.get('default_scope', 'mmpretrain') == 'mmpretrain' else small
+    queries = any(True for _ in _found(model, 'num_queries'))  # are as many as the places of the maps at most
+    size = sizes[0] if sizes else max(small, 256) if queries else small
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
