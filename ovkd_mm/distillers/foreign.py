@@ -15,8 +15,6 @@ from ..registry import MODELS
 
 __all__ = ['SOURCES', 'build_foreign', 'build_module', 'source_of']
 
-SOURCES = ('timm', 'torchvision', 'transformers')
-
 
 def source_of(model: str | dict) -> str | None:
     """Which of :data:`SOURCES` a name such as ``'timm::resnet50.a1_in1k'`` belongs to, if to any."""
@@ -41,9 +39,8 @@ def build_foreign(name: str, pretrained: bool) -> nn.Module:
     """
     source, _, model = name.partition('::')
     package = _package(source, name)
-    build = dict(timm=_timm, torchvision=_torchvision, transformers=_transformers)[source]
     try:
-        found, mean, std = build(package, name, model, pretrained)
+        found, mean, std = SOURCES[source](package, name, model, pretrained)
     except OSError as exc:  # of the network, or of the disk that keeps downloads
         raise ValueError(
             f'teacher.model={name!r}: its weights cannot be downloaded ({exc}); set teacher.checkpoint to a file'
@@ -135,3 +132,6 @@ def _check_folder(name: str, folder: Path) -> None:
                 f"teacher.model={name!r}: the folder {str(folder)!r} {what}; name one that a model's and an image "
                 "processor's save_pretrained have written"
             )
+
+
+SOURCES = dict(timm=_timm, torchvision=_torchvision, transformers=_transformers)

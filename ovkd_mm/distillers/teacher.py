@@ -146,7 +146,7 @@ class Teacher(nn.Module):
         )
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
-        self._entry = '__call__' if self.trace.entry == 'forward' else self.trace.entry
+        self._entry = self.trace.entry
 
     def attach(self, places: Sequence[Place | Span]) -> None:
         """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go."""

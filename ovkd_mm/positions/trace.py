@@ -102,7 +102,7 @@ class Trace:
     """
 
     def __init__(
-        self, calls: list[Call], names: list[str], error: Exception | None, images: Tensor, entry: str = 'forward'
+        self, calls: list[Call], names: list[str], error: Exception | None, images: Tensor, entry: str = '__call__'
     ) -> None:
         self.calls = calls
         self.entry = entry
@@ -387,7 +387,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
             module.register_forward_pre_hook(enter(path), with_kwargs=True),
             module.register_forward_hook(leave),
         ]
-    entry = 'forward'
+    entry = '__call__'
     parameter = next(model.parameters())
     inputs = torch.zeros(
         1, _channels(model), *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True
@@ -396,7 +396,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
         with _as_found(model, training), torch.enable_grad():
             error = _run(model, inputs)
             extract: Any = getattr(model, 'extract_feat', None)
-            if len(calls) <= 1 and extract:  # it stopped at once: some ask for data samples
+            if error and len(calls) <= 1 and extract:  # it stopped at once: some ask for data samples
                 open_calls.clear()
                 entry = 'extract_feat'
                 _run(extract, inputs)

@@ -1,4 +1,5 @@
 import re
+import sys
 
 import pytest
 import torch
@@ -60,25 +61,27 @@ def test_a_wrong_name_is_answered_with_the_nearest(name, message):
 
 
 def test_an_absent_package_names_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'timm', None)
+    monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(ValueError, match=r"teacher.model='timm::resnet18' needs timm: pip install timm"):
         teacher('timm::resnet18')
 
 
-def test_without_a_network_a_file_is_asked_for(monkeypatch):
+@pytest.fixture
+def no_network(monkeypatch):
     def unreachable(*_, **__):
         raise OSError('no network')
 
     monkeypatch.setattr('torchvision.models._api.WeightsEnum.get_state_dict', unreachable)
+
+
+@pytest.mark.usefixtures('no_network')
+def test_without_a_network_a_file_is_asked_for():
     with pytest.raises(ValueError, match=r'its weights cannot be downloaded \(no network\); set teacher.checkpoint'):
         teacher('torchvision::resnet18')
 
 
-def test_a_segmentor_without_its_weights_downloads_none_for_its_backbone_either(monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError('no network')
-
-    monkeypatch.setattr('torchvision.models._api.WeightsEnum.get_state_dict', unreachable)
+@pytest.mark.usefixtures('no_network')
+def test_a_segmentor_without_its_weights_downloads_none_for_its_backbone_either():
     found = teacher('torchvision::lraspp_mobilenet_v3_large', allow_random=True)
     assert found.model.data_preprocessor.mean.flatten().tolist() == pytest.approx(IMAGENET[0])
 

@@ -165,10 +165,9 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
 
     Then the output's gradient by the image is the one through the place, by the chain rule.
     """
-    for module in student.modules():
-        if isinstance(module, _BatchNorm):
-            module.training = True  # with random weights and running statistics gradients explode
-    norms = any(isinstance(module, _BatchNorm) for module in student.modules())
+    norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
+    for module in norms:
+        module.training = True  # with random weights and running statistics gradients explode
     image = student.data_preprocessor(data(), True)['inputs'][: 2 if norms else 1].requires_grad_()
     taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
     with reading(student, taps):
