@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from ovkd_mm import one_pass
-from ovkd_mm.functional import partial_l2, skipped_by_partial_l2
-from ovkd_mm.one_pass import partial_l2_and_skipped
+from ovkd_mm.functional import margin_relu, partial_l2, skipped_by_partial_l2
+from ovkd_mm.one_pass import normalized_partial_l2, partial_l2_and_skipped
 
 
 def features(shape, dtype=torch.float32):
@@ -109,3 +112,131 @@ def test_any_number_of_dimensions_will_do(shape):
 def test_unequal_shapes_are_an_error():
     with pytest.raises(ValueError, match='partial_l2 needs equal shapes'):
         partial_l2_and_skipped(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def teacher_and_margins(student, channels_last=False):
+    teacher = torch.randn_like(student)
+    if channels_last:
+        teacher = teacher.contiguous(memory_format=torch.channels_last)
+    return teacher, -torch.rand(student.shape[1], dtype=student.dtype)
+
+
+def norm_of(channels, dtype=torch.float32, **settings):
+    norm = nn.BatchNorm2d(channels, **settings).to(dtype)
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(channels))
+        norm.bias.copy_(torch.randn(channels))
+        norm.running_mean.copy_(torch.randn(channels))
+        norm.running_var.copy_(torch.rand(channels) + 0.5)
+    return norm
+
+
+def separately(student, norm, teacher, margin, weight):
+    leaf = student.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    target = margin_relu(teacher, margin)
+    normalized = norm(leaf)
+    (total := weight * partial_l2(normalized, target)).backward()
+    skipped = skipped_by_partial_l2(normalized.detach(), target).count_nonzero()
+    return dict(total=total.detach(), skipped=skipped, gradient=leaf.grad, **of_norm(norm))
+
+
+def together(student, norm, teacher, margin, weight):
+    leaf = student.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    total, skipped = normalized_partial_l2(leaf, norm, teacher, margin, weight)
+    total.backward()
+    return dict(total=total.detach(), skipped=skipped, gradient=leaf.grad, **of_norm(norm))
+
+
+def of_norm(norm):
+    return dict(scale=norm.weight.grad, shift=norm.bias.grad, **dict(norm.named_buffers()))
+
+
+@pytest.mark.parametrize('block', [1, 50, 1000, 10**6])
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('teacher_last', [True, False])
+@pytest.mark.parametrize('layout', ['contiguous', 'channels last', 'transposed'])
+def test_with_a_batch_norm_all_is_as_if_it_ran_alone(monkeypatch, layout, teacher_last, training, block):
+    monkeypatch.setattr(one_pass, 'BLOCK', block)
+    torch.manual_seed(0)
+    student = LAYOUTS[layout](5 + 3 * torch.randn(3, 6, 5, 7, dtype=torch.float64))
+    teacher, margin = teacher_and_margins(student, teacher_last)
+    norm = norm_of(6, torch.float64).train(training)
+    expected = separately(student, copy.deepcopy(norm), teacher, margin, 0.3)
+    found = together(student, norm, teacher, margin, 0.3)
+    assert 0 < found['skipped'] < student.numel()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert found['gradient'].stride() == found['gradient'].clone().stride()
+
+
+@pytest.mark.parametrize('momentum', [None, 0.3])
+def test_running_statistics_are_tracked_as_by_the_batch_norm(momentum):
+    torch.manual_seed(0)
+    student = torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    teacher, margin = teacher_and_margins(student)
+    alone = norm_of(4, torch.float64, momentum=momentum)
+    joined = copy.deepcopy(alone)
+    for _ in range(3):
+        separately(student, alone, teacher, margin, 1)
+        together(student, joined, teacher, margin, 1)
+    torch.testing.assert_close(dict(joined.named_buffers()), dict(alone.named_buffers()))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_through_the_batch_norm_the_gradients_are_those_of_finite_differences(training):
+    torch.manual_seed(0)
+    student = torch.randn(2, 3, 3, 4, dtype=torch.float64)
+    teacher, margin = teacher_and_margins(student)
+    norm = norm_of(3, torch.float64).train(training)
+
+    def total(x, scale, shift):
+        norm.weight, norm.bias = nn.Parameter(scale), nn.Parameter(shift)
+        given = None if training else torch.stack((norm.running_mean, norm.running_var))
+        return one_pass._NormalizedPartialL2.apply(x, scale, shift, teacher, margin, 0.7, given, norm.eps)[0]
+
+    assert torch.autograd.gradcheck(total, [x.detach().requires_grad_() for x in (student, norm.weight, norm.bias)])
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    torch.manual_seed(0)
+    student = (4 * torch.randn(2, 4, 6, 6)).to(dtype)
+    teacher, margin = teacher_and_margins(student)
+    found = together(student, norm_of(4), teacher, margin, 1e-3)
+    torch.manual_seed(0)
+    assert (found['total'].dtype, found['gradient'].dtype) == (torch.float32, dtype)
+    torch.manual_seed(0)
+    student = (4 * torch.randn(2, 4, 6, 6)).to(dtype)
+    teacher, margin = teacher_and_margins(student)
+    expected = separately(student.float(), norm_of(4), teacher.float(), margin.float(), 1e-3)
+    torch.testing.assert_close(found['total'], expected['total'])
+    torch.testing.assert_close(found['gradient'].float(), expected['gradient'], rtol=2e-2, atol=2e-4)
+
+
+def test_with_a_batch_norm_one_tensor_of_the_feature_is_kept():
+    student = torch.randn(2, 3, 4, 4, requires_grad=True)
+    teacher, margin = teacher_and_margins(student.detach())
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        normalized_partial_l2(student, norm_of(3), teacher, margin)
+    assert [x.shape for x in kept if x.numel() >= student.numel()] == [student.shape]
+
+
+def test_margins_count_as_by_the_margin_relu():
+    student, teacher = features((2, 3, 4, 4))
+    margin = torch.tensor([-0.1, -0.5, -2.0])
+    leaf = student.clone().requires_grad_()
+    total, skipped = partial_l2_and_skipped(leaf, teacher, margin)
+    total.backward()
+    expected = plain(student, margin_relu(teacher, margin), weight=1)
+    torch.testing.assert_close(total.detach(), expected[0])
+    assert skipped == expected[1]
+    assert torch.equal(leaf.grad, expected[2])
+
+
+def test_gradients_add_up_over_any_number_of_backward_passes():
+    student, target = features((2, 3, 4, 4))
+    leaf = student.clone().requires_grad_()
+    total, _ = partial_l2_and_skipped(leaf, target)
+    for _ in range(4):
+        total.backward(retain_graph=True)
+    torch.testing.assert_close(leaf.grad, plain(student, target, weight=4)[2])

@@ -96,6 +96,10 @@ class FeaturePair(nn.Module):
         # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
         if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
             student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
+        if isinstance(student, Tensor) and isinstance(teacher, Tensor):
+            parts = self.student_transform, self.teacher_transform
+            if (loss := self.loss.joined(student, teacher.detach(), *parts, self.weight)) is not None:
+                return loss
         student = _transform(self.student_transform, student, inputs)
         teacher = _transform(self.teacher_transform, teacher, inputs).detach()
         with torch.autocast(student.device.type, enabled=False):

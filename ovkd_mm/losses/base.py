@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from ..transforms import Transform
+
 __all__ = ['DistillLoss']
 
 
@@ -33,6 +35,30 @@ class DistillLoss(nn.Module, ABC):
     @abstractmethod
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position adds to the loss, before the weight; ``FeatureVisualizationHook`` shows it."""
+
+    def joined(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        student_transform: Transform,
+        teacher_transform: Transform,
+        weight: float,
+    ) -> Tensor | None:
+        """``weight`` times the loss of features that are not transformed yet, by one operation for all of it.
+
+        For speed alone: what comes out is what the transforms and :meth:`forward` come to.
+
+        Args:
+            student: The student's feature, shape ``(N, C_s, H, W)``.
+            teacher: The teacher's feature, shape ``(N, C_t, H, W)``.
+            student_transform: What makes of the student's feature what is compared.
+            teacher_transform: The same of the teacher's.
+            weight: Weight of the loss beside its own.
+
+        Returns:
+            A float32 scalar; None where there is no such operation.
+        """
+        return None
 
     def log(self, compared: bool) -> dict[str, Tensor]:
         """What it adds to the log, scalars by name; the distiller names them ``distill_<name>_<pair>``.

@@ -1,11 +1,12 @@
 """Distance of OFD: partial L2."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..functional import partial_l2
-from ..one_pass import partial_l2_and_skipped
+from ..one_pass import can_pass_once, normalized_partial_l2, partial_l2_and_skipped
 from ..registry import MODELS
+from ..transforms import Conv1x1, MarginReLU, Transform
 from .base import DistillLoss
 
 __all__ = ['PartialL2Loss']
@@ -34,9 +35,40 @@ class PartialL2Loss(DistillLoss):
         Returns:
             A scalar.
         """
-        total, skipped = partial_l2_and_skipped(student, teacher)
-        self._skipped = skipped / student.numel()
-        return self.loss_weight * total / len(student)
+        weight = self.loss_weight / len(student)
+        return self._keep(student, *partial_l2_and_skipped(student, teacher, weight=weight))
+
+    def joined(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        student_transform: Transform,
+        teacher_transform: Transform,
+        weight: float,
+    ) -> Tensor | None:
+        """The margin ReLU and the connector's batch norm together with the distance."""
+        if type(teacher_transform) is not MarginReLU or type(student_transform) is not Conv1x1:
+            return None
+        convolution, norm = student_transform.conv, student_transform[-1]
+        shape = (len(student), convolution.out_channels, *student.shape[2:])
+        if (
+            type(norm) is not nn.BatchNorm2d
+            or not norm.track_running_stats
+            or not can_pass_once(student)
+            or teacher.shape != shape
+            or teacher.numel() == teacher.shape[1]  # one value a channel, which a batch norm refuses
+            or any(_is_watched(module) for module in (self, student_transform, norm, teacher_transform))
+        ):
+            return None
+        feature = convolution(student)
+        with torch.autocast(student.device.type, enabled=False):
+            margins = teacher_transform.margins(teacher)
+            weight *= self.loss_weight / len(student)
+            return self._keep(teacher, *normalized_partial_l2(feature, norm, teacher, margins, weight))
+
+    def _keep(self, feature: Tensor, total: Tensor, skipped: Tensor) -> Tensor:
+        self._skipped = skipped / feature.numel()
+        return total
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position adds to the sum, in the shape of the features."""
@@ -47,3 +79,8 @@ class PartialL2Loss(DistillLoss):
         if self._skipped is None:
             return {}
         return dict(skipped=self._skipped if compared else torch.ones_like(self._skipped))
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether somebody waits for its call."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)

@@ -51,9 +51,13 @@ class MarginReLU(Transform):
         Returns:
             Tensor of the same shape.
         """
+        return margin_relu(feature, self.margins(feature))
+
+    def margins(self, feature: Tensor) -> Tensor:
+        """The margins for a feature ``(N, C, H, W)``, shape ``(C,)``; in training running ones see it first."""
         if self.running and self.training:
             self._update(feature.detach())
-        return margin_relu(feature, self.margin)
+        return self.margin
 
     def _update(self, feature: Tensor) -> None:
         negative = feature < 0

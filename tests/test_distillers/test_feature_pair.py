@@ -1,9 +1,11 @@
+import copy
+
 import pytest
 import torch
 from toy import needs_float16
 
 from ovkd_mm.distillers import FeaturePair
-from ovkd_mm.losses import L2Loss, PartialL2Loss
+from ovkd_mm.losses import DistillLoss, L2Loss, PartialL2Loss
 from ovkd_mm.positions import Place
 from ovkd_mm.transforms import AttentionMap, Conv1x1, Identity, InputGradient, MarginReLU
 
@@ -46,6 +48,52 @@ def test_the_four_tap_pair_set_equals_the_authors(golden):
             theirs = golden[f'pair_{tap}_{name}']
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
     assert total == pytest.approx(golden['pair_loss_sum'].item(), rel=1e-5)
+
+
+def step(one, student, teacher):
+    """Everything that a step changes or gives."""
+    leaf = student.clone().requires_grad_()
+    losses = [one(leaf, teacher) for _ in range(2)]  # twice, since running margins and statistics go on
+    sum(losses).backward()
+    gradients = {name: parameter.grad for name, parameter in one.named_parameters()}
+    return dict(losses=losses, leaf=leaf.grad, log=one.loss.log(True), buffers=dict(one.named_buffers()), **gradients)
+
+
+@pytest.mark.parametrize('running', [True, False])
+@pytest.mark.parametrize(
+    ('norm', 'training'),
+    [('batch norm', True), ('batch norm', False), ('none', True), ('SyncBN', False)],  # SyncBN trains on GPUs alone
+)
+def test_one_operation_for_all_parts_comes_to_what_they_come_to_one_by_one(norm, training, running):
+    torch.manual_seed(0)
+    joined = pair(weight=0.25)
+    joined.loss.loss_weight = 3.0
+    joined.teacher_transform = MarginReLU(5, None if running else torch.nn.BatchNorm2d(5))
+    if norm != 'batch norm':
+        joined.student_transform = Conv1x1(3, 5, norm=False)
+    if norm == 'SyncBN':
+        joined.student_transform.append(torch.nn.SyncBatchNorm(5))
+    joined.train(training)
+    apart = copy.deepcopy(joined)
+    apart.student_transform.register_forward_hook(lambda *_: None)  # somebody waits for what it makes
+    student, teacher = torch.randn(4, 3, 4, 4), 2 * torch.randn(4, 5, 4, 4)
+    torch.testing.assert_close(step(joined, student, teacher), step(apart, student, teacher))
+
+
+def test_hooks_on_the_parts_of_a_pair_are_called():
+    for part in ('student_transform', 'teacher_transform', 'loss'):
+        one, called = pair(), []
+        getattr(one, part).register_forward_hook(lambda *_, called=called: called.append(1))
+        one(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 5, 4, 4))
+        assert called == [1]
+
+
+def test_one_operation_makes_no_normalized_feature():
+    one, made = pair(), []
+    one.loss.joined = lambda *args: made.append(type(one.loss).joined(one.loss, *args)) or made[-1]
+    loss = one(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 5, 4, 4))
+    assert made == [loss]
+    assert type(loss.grad_fn).__name__ == '_NormalizedPartialL2Backward'
 
 
 def test_unequal_sizes_are_an_error_that_names_both():
@@ -114,9 +162,12 @@ def test_the_sum_over_half_precision_features_is_taken_in_float32():
 
 
 def test_a_distance_that_multiplies_matrices_does_so_in_float32():
-    class Product(torch.nn.Module):
+    class Product(DistillLoss):
         def forward(self, student, teacher):
-            return (student.flatten(1) @ teacher.flatten(1).T).sum()
+            return self.distance(student, teacher).sum()
+
+        def distance(self, student, teacher):
+            return student.flatten(1) @ teacher.flatten(1).T
 
     one = pair(student=(5, (4, 4)))
     one.student_transform, one.loss = Identity(), Product()
