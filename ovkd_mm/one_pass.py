@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from .functional import full_precision, margin_relu, partial_l2, skipped_by_partial_l2
 
-__all__ = ['can_pass_once', 'normalized_partial_l2', 'partial_l2_and_skipped']
+__all__ = ['can_pass_once', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
 
 BLOCK = 2**18  # numbers; a block of float32 is 1 MiB
 
@@ -74,6 +74,29 @@ def normalized_partial_l2(
     if norm.training:
         _track(norm, moments.squeeze(2), student.numel() // student.shape[1])
     return total, skipped
+
+
+def negatives(feature: Tensor) -> tuple[Tensor, Tensor]:
+    """How many numbers of each channel are negative, and their sum.
+
+    Args:
+        feature: Shape ``(N, C, ...)``.
+
+    Returns:
+        Counts (int64) and sums (at least float32), shape ``(C,)``.
+    """
+    dtype = full_precision(feature[:0]).dtype
+    if not can_pass_once(feature):
+        negative, dims = feature < 0, [dim for dim in range(feature.dim()) if dim != 1]
+        return negative.sum(dims), (feature * negative).sum(dims, dtype=dtype)
+    one = _by_channel(feature)
+    count = torch.zeros(feature.shape[1], dtype=torch.long)
+    total = torch.zeros(feature.shape[1], dtype=dtype)
+    for block in itertools.chain(*_blocks(feature)):
+        negative = full_precision(one[block]).clamp(max=0)
+        total[block[1]] += negative.sum((0, 2))
+        count[block[1]] += negative.lt_(0).sum((0, 2)).long()
+    return count, total
 
 
 class _PartialL2(torch.autograd.Function):

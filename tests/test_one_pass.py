@@ -6,7 +6,7 @@ from torch import nn
 
 from ovkd_mm import one_pass
 from ovkd_mm.functional import margin_relu, partial_l2, skipped_by_partial_l2
-from ovkd_mm.one_pass import normalized_partial_l2, partial_l2_and_skipped
+from ovkd_mm.one_pass import negatives, normalized_partial_l2, partial_l2_and_skipped
 
 
 def features(shape, dtype=torch.float32):
@@ -240,3 +240,22 @@ def test_gradients_add_up_over_any_number_of_backward_passes():
     for _ in range(4):
         total.backward(retain_graph=True)
     torch.testing.assert_close(leaf.grad, plain(student, target, weight=4)[2])
+
+
+@pytest.mark.parametrize('block', [1, 50, 10**6, None])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_negatives_are_counted_and_summed_a_channel(monkeypatch, layout, dtype, block):
+    if block:
+        monkeypatch.setattr(one_pass, 'BLOCK', block)
+    else:
+        monkeypatch.setattr(one_pass, 'can_pass_once', lambda feature: False)
+    torch.manual_seed(0)
+    feature = LAYOUTS[layout](torch.randn(3, 5, 4, 6).clamp(max=0.5).to(dtype))
+    feature = feature.clone()
+    feature[:, 1] = 0
+    count, total = negatives(feature)
+    channels = feature.transpose(0, 1).flatten(1).double()
+    assert count.tolist() == [int((channel < 0).sum()) for channel in channels]
+    assert 0 < count.max() < channels.shape[1] and count[1] == 0
+    torch.testing.assert_close(total.double(), torch.stack([x[x < 0].sum() for x in channels]), rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..functional import batch_norm_margin, margin_relu
+from ..one_pass import negatives
 from ..registry import MODELS
 from .base import Transform
 
@@ -60,10 +61,7 @@ class MarginReLU(Transform):
         return self.margin
 
     def _update(self, feature: Tensor) -> None:
-        negative = feature < 0
-        dims = [dim for dim in range(feature.dim()) if dim != 1]
-        count = negative.sum(dims)
-        total = (feature * negative).sum(dims, dtype=torch.float32)
+        count, total = negatives(feature)
         all_reduce(count)
         all_reduce(total)
         # margin <- (margin * seen + total) / (seen + count), in the form that does not overflow
