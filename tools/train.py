@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.resume import prepare_resume
-from ovkd_mm.hooks import ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
+from ovkd_mm.hooks import ChannelsLastHook, ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
 from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run
 
 
@@ -17,6 +17,12 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument(
+        '--channels-last',
+        action='store_true',
+        help='keep features with their channels side by side in memory (NHWC): try it with depthwise convolutions on a '
+        'CPU, and with --amp on a GPU',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size')
     parser.add_argument(
         '--resume',
@@ -45,6 +51,8 @@ def train(args: argparse.Namespace) -> None:
     if args.resume or config.get('resume'):
         notes = prepare_resume(config, args.resume or config.get('load_from') or 'auto')
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    if args.channels_last:
+        runner.register_hook(ChannelsLastHook())
     for hook in (SeedHook(), ClassCountHook(), LabelRangeHook(), FSDPKeysHook(), FinalValidationHook()):
         runner.register_hook(hook)
     check_optimizer(config)

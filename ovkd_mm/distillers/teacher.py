@@ -22,6 +22,9 @@ from .renormalize import Renormalize, normalizes
 __all__ = ['Teacher']
 
 
+DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
+
+
 class _Enough(Exception):  # noqa: N818
     """Ends a forward that has passed its last tap."""
 
@@ -73,6 +76,13 @@ def _normalise_by_batch(model: nn.Module) -> None:
             module.track_running_stats = False
 
 
+def _lower(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give the weights right in a module another dtype."""
+    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        if tensor.is_floating_point():
+            tensor.data = tensor.to(dtype)
+
+
 class Teacher(nn.Module):
     """A frozen model that is run up to its last tap.
 
@@ -93,10 +103,14 @@ class Teacher(nn.Module):
         channel_order: ``'rgb'`` or ``'bgr'``, what the teacher sees after its preprocessor; needed only where neither
             the preprocessor nor the config's data set tells.
         student_order: The same of the inputs.
+        dtype: ``'bfloat16'`` or ``'float16'``, in which the teacher computes to save time and memory; its batch norms
+            keep their weights, and margins come from these. By default float32, or what AMP makes of it.
+        compile: Compile it (``torch.compile``), which takes minutes before the first iteration and needs a C++ compiler
+            or, on a GPU, Triton.
 
     Raises:
-        ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` is unknown, if a dict
-            has no ``data_preprocessor`` or if the order of the channels cannot be known.
+        ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` or ``dtype`` is
+            unknown, if a dict has no ``data_preprocessor`` or if the order of the channels cannot be known.
         FileNotFoundError: If the config or the checkpoint does not exist.
     """
 
@@ -110,8 +124,12 @@ class Teacher(nn.Module):
         allow_random: bool = False,
         channel_order: ChannelOrder | None = None,
         student_order: ChannelOrder | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if dtype not in (None, *DTYPES):
+            raise ValueError(f'teacher.dtype must be {" or ".join(map(repr, DTYPES))}, got {dtype!r}')
         if norm_mode not in ('batch', 'running'):
             raise ValueError(f"teacher.norm_mode must be 'batch' or 'running', got {norm_mode!r}")
         foreign = source_of(model)
@@ -147,17 +165,26 @@ class Teacher(nn.Module):
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
         self._entry = self.trace.entry
+        self.dtype = DTYPES.get(dtype or '')
+        self._run_fast = torch.compile(self._run) if compile else self._run
 
     def attach(self, places: Sequence[Place | Span]) -> None:
-        """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go."""
+        """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go.
+
+        From here on the weights have the dtype that was asked for.
+        """
         self._taps = [tap_at(place, then=self._stop_after_last) for place in places]
         self.trace = None
+        if self.dtype:
+            for module in self.model.modules():
+                if not isinstance(module, _BatchNorm):
+                    _lower(module, self.dtype)
 
     def _stop_after_last(self) -> None:
         if all(tap.feature is not None for tap in self._taps):
             raise _Enough
 
-    @torch.compiler.disable  # ends in the middle of a forward by an exception, which a compiled graph cannot
+    @torch.compiler.disable  # not with the student, whose graph it would break: it ends in its middle by an exception
     def forward(self, inputs: Tensor, keep_graph: bool = False) -> list[Tensor | tuple[Tensor, Tensor]]:
         """Read the teacher's features.
 
@@ -174,10 +201,19 @@ class Teacher(nn.Module):
         # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
         if self.renormalize.scale.device != inputs.device:
             self.to(inputs.device)
+        inputs = self.renormalize(inputs)
+        run = self._run if keep_graph else self._run_fast
         with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):
-            with contextlib.suppress(_Enough):
-                getattr(self.model, self._entry)(self.renormalize(inputs))
+            if self.dtype is None:
+                run(inputs)
+            else:
+                with torch.autocast(inputs.device.type, enabled=False):
+                    run(inputs.to(self.dtype))
             return [tap.take() for tap in self._taps]
+
+    def _run(self, inputs: Tensor) -> None:
+        with contextlib.suppress(_Enough):
+            getattr(self.model, self._entry)(inputs)
 
     def train(self, mode: bool = True) -> 'Teacher':
         """Stay as set up: a teacher does not train."""

@@ -186,6 +186,53 @@ def test_the_forward_stops_after_the_last_tap():
     assert one.trace is None  # with the tensors of its forward
 
 
+def attached(**arguments):
+    torch.manual_seed(0)
+    one = teacher(allow_random=True, **arguments)
+    one.attach([PreReLU('backbone.layer1').resolve(one.trace), PreReLU('backbone.layer2').resolve(one.trace)])
+    return one
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('norm_mode', ['batch', 'running'])
+def test_a_teacher_computes_in_the_dtype_that_is_asked_for(norm_mode, dtype):
+    lower, images = attached(norm_mode=norm_mode, dtype=dtype), batch()[0]
+    convolutions = [module for module in lower.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in lower.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {module.weight.dtype for module in convolutions} == {getattr(torch, dtype)}
+    assert {module.weight.dtype for module in norms} == {torch.float32}
+    with torch.autocast('cpu', torch.bfloat16):  # which would have a say otherwise
+        found = lower(images)
+    for feature, exact in zip(found, attached(norm_mode=norm_mode)(images), strict=True):
+        assert feature.dtype == getattr(torch, dtype)
+        torch.testing.assert_close(feature.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
+
+
+def test_another_dtype_is_an_error():
+    with pytest.raises(ValueError, match=r"teacher.dtype must be 'bfloat16' or 'float16', got 'bf16'"):
+        teacher(allow_random=True, dtype='bf16')
+
+
+@pytest.mark.parametrize('norm_mode', ['batch', 'running'])
+def test_a_compiled_teacher_reads_the_same_in_one_graph(monkeypatch, norm_mode):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, 'compile', lambda function: compile_with(function, backend=backend))
+    compiled, eager = attached(norm_mode=norm_mode, compile=True), attached(norm_mode=norm_mode)
+    for seed in range(3):
+        images = batch(seed=seed)[0]
+        for feature, expected in zip(compiled(images), eager(images), strict=True):
+            assert torch.equal(feature, expected)
+    assert len(graphs) == 1
+    # It ends where it is read last.
+    assert not any(node.target is torch.nn.functional.linear or 'fc' in node.name for node in graphs[0].graph.nodes)
+
+
 def test_sync_bn_becomes_bn():
     @MODELS.register_module(force=True)
     class Synced(MODELS.get('ToyClassifier')):

@@ -4,6 +4,7 @@ import runpy
 import sys
 
 import pytest
+import torch
 import toy
 from command_line import ROOT
 from mmengine.config import Config
@@ -70,6 +71,20 @@ def test_a_training_begins_ends_and_goes_on_with_the_same_command(train, tmp_pat
     assert 'WARNING - epoch_2.pth is skipped' in log
     assert 'resumed epoch: 1' in log
     assert last.with_name('epoch_3.pth').is_file()
+
+
+@pytest.mark.parametrize('flags', [(), ('--channels-last',)])
+def test_channels_last_is_how_weights_lie_in_memory(train, tmp_path, monkeypatch, flags):
+    laid_out = []
+    forward = toy.ToyClassifier.forward
+
+    def watched(model, *args, **kwargs):
+        laid_out.append(model.backbone.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last))
+        return forward(model, *args, **kwargs)
+
+    monkeypatch.setattr(toy.ToyClassifier, 'forward', watched)
+    train(*flags)
+    assert laid_out[-1] is bool(flags)
 
 
 def test_what_the_config_says_of_resuming_counts_as_the_flag_does(train, tmp_path):
