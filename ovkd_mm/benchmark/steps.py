@@ -1,0 +1,139 @@
+"""The parts of a distilled step, each to be run by itself."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from ..distillers import FeatureDistiller, FeaturePair
+from ..positions import reading, tap_at
+from ..registry import MODELS
+from ..transforms import Conv1x1
+from .batches import random_batch
+
+__all__ = ['PARTS', 'Steps']
+
+# What a distilled step cannot do without.
+PARTS = ('student', 'teacher', 'connectors')
+
+
+class Steps:
+    """A distiller on a batch of noise, and what it does in a step.
+
+    Args:
+        config: A distillation config; its teacher stays random here.
+        batch_size: Images.
+        size: ``(H, W)`` of the images, in pixels.
+        device: Where to run.
+        channels_last: Keep channels side by side in memory.
+
+    Raises:
+        TypeError: If the config is not one of a distillation.
+        ValueError: If its method needs the graph from the images to the features, which parts have not.
+    """
+
+    def __init__(
+        self, config: Config, batch_size: int, size: tuple[int, int], device: torch.device, channels_last: bool
+    ) -> None:
+        config = copy.deepcopy(config)
+        if 'teacher' not in config.model:
+            raise TypeError(f'model.type={config.model.type!r} is not a distillation, whose parts could be timed')
+        scope = config.get('default_scope', 'mmengine')
+        init_default_scope(scope)
+        config.model.input_shape = size
+        config.model.teacher.update(checkpoint=None, allow_random=True)  # time does not depend on the weights
+        torch.manual_seed(0)
+        self.model: FeatureDistiller = MODELS.build(config.model).to(device).train()
+        if channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        if any(pair.takes_inputs for pair in self.model.pairs):
+            raise ValueError('a method that differentiates by the images cannot be timed in parts')
+        self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
+        for group in self.optimizer.param_groups:
+            group['lr'] = 0.0  # noise is not to be learned, lest losses grow beyond all bounds
+        preprocessor = self.model.data_preprocessor
+        if 'size' in vars(preprocessor):  # mmseg's pads to its crop
+            preprocessor.size, preprocessor.size_divisor = size, None
+        raw = random_batch(scope, batch_size, size, _classes(config.model.student))
+        self.batch = preprocessor(raw, True)
+        self.inputs: Tensor = self.batch['inputs']
+        taps = [tap_at(pair.student_place) for pair in self.model.pairs]
+        with self._context(), torch.no_grad():
+            with reading(self.model.student, taps):
+                self.model.student(**self.batch, mode='loss')
+                read = [tap.take() for tap in taps]
+            self.teachers = self.model.teacher(self.inputs)
+        self.students = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
+
+    def things(self) -> dict[str, Callable[[], object]]:
+        """What to time: the :data:`PARTS`, ``pairs`` (connectors, transforms and losses) and ``distilled``."""
+        return dict(
+            student=lambda: self._train(self.model.student),
+            teacher=self._forward_teacher,
+            connectors=self._convolve,
+            pairs=self._compare,
+            distilled=lambda: self._train(self.model),
+        )
+
+    def features(self) -> Iterator[Tensor]:
+        """What the teacher puts out."""
+        for feature in self.teachers:
+            yield from _parts(feature)
+
+    def _context(self) -> AbstractContextManager:
+        return self.optimizer.optim_context(self.model)
+
+    def _train(self, model: BaseModel) -> None:
+        with self._context():
+            losses = model(**self.batch, mode='loss')
+        self.optimizer.update_params(model.parse_losses(losses)[0])
+
+    def _forward_teacher(self) -> None:
+        with self._context():
+            self.model.teacher(self.inputs)
+
+    def _convolve(self) -> None:
+        """The convolutions of the connectors alone, forward and backward."""
+        for pair, feature in zip(self.model.pairs, self.students, strict=True):
+            for convolution in _convolutions(pair):
+                with self._context():
+                    made = convolution(feature)
+                torch.autograd.grad(made, (*_parts(feature), convolution.weight), made.detach())
+
+    def _compare(self) -> None:
+        with self._context():
+            losses = [
+                pair(student, teacher, self.inputs)
+                for pair, student, teacher in zip(self.model.pairs, self.students, self.teachers, strict=True)
+            ]
+        weights = [parameter for parameter in self.model.pairs.parameters() if parameter.requires_grad]
+        features = [leaf for one in self.students for leaf in _parts(one)]
+        torch.autograd.grad(sum(losses[1:], start=losses[0]), weights + features, allow_unused=True)
+
+
+def _parts(feature: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return feature if isinstance(feature, tuple) else (feature,)
+
+
+def _leaf(feature: Tensor) -> Tensor:
+    return feature.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+
+
+def _convolutions(pair: FeaturePair) -> list[nn.Conv2d]:
+    """The convolution of a connector that reads the feature as it is."""
+    connector = pair.student_transform
+    return [connector.conv] if isinstance(connector, Conv1x1) and not pair.resize else []
+
+
+def _classes(model: object) -> int:
+    """The fewest classes that anything of a model tells apart."""
+    if isinstance(model, dict):
+        inner = [_classes(value) for value in model.values()]
+        return min([model.get('num_classes') or 2**31, *inner])
+    return min(map(_classes, model), default=2**31) if isinstance(model, (list, tuple)) else 2**31

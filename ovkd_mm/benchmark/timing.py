@@ -1,0 +1,65 @@
+"""Timing several things side by side."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from rich.progress import track
+
+__all__ = ['Times', 'alternate']
+
+
+@dataclass(frozen=True)
+class Times:
+    """What was measured of one thing.
+
+    Attributes:
+        seconds: One a round.
+        peak: Most bytes of GPU memory that were allocated at once; None on a CPU.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int | None = None
+
+    @property
+    def median(self) -> float:
+        """Of the rounds, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """From the first to the third quartile, in seconds."""
+        if len(self.seconds) < 2:
+            return 0.0
+        first, _, third = statistics.quantiles(self.seconds, n=4, method='inclusive')
+        return third - first
+
+
+def alternate(
+    things: dict[str, Callable[[], object]], device: torch.device, rounds: int, warmup: int = 3
+) -> dict[str, Times]:
+    """Time things in turns, so that a machine which slows down slows all of them.
+
+    Args:
+        things: What to call, by name.
+        device: On which they run.
+        rounds: How often each is timed.
+        warmup: Rounds before that.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in things}
+    peaks: dict[str, int] = {}
+    for step in track(range(warmup + rounds), description='measuring', transient=True):
+        for name, thing in things.items():
+            if device.type == 'cuda':
+                torch.cuda.synchronize(device)
+                torch.cuda.reset_peak_memory_stats(device)
+            start = time.perf_counter()
+            thing()
+            if device.type == 'cuda':
+                torch.cuda.synchronize(device)
+                peaks[name] = torch.cuda.max_memory_allocated(device)
+            if step >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Times(found, peaks.get(name)) for name, found in seconds.items()}

@@ -1,0 +1,93 @@
+import pytest
+import torch
+import toy
+from mmengine.config import Config
+
+from ovkd_mm.benchmark import steps
+from ovkd_mm.benchmark.steps import PARTS, Steps
+
+
+@pytest.fixture
+def config(monkeypatch):
+    def made(toolkit, count, size, classes, channels=3):
+        assert (count, size) == (4, (16, 16))
+        images, labels = toy.batch(count)
+        return dict(inputs=list(images), data_samples=labels)
+
+    monkeypatch.setattr(steps, 'random_batch', made)
+    model = toy.distiller_config()
+    model['teacher'] = dict(model['teacher'], checkpoint='not there.pth', allow_random=False)
+    return Config(dict(model=model, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
+
+
+def built(config, channels_last=False):
+    return Steps(config, 4, (16, 16), torch.device('cpu'), channels_last)
+
+
+def test_each_part_runs_what_it_is_called_after(config, monkeypatch):
+    one = built(config)
+    seen = []
+
+    def watch(name, module):
+        module.register_forward_hook(lambda *_: seen.append(name))
+
+    watch('student', one.model.student)
+    watch('teacher', one.model.teacher)
+    for index, pair in enumerate(one.model.pairs):
+        watch(f'pair {index}', pair)
+        watch(f'conv {index}', pair.student_transform.conv)
+    expected = dict(
+        student=['student'],
+        teacher=['teacher'],
+        connectors=['conv 0', 'conv 1'],
+        pairs=['conv 0', 'pair 0', 'conv 1', 'pair 1'],
+        distilled=['student', 'teacher', 'conv 0', 'pair 0', 'conv 1', 'pair 1'],
+    )
+    things = one.things()
+    assert list(things) == list(expected) and set(PARTS) < set(things)
+    for name, parts in expected.items():
+        seen.clear()
+        things[name]()
+        assert seen == parts, name
+
+
+def test_a_step_goes_backward_through_all_that_learns(config, monkeypatch):
+    one = built(config)
+    steps_done = []
+    monkeypatch.setattr(one.optimizer, 'zero_grad', lambda **_: None)
+    monkeypatch.setattr(one.optimizer.optimizer, 'step', lambda *_: steps_done.append(1))
+    things = one.things()
+    things['student']()
+    assert all(weight.grad is not None for weight in one.model.student.parameters())
+    assert all(weight.grad is None for weight in one.model.pairs.parameters())
+    things['distilled']()
+    assert all(weight.grad is not None for weight in one.model.pairs.parameters())
+    assert len(steps_done) == 2
+
+
+def test_steps_leave_the_weights_alone(config):
+    one = built(config)
+    before = {name: weight.clone() for name, weight in one.model.named_parameters()}
+    for thing in one.things().values():
+        thing()
+    assert all(torch.equal(weight, before[name]) for name, weight in one.model.named_parameters())
+
+
+@pytest.mark.parametrize('channels_last', [True, False])
+def test_channels_last_is_how_all_features_lie(config, channels_last):
+    one = built(config, channels_last)
+    for feature in (*one.students, *one.features()):
+        assert feature.is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+def test_what_has_no_parts_is_refused(config):
+    plain = Config(dict(model=dict(type='ToyClassifier'), optim_wrapper=config.optim_wrapper))
+    with pytest.raises(TypeError, match=r"model.type='ToyClassifier' is not a distillation"):
+        built(plain)
+    config.model.method.update(
+        teacher_transform=dict(type='ovkd_mm.InputGradient'),
+        student_transform=dict(type='ovkd_mm.InputGradient', differentiable=True),
+        loss=dict(type='ovkd_mm.L2Loss'),
+    )
+    with pytest.raises(ValueError, match='differentiates by the images'):
+        built(config)

@@ -1,0 +1,24 @@
+"""``tools/benchmark.py`` on a real config."""
+
+import json
+
+from command_line import ROOT, run_tool
+
+CONFIG = ROOT / 'configs' / 'cifar100' / 'ofd_wrn28-4_resnet56_cifar100.py'
+
+
+def test_a_config_is_timed_without_data_and_without_a_teacher(tmp_path):
+    flags = ['--batch-size', '2', '3', '--rounds', '2', '--channels-last', '--device', 'cpu', '--work-dir', tmp_path]
+    printed = run_tool('benchmark', CONFIG, *flags)
+    found = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert [one['batch_size'] for one in found['runs']] == [2, 3]
+    assert all(one['ratio'] > 0.5 for one in found['runs'])
+    assert found['runs'][0]['size'] == [32, 32]
+    page = (tmp_path / 'benchmark.md').read_text()
+    assert page.splitlines()[2] in printed
+    assert 'Medians of 2 alternating rounds, channels last' in page
+
+
+def test_a_plain_config_has_no_parts():
+    message = run_tool('benchmark', CONFIG.with_name('resnet56_cifar100.py'), '--device', 'cpu', fails=True)
+    assert message.startswith('error: ') and 'is not a distillation' in message

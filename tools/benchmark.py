@@ -1,0 +1,72 @@
+"""Time the parts of a distilled step, on random images and with a random teacher."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+
+import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.benchmark import benchmark, images_per_second
+from ovkd_mm.compare.environment import environment
+from ovkd_mm.launch.cli import add_config_options, read_config, run
+from ovkd_mm.launch.input_shape import input_shape_of
+from ovkd_mm.report.benchmark import markdown, write_benchmark
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Flags."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a distillation config')
+    parser.add_argument('--batch-size', nargs='+', type=int, metavar='N', help="one or several; default: the config's")
+    parser.add_argument(
+        '--input-shape', nargs='+', type=int, metavar='PIXELS', help="one or several, of squares; default: the config's"
+    )
+    parser.add_argument('--rounds', type=int, default=15, help='how often each part is timed (default: 15)')
+    parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
+    parser.add_argument('--channels-last', action='store_true', help='with channels side by side in memory')
+    parser.add_argument('--data', action='store_true', help="time the training's data loader, too")
+    parser.add_argument('--device', default=get_device(), help='default: %(default)s')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/benchmark/<config name>')
+    add_config_options(parser)
+    return parser
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Measure, print and write."""
+    config = read_config(args.config, args.cfg_options)
+    if args.amp:
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+    told = input_shape_of(config)
+    if not args.input_shape and told is None:
+        raise ValueError("the config does not tell the images' size: set --input-shape")
+    sizes = [(side, side) for side in args.input_shape] if args.input_shape else [told.size]
+    batches = args.batch_size or [config.train_dataloader.batch_size]
+    found = [
+        benchmark(config, batch, size, torch.device(args.device), args.channels_last, args.rounds)
+        for size in sizes
+        for batch in batches
+    ]
+    where = environment()
+    mode = ', channels last' * args.channels_last + ', mixed precision' * args.amp
+    notes = [
+        f'Medians of {args.rounds} alternating rounds{mode}; {where["device"]}; {where["versions"]}; commit '
+        f'{where["commit"]}.'
+    ]
+    if args.data:
+        loaded = images_per_second(config, batches[-1])
+        notes += ['', f'Its data loader hands over {loaded:.1f} images a second.']
+    title = Path(args.config).stem
+    print(markdown(found, title, notes))
+    folder = args.work_dir or Path('work_dirs', 'benchmark', title)
+    write_benchmark(folder, found, title, notes)
+    print(f'written: {folder}/benchmark.md, .json, .svg')
+
+
+def main() -> None:
+    """Measure, print and write."""
+    run(measure, arguments())
+
+
+if __name__ == '__main__':
+    main()
