@@ -1,10 +1,14 @@
 """What all tests share."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault('TRITON_INTERPRET', '1')  # before triton is imported: kernels then run on a CPU
 from mmengine.registry import DefaultScope
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)

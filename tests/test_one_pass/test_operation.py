@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ovkd_mm import one_pass
 from ovkd_mm.functional import margin_relu, partial_l2, skipped_by_partial_l2
-from ovkd_mm.one_pass import negatives, normalized_partial_l2, partial_l2_and_skipped
+from ovkd_mm.one_pass import blocks, negatives, normalized_partial_l2, operation, partial_l2_and_skipped
 
 
 def features(shape, dtype=torch.float32):
@@ -54,7 +53,7 @@ def test_sum_count_and_gradient_are_those_of_the_plain_formula_whatever_the_layo
 @pytest.mark.parametrize('block', [1, 7, 1000, 10**6])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_blocks_of_any_size_come_to_the_same(monkeypatch, block, dtype):
-    monkeypatch.setattr(one_pass, 'BLOCK', block)
+    monkeypatch.setattr(blocks, 'BLOCK', block)
     student, target = features((3, 4, 5, 6), dtype)
     (total, skipped, gradient), expected = in_one_pass(student, target), plain(student, target)
     torch.testing.assert_close(total, expected[0])
@@ -156,7 +155,7 @@ def of_norm(norm):
 @pytest.mark.parametrize('teacher_last', [True, False])
 @pytest.mark.parametrize('layout', ['contiguous', 'channels last', 'transposed'])
 def test_with_a_batch_norm_all_is_as_if_it_ran_alone(monkeypatch, layout, teacher_last, training, block):
-    monkeypatch.setattr(one_pass, 'BLOCK', block)
+    monkeypatch.setattr(blocks, 'BLOCK', block)
     torch.manual_seed(0)
     student = LAYOUTS[layout](5 + 3 * torch.randn(3, 6, 5, 7, dtype=torch.float64))
     teacher, margin = teacher_and_margins(student, teacher_last)
@@ -191,7 +190,7 @@ def test_through_the_batch_norm_the_gradients_are_those_of_finite_differences(tr
     def total(x, scale, shift):
         norm.weight, norm.bias = nn.Parameter(scale), nn.Parameter(shift)
         given = None if training else torch.stack((norm.running_mean, norm.running_var))
-        return one_pass._NormalizedPartialL2.apply(x, scale, shift, teacher, margin, 0.7, given, norm.eps)[0]
+        return operation._NormalizedPartialL2.apply(x, scale, shift, teacher, margin, 0.7, given, norm.eps)[0]
 
     assert torch.autograd.gradcheck(total, [x.detach().requires_grad_() for x in (student, norm.weight, norm.bias)])
 
@@ -247,9 +246,9 @@ def test_gradients_add_up_over_any_number_of_backward_passes():
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_negatives_are_counted_and_summed_a_channel(monkeypatch, layout, dtype, block):
     if block:
-        monkeypatch.setattr(one_pass, 'BLOCK', block)
+        monkeypatch.setattr(blocks, 'BLOCK', block)
     else:
-        monkeypatch.setattr(one_pass, 'can_pass_once', lambda feature: False)
+        monkeypatch.setattr(operation, '_backend', lambda feature: None)
     torch.manual_seed(0)
     feature = LAYOUTS[layout](torch.randn(3, 5, 4, 6).clamp(max=0.5).to(dtype))
     feature = feature.clone()
@@ -259,3 +258,15 @@ def test_negatives_are_counted_and_summed_a_channel(monkeypatch, layout, dtype, 
     assert count.tolist() == [int((channel < 0).sum()) for channel in channels]
     assert 0 < count.max() < channels.shape[1] and count[1] == 0
     torch.testing.assert_close(total.double(), torch.stack([x[x < 0].sum() for x in channels]), rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_scaler_scales_later_does_not_vanish_in_float16():
+    student = torch.randn(2, 3, 4, 4).half()
+    teacher, margin = teacher_and_margins(student)
+    norm = norm_of(3)
+    expected = separately(student.float(), copy.deepcopy(norm), teacher.float(), margin, 2**16 * 1e-8)
+    leaf = student.requires_grad_()
+    total, _ = normalized_partial_l2(leaf, norm, teacher, margin, weight=1e-8)
+    (2**16 * total).backward()
+    assert leaf.grad.dtype == torch.float16
+    torch.testing.assert_close(leaf.grad.float(), expected['gradient'], rtol=1e-2, atol=1e-6)
