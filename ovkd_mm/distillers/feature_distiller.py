@@ -115,7 +115,8 @@ class FeatureDistiller(StudentFacade):
     def forward(self, inputs: Inputs, data_samples: Samples = None, mode: str = 'tensor') -> Any:
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
-        It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``.
+        It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``, and
+        of a teacher with a cache ``distill_cached``, the part of the batch that it had.
 
         Args:
             inputs: Preprocessed batch, shape ``(N, 3, H, W)``; where nothing is distilled, whatever the student takes.
@@ -161,6 +162,8 @@ class FeatureDistiller(StudentFacade):
             self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)
         if self.task_weight != 1:
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
+        if self.teacher.cache and compares:
+            losses['distill_cached'] = torch.tensor(self.teacher.cache.hits)
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
             for name, value in pair.loss.log(compared=compares).items():

@@ -16,6 +16,7 @@ from ..config_files import buildable, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
+from .feature_cache import FeatureCache
 from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
 
@@ -107,10 +108,16 @@ class Teacher(nn.Module):
             keep their weights, and margins come from these. By default float32, or what AMP makes of it.
         compile: Compile it (``torch.compile``), which takes minutes before the first iteration and needs a C++ compiler
             or, on a GPU, Triton.
+        cache: A folder in which to keep its features, or a dict of :class:`FeatureCache`'s arguments. For trainings
+            whose pipeline has nothing random and whose teacher is slower than the disk.
+
+    Attributes:
+        cache: The cache, or None.
 
     Raises:
         ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` or ``dtype`` is
-            unknown, if a dict has no ``data_preprocessor`` or if the order of the channels cannot be known.
+            unknown, if a dict has no ``data_preprocessor``, if the order of the channels cannot be known, or if there
+            is a cache for features that depend on the batch.
         FileNotFoundError: If the config or the checkpoint does not exist.
     """
 
@@ -126,12 +133,19 @@ class Teacher(nn.Module):
         student_order: ChannelOrder | None = None,
         dtype: str | None = None,
         compile: bool = False,
+        cache: str | dict | None = None,
     ) -> None:
         super().__init__()
         if dtype not in (None, *DTYPES):
             raise ValueError(f'teacher.dtype must be {" or ".join(map(repr, DTYPES))}, got {dtype!r}')
         if norm_mode not in ('batch', 'running'):
             raise ValueError(f"teacher.norm_mode must be 'batch' or 'running', got {norm_mode!r}")
+        if cache is not None and norm_mode == 'batch':
+            raise ValueError(
+                "teacher.cache needs teacher.norm_mode='running': with the batch's statistics what the teacher makes "
+                'of an image depends on the other images'
+            )
+        self.cache = FeatureCache(**(dict(folder=cache) if isinstance(cache, str) else cache)) if cache else None
         foreign = source_of(model)
         if checkpoint is None and not allow_random and not foreign:
             raise ValueError(
@@ -179,6 +193,8 @@ class Teacher(nn.Module):
             for module in self.model.modules():
                 if not isinstance(module, _BatchNorm):
                     _lower(module, self.dtype)
+        if self.cache:
+            self.cache.belongs_to(self, places, f'{self.renormalize.swap} {self.dtype}')
 
     def _stop_after_last(self) -> None:
         if all(tap.feature is not None for tap in self._taps):
@@ -201,6 +217,16 @@ class Teacher(nn.Module):
         # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
         if self.renormalize.scale.device != inputs.device:
             self.to(inputs.device)
+        if self.cache is None or keep_graph:
+            return self._features(inputs, keep_graph)
+        names = self.cache.names(inputs)
+        features = self.cache.read(names, inputs.device)
+        if features is None:
+            features = self._features(inputs, keep_graph)
+            self.cache.write(names, features)
+        return features
+
+    def _features(self, inputs: Tensor, keep_graph: bool) -> list[Tensor | tuple[Tensor, Tensor]]:
         inputs = self.renormalize(inputs)
         run = self._run if keep_graph else self._run_fast
         with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):

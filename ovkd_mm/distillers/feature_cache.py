@@ -1,0 +1,177 @@
+"""FeatureCache: a teacher's features on disk, so that it need not see an image twice."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..positions import Place, Span
+
+__all__ = ['FeatureCache']
+
+Feature = Tensor | tuple[Tensor, Tensor]
+Part = list[tuple[torch.dtype, Tensor]]  # of a feature: one image's
+DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
+LOOK_AGAIN = 256  # writes after which the folder's size is measured anew, since other processes write, too
+HOPELESS = 2000  # images
+
+
+class FeatureCache:
+    """Keeps what a teacher makes of each image, in a file of its own.
+
+    A file is found by the image's very numbers, as the teacher gets them, so whatever an augmentation makes of an
+    image is an image of its own: with random ones nothing is found again, which the log says. Files lie in a folder
+    that is named after the teacher's weights, its places and its normalisation; another teacher has another.
+
+    A file takes its name when it is whole, so that a kill leaves no half one, and several processes may share a folder.
+
+    Args:
+        folder: Where; made if it is not there.
+        dtype: ``'float16'`` or ``'bfloat16'`` keeps features so, in half the room and no longer bit for bit; by default
+            as they are.
+        gigabytes: How large the folder may grow. Then no more is kept.
+
+    Attributes:
+        hits: The part of the last batch that was there, from 0 to 1.
+
+    Raises:
+        ValueError: If the dtype is unknown.
+    """
+
+    def __init__(self, folder: str, dtype: str | None = None, gigabytes: float = 100.0) -> None:
+        if dtype not in (None, *DTYPES):
+            raise ValueError(f'teacher.cache.dtype must be {" or ".join(map(repr, DTYPES))}, got {dtype!r}')
+        self.root = Path(folder)
+        self.dtype = DTYPES.get(dtype or '')
+        self.limit = gigabytes * 2**30
+        self.hits = 0.0
+        self._found = self._asked = 0
+        self._size = self._written = 0
+        self._folder = self.root
+        self._warned = False
+
+    def belongs_to(self, teacher: nn.Module, places: Sequence[Place | Span], settings: str) -> None:
+        """Say whose features these are.
+
+        Args:
+            teacher: With its weights.
+            places: Where it is read.
+            settings: What else decides about the features.
+        """
+        digest = hashlib.blake2b(f'{places} {settings} {self.dtype} {torch.__version__}'.encode(), digest_size=16)
+        for name, tensor in teacher.state_dict().items():
+            digest.update(name.encode())
+            digest.update(_numbers(tensor))
+        self._folder = self.root / digest.hexdigest()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._size = self._measure()
+
+    def names(self, inputs: Tensor) -> list[str]:
+        """The name of each image of a batch ``(N, ...)``."""
+        kind = inputs.device.type
+        lowered = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)  # as features then are
+        batch = inputs.detach().cpu()
+        about = f'{tuple(batch.shape[1:])} {batch.dtype} {lowered}'.encode()
+        return [hashlib.blake2b(about + bytes(_numbers(image)), digest_size=16).hexdigest() for image in batch]
+
+    def read(self, names: Sequence[str], device: torch.device) -> list[Feature] | None:
+        """The features of a batch; None if those of an image are not there.
+
+        Args:
+            names: Of the images.
+            device: Where to put the features.
+        """
+        images = [self._load(name) for name in names]
+        found = sum(image is not None for image in images)
+        self.hits = found / len(images)
+        self._asked += len(images)
+        self._found += found
+        if any(image is None for image in images):
+            return None
+        features = zip(*(image for image in images if image is not None), strict=True)
+        return [_joined(feature, device) for feature in features]
+
+    def write(self, names: Sequence[str], features: Sequence[Feature]) -> None:
+        """Keep the features of a batch.
+
+        Args:
+            names: Of its images.
+            features: One of each place.
+        """
+        self._warn_if_hopeless()
+        for index, name in enumerate(names):
+            if self._size >= self.limit:
+                return
+            if not self._file(name).exists():
+                self._save(name, [_part(feature, index, self.dtype) for feature in features])
+
+    def _file(self, name: str) -> Path:
+        return self._folder / name[:2] / f'{name}.pt'
+
+    def _load(self, name: str) -> list[Part] | None:
+        file = self._file(name)
+        try:
+            return torch.load(file, map_location='cpu', weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception:  # whatever a damaged file may raise: what it holds is made anew
+            file.unlink(missing_ok=True)
+            return None
+
+    def _save(self, name: str, features: list[Part]) -> None:
+        file = self._file(name)
+        file.parent.mkdir(exist_ok=True)
+        draft = file.with_suffix(f'.{secrets.token_hex(4)}')
+        try:
+            torch.save(features, draft)
+            self._size += draft.stat().st_size
+            os.replace(draft, file)
+        finally:
+            draft.unlink(missing_ok=True)
+        self._written += 1
+        if self._written % LOOK_AGAIN == 0:
+            self._size = self._measure()
+        if self._size >= self.limit:
+            print_log(f'teacher.cache: {self.root} is full ({self.limit / 2**30:g} GB); no more is kept', 'current')
+
+    def _measure(self) -> int:
+        """Bytes in the folder, other teachers' included."""
+        total = 0
+        for file in self.root.rglob('*'):
+            with contextlib.suppress(OSError):  # gone in between
+                total += file.stat().st_size if file.is_file() else 0
+        return total
+
+    def _warn_if_hopeless(self) -> None:
+        if self._warned or self._asked < HOPELESS or self._found:
+            return
+        self._warned = True
+        print_log(
+            f'teacher.cache: none of the first {self._asked} images was seen before. If an epoch is shorter than that, '
+            'the training pipeline augments at random, and the cache serves nothing but the disk: leave it out',
+            logger='current',
+            level=30,
+        )
+
+
+def _numbers(tensor: Tensor) -> memoryview:
+    """A tensor's bytes."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def _part(feature: Feature, index: int, dtype: torch.dtype | None) -> Part:
+    """One image's part of a feature: one tensor or two, each with the dtype that it has."""
+    ends = feature if isinstance(feature, tuple) else (feature,)
+    return [(end.dtype, end[index].detach().to('cpu', dtype or end.dtype).contiguous().clone()) for end in ends]
+
+
+def _joined(parts: Sequence[Part], device: torch.device) -> Feature:
+    """A batch's feature."""
+    ends = [torch.stack([tensor for _, tensor in end]).to(device, end[0][0]) for end in zip(*parts, strict=True)]
+    return ends[0] if len(ends) == 1 else (ends[0], ends[1])

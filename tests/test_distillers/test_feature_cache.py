@@ -1,0 +1,215 @@
+import copy
+from unittest import mock
+
+import pytest
+import torch
+import toy
+from mmengine.model import ImgDataPreprocessor
+from mmengine.registry import MODELS
+
+from ovkd_mm.distillers import Teacher, feature_cache
+from ovkd_mm.distillers.feature_cache import FeatureCache
+from ovkd_mm.positions import GroupEnds, PreReLU
+
+
+def teacher(cache, seed=0, places=('layer1', 'layer2'), position=PreReLU, **arguments):
+    torch.manual_seed(seed)
+    one = Teacher(
+        dict(type='ToyClassifier'),
+        student_preprocessor=ImgDataPreprocessor(mean=(0, 0, 0), std=(1, 1, 1)),
+        input_shape=(16, 16),
+        allow_random=True,
+        norm_mode='running',
+        cache=None if cache is None else cache if isinstance(cache, dict) else str(cache),
+        **arguments,
+    )
+    one.attach([position(f'backbone.{place}').resolve(one.trace) for place in places])
+    return one
+
+
+def not_to_run(one):
+    one.model.forward = mock.Mock(side_effect=AssertionError('the teacher ran'))
+    return one
+
+
+def same(found, expected):
+    return len(found) == len(expected) and all(
+        all(torch.equal(a, b) for a, b in zip(x, y, strict=True)) if isinstance(x, tuple) else torch.equal(x, y)
+        for x, y in zip(found, expected, strict=True)
+    )
+
+
+def files(folder):
+    return [path for path in folder.rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize('position', [PreReLU, GroupEnds])
+def test_what_was_seen_once_is_read_bit_for_bit_and_the_teacher_rests(tmp_path, position):
+    images = toy.batch()[0]
+    live = teacher(None, position=position)(images)
+    first = teacher(tmp_path, position=position)
+    assert same(first(images), live) and first.cache.hits == 0
+    again = not_to_run(teacher(tmp_path, position=position))
+    assert same(again(images), live) and again.cache.hits == 1
+    assert same(again(images.flip(0)), [_flipped(one) for one in live])  # each image for itself
+    assert len(files(tmp_path)) == len(images)
+
+
+def _flipped(feature):
+    return tuple(map(_flipped, feature)) if isinstance(feature, tuple) else feature.flip(0)
+
+
+def test_a_batch_of_which_some_are_missing_is_made_anew_and_completed(tmp_path):
+    images = toy.batch()[0]
+    one = teacher(tmp_path)
+    one(images[:3])
+    assert same(one(images), teacher(None)(images))
+    assert one.cache.hits == 0.75
+    assert same(not_to_run(one)(images), teacher(None)(images))
+
+
+def test_an_image_that_differs_in_one_number_is_another(tmp_path):
+    images = toy.batch()[0]
+    one = teacher(tmp_path)
+    one(images)
+    images[2, 1, 5, 5] += 1e-3
+    assert same(one(images), teacher(None)(images))
+    assert one.cache.hits == 0.75
+
+
+@pytest.mark.parametrize(
+    'other',
+    [dict(seed=1), dict(places=('layer2', 'layer1')), dict(dtype='bfloat16'), dict(position=GroupEnds)],
+    ids=['weights', 'places', 'dtype', 'position'],
+)
+def test_another_teachers_features_are_not_taken(tmp_path, other):
+    images = toy.batch()[0]
+    teacher(tmp_path)(images)
+    one = teacher(tmp_path, **other)
+    assert same(one(images), teacher(None, **other)(images))
+    assert one.cache.hits == 0
+
+
+def test_another_normalisation_makes_another_cache(tmp_path):
+    images = toy.batch()[0]
+    teacher(tmp_path)(images)
+    one = teacher(tmp_path)
+    one.renormalize.shift += 1
+    one.cache.belongs_to(one, [tap.place for tap in one._taps], 'False None')
+    one(images)
+    assert one.cache.hits == 0
+
+
+def test_features_of_autocast_are_kept_apart(tmp_path):
+    images = toy.batch()[0]
+    teacher(tmp_path)(images)
+    one = teacher(tmp_path)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = one(images)
+        assert one.cache.hits == 0
+        assert same(one(images), found) and one.cache.hits == 1
+    assert {feature.dtype for feature in found} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_half_precision_takes_half_the_room_and_gives_the_dtype_back(tmp_path, dtype):
+    images = toy.batch()[0]
+    teacher(tmp_path / 'whole')(images)
+    half = teacher(dict(folder=str(tmp_path / 'half'), dtype=dtype))
+    live = half(images)
+    found = not_to_run(half)(images)
+    for feature, exact in zip(found, live, strict=True):
+        assert feature.dtype == torch.float32
+        assert torch.equal(feature, exact.to(getattr(torch, dtype)).float())
+    rooms = [sum(path.stat().st_size for path in files(tmp_path / name)) for name in ('whole', 'half')]
+    assert rooms[0] - rooms[1] >= sum(feature.numel() for feature in live) * 2
+
+
+@pytest.mark.parametrize('damage', [lambda data: data[: len(data) // 2], lambda data: b'', lambda data: b'x' * 999])
+def test_a_damaged_file_is_made_anew(tmp_path, damage):
+    images = toy.batch()[0]
+    one = teacher(tmp_path)
+    live = one(images)
+    file = files(tmp_path)[0]
+    file.write_bytes(damage(file.read_bytes()))
+    assert same(one(images), live) and one.cache.hits == 0.75
+    assert same(not_to_run(one)(images), live)
+
+
+def test_a_kill_while_writing_leaves_nothing_that_is_read(tmp_path):
+    images = toy.batch()[0]
+    one = teacher(tmp_path)
+    with (
+        mock.patch.object(feature_cache.os, 'replace', side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        one(images)
+    assert files(tmp_path) == []
+    # What kill -9 leaves has another name.
+    one(images)
+    file = files(tmp_path)[0]
+    file.rename(file.with_suffix('.0123abcd'))
+    one(images)
+    assert one.cache.hits == 0.75
+
+
+def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path):
+    (tmp_path / 'of another teacher').write_bytes(b'x' * 2**20)
+    one = teacher(dict(folder=str(tmp_path), gigabytes=(2**20 + 1) / 2**30))
+    with mock.patch.object(feature_cache, 'print_log') as log:
+        assert same(one(toy.batch()[0]), teacher(None)(toy.batch()[0]))
+        one(toy.batch(seed=1)[0])
+    assert len(files(tmp_path)) == 2
+    log.assert_called_once()
+    assert 'is full' in log.call_args.args[0]
+
+
+def test_random_augmentation_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, 'HOPELESS', 8)
+    one = teacher(tmp_path)
+    with mock.patch.object(feature_cache, 'print_log') as log:
+        for seed in range(5):
+            one(toy.batch(seed=seed)[0])
+    log.assert_called_once()
+    assert 'none of the first 8 images was seen before' in log.call_args.args[0]
+    one = teacher(tmp_path)
+    with mock.patch.object(feature_cache, 'print_log') as log:
+        for seed in (0, 7, 8, 9):
+            one(toy.batch(seed=seed)[0])
+    log.assert_not_called()
+
+
+def test_features_of_a_batchs_statistics_cannot_be_kept(tmp_path):
+    with pytest.raises(ValueError, match=r"teacher.cache needs teacher.norm_mode='running'"):
+        Teacher(dict(type='ToyClassifier'), ImgDataPreprocessor(), (16, 16), allow_random=True, cache=str(tmp_path))
+    with pytest.raises(ValueError, match=r"teacher.cache.dtype must be 'bfloat16' or 'float16', got 'half'"):
+        FeatureCache(str(tmp_path), dtype='half')
+
+
+def test_a_graph_from_the_images_is_never_read_from_disk(tmp_path):
+    one = teacher(tmp_path)
+    images = toy.batch()[0].requires_grad_()
+    assert all(feature.requires_grad for feature in one(images, keep_graph=True))
+    assert files(tmp_path) == []
+
+
+def test_a_distillation_with_a_cache_is_bit_for_bit_the_one_without(tmp_path):
+    def trained(**cache):
+        torch.manual_seed(0)
+        config = toy.distiller_config()
+        config['teacher'] = dict(config['teacher'], norm_mode='running', **cache)
+        model = MODELS.build(copy.deepcopy(config)).train()
+        optimizer, logs = torch.optim.SGD(model.parameters(), 0.1), []
+        for step in range(4):
+            losses = model(*toy.batch(seed=step % 2), mode='loss')
+            optimizer.zero_grad()
+            sum(value for name, value in losses.items() if 'loss' in name).backward()
+            optimizer.step()
+            logs.append(losses)
+        return logs, model.state_dict()
+
+    (plain, weights), (cached, cached_weights) = trained(), trained(cache=str(tmp_path))
+    assert [log.pop('distill_cached').item() for log in cached] == [0, 0, 1, 1]
+    for one, other in zip(plain, cached, strict=True):
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert all(torch.equal(weights[name], cached_weights[name]) for name in weights)
