@@ -5,12 +5,13 @@ TOOLKITS ?= toolkits
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo test test-upstream test-matrix lint docs
+.PHONY: help install demo test test-upstream test-matrix benchmark-gpu lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
 	@echo 'make test-upstream  distil about 190 configs of the toolkits for a step each, an hour; writes docs/upstream.md'
+	@echo 'make benchmark-gpu  time pairs of the paper on a GPU, in float32 and bfloat16; results in work_dirs/benchmark'
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
@@ -54,6 +55,19 @@ test: lint
 test-upstream: export OMP_NUM_THREADS ?= 1
 test-upstream: install
 	PYTHONPATH=tests $(PY) -m upstream $(ARGS)
+
+# The paper's pairs on a GPU: in float32; in bfloat16 with channels last; so with the teacher in bfloat16, compiled.
+BENCHMARKS ?= ssd300/ofd_ssd300_vgg16-mobilenet-v1_voc0712 ssd300/ofd_ssd300_r50-r18_voc0712 \
+	deeplabv3plus/ofd_deeplabv3plus_r101-mobilenet-v2_voc12aug-513 cifar100/ofd_wrn28-4_wrn16-2_cifar100
+HALF := --amp --channels-last --cfg-options optim_wrapper.dtype=bfloat16
+benchmark-gpu: install
+	for config in $(BENCHMARKS); do \
+		out=work_dirs/benchmark/$$(basename $$config); \
+		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/float32 $(ARGS) && \
+		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/bfloat16 $(ARGS) $(HALF) && \
+		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/teacher $(ARGS) $(HALF) \
+			model.teacher.dtype=bfloat16 model.teacher.compile=True || exit 1; \
+	done
 
 test-matrix: export OMP_NUM_THREADS ?= 1
 test-matrix:

@@ -128,7 +128,8 @@ def test_the_wheel_tells_type_checkers_that_it_is_typed(contents):
 
 
 def test_every_import_is_declared():
-    assert imported() - {'ovkd_mm'} - sys.stdlib_module_names <= declared()
+    # torch brings triton along where there can be a GPU; elsewhere nothing asks for it.
+    assert imported() - {'ovkd_mm', 'triton'} - sys.stdlib_module_names <= declared()
 
 
 def test_make_install_brings_everything_that_is_declared():

@@ -37,10 +37,12 @@ def measure(args: argparse.Namespace) -> None:
     config = read_config(args.config, args.cfg_options)
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
-    told = input_shape_of(config)
-    if not args.input_shape and told is None:
+    if args.input_shape:
+        sizes = [(side, side) for side in args.input_shape]
+    elif told := input_shape_of(config):
+        sizes = [told.size]
+    else:
         raise ValueError("the config does not tell the images' size: set --input-shape")
-    sizes = [(side, side) for side in args.input_shape] if args.input_shape else [told.size]
     batches = args.batch_size or [config.train_dataloader.batch_size]
     found = [
         benchmark(config, batch, size, torch.device(args.device), args.channels_last, args.rounds)
