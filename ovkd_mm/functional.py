@@ -5,6 +5,7 @@ ICCV 2019, section 3.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +14,11 @@ from torch.nn import functional as F  # noqa: N812
 __all__ = [
     'attention_map',
     'batch_norm_margin',
+    'by_distribution',
+    'channel_correlation',
+    'channel_wise_kl',
+    'correlation_distance',
+    'decoupled_kl',
     'full_precision',
     'gram_matrix',
     'margin_relu',
@@ -21,6 +27,7 @@ __all__ = [
     'partial_l2',
     'skipped_by_partial_l2',
     'softened_kl',
+    'standardized',
 ]
 
 
@@ -226,3 +233,112 @@ def marginal_l2(student: Tensor, active: Tensor, margin: float = 1.0) -> Tensor:
     """
     sign = 2 * active.detach().to(student.dtype) - 1
     return (margin - sign * student).clamp_min(0).square()
+
+
+def by_distribution(logits: Tensor, classes: int | None) -> Tensor:
+    """From ``(N, anchors * classes, ...)`` to ``(N, anchors, ..., classes)``; an anchor's classes lie together.
+
+    Args:
+        logits: Class scores.
+        classes: How many channels make a distribution, background included; all of them if ``None``.
+
+    Raises:
+        ValueError: If the channels are not a multiple of ``classes``.
+    """
+    classes = classes or logits.shape[1]
+    if logits.shape[1] % classes:
+        raise ValueError(
+            f'{logits.shape[1]} channels of logits are not a multiple of classes={classes}; in model.logits set '
+            'classes to what one anchor has, background included'
+        )
+    return logits.unflatten(1, (-1, classes)).movedim(2, -1)
+
+
+def standardized(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """Mean 0 and (unbiased) deviation 1 over some dimensions; what does not vary becomes 0.
+
+    Args:
+        x: Of any shape.
+        dims: Over which.
+    """
+    dims = tuple(dims)
+    deviation, mean = torch.std_mean(x, dims, keepdim=True)
+    return (x - mean) / (deviation + 1e-6)
+
+
+def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    r"""Divergence of where two channels are active.
+
+    .. math:: T^2 \sum_i p_i(t) \log \frac{p_i(t)}{p_i(s)}, \quad p(x) = \mathrm{softmax}(x / T)
+
+    over the positions of a channel (Shu et al., ICCV 2021, https://arxiv.org/abs/2011.13256, equation 4).
+
+    Args:
+        student: Feature or logits of shape ``(N, C, H, W)``.
+        teacher: Of the same shape.
+        temperature: ``T``.
+
+    Returns:
+        What each position adds, shape ``(N, C, H, W)``.
+    """
+    own, other = ((x.flatten(2) / temperature).log_softmax(-1) for x in (student, teacher.detach()))
+    return (temperature**2 * other.exp() * (other - own)).view_as(student)
+
+
+def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
+    """1 less the Pearson correlation of the rows of two matrices, shape ``(M,)``.
+
+    Args:
+        x: Shape ``(M, K)``.
+        y: The same.
+    """
+    x, y = (one - one.mean(1, keepdim=True) for one in (x, y))
+    return 1 - F.cosine_similarity(x, y, dim=1, eps=1e-8)
+
+
+def channel_correlation(x: Tensor) -> Tensor:
+    r"""How like each other channels are: rows of :math:`x x^\top` over all positions, each of unit length.
+
+    Liu et al., ICCV 2021, https://arxiv.org/abs/2202.03680, section 3.1.
+
+    Args:
+        x: Feature of shape ``(N, C, H, W)``.
+
+    Returns:
+        Matrices of shape ``(N, C, C)``.
+    """
+    flat = x.flatten(2)
+    return F.normalize(flat @ flat.mT, dim=2)
+
+
+def decoupled_kl(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, target_weight: float, other_weight: float
+) -> Tensor:
+    r"""Divergence of class probabilities in two parts: the true class against all others, and these among themselves.
+
+    .. math:: T^2 (\alpha\, KL(b^t \| b^s) + \beta\, KL(\hat p^t \| \hat p^s))
+
+    Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, equation 7.
+
+    Args:
+        student: Logits of shape ``(M, C)``.
+        teacher: The same.
+        labels: The true classes, shape ``(M,)``.
+        temperature: ``T``.
+        target_weight: :math:`\alpha`.
+        other_weight: :math:`\beta`.
+
+    Returns:
+        One value a distribution, shape ``(M,)``.
+    """
+    true = F.one_hot(labels, student.shape[1]).bool()
+    binary, others = [], []
+    for logits in (student / temperature, teacher.detach() / temperature):
+        whole = logits.logsumexp(1)
+        rest = logits.masked_fill(true, -torch.inf).logsumexp(1)
+        binary.append(torch.stack((logits[true] - whole, rest - whole), 1))
+        others.append((logits - rest[:, None]).masked_fill(true, -1e4))  # of which exp is 0, and the difference too
+    target, other = (
+        F.kl_div(own, wanted, reduction='none', log_target=True).sum(1) for own, wanted in (binary, others)
+    )
+    return temperature**2 * (target_weight * target + other_weight * other)

@@ -41,6 +41,13 @@ def golden() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope='session')
+def published() -> dict[str, torch.Tensor]:
+    """Random inputs, and the losses and gradients that published code makes of them: CWD, PKD, DIST, DKD and MGD."""
+    with np.load(Path(__file__).with_name('methods.npz')) as arrays:
+        return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+
+
+@pytest.fixture(scope='session')
 def voc_animals(tmp_path_factory) -> Path:
     """VOCdevkit with 320 real images."""
     import tarfile

@@ -17,6 +17,7 @@ from .build_pairs import build_pairs
 from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair, FeaturePairs
 from .finite_check import FiniteCheck
+from .labels import labels_of
 from .method_hooks import register_before_runs
 from .settings import METHOD, check_settings
 from .student_facade import StudentFacade
@@ -128,7 +129,8 @@ class FeatureDistiller(StudentFacade):
 
         Raises:
             TypeError: If the student is trained on several batches at once, in a dict or a list.
-            ValueError: If a teacher feature is not finite or a pair's features do not fit.
+            ValueError: If a teacher feature is not finite, a pair's features do not fit, or a loss takes labels and the
+                samples have none.
         """
         self._finite_check.read()
         if mode != 'loss':
@@ -155,8 +157,9 @@ class FeatureDistiller(StudentFacade):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
                 student_features = [tap.take() for tap in self._taps]
             teacher_features = self.teacher(inputs, keep_graph=takes_inputs)
+            labels = labels_of(data_samples) if any(pair.loss.takes_labels for pair in self.pairs) else None
             distillation = [
-                self.distill_weight * pair(student, teacher, inputs)
+                self.distill_weight * pair(student, teacher, inputs, labels)
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
             self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)

@@ -71,6 +71,7 @@ class FeaturePair(nn.Module):
         student: Tensor | tuple[Tensor, Tensor],
         teacher: Tensor | tuple[Tensor, Tensor],
         inputs: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Loss of the pair.
 
@@ -78,6 +79,7 @@ class FeaturePair(nn.Module):
             student: The student's feature, shape ``(N, C_s, H, W)``; of a span, both.
             teacher: The teacher's feature, shape ``(N, C_t, H, W)``; of a span, both.
             inputs: The images, shape ``(N, 3, H, W)``, for transforms that take them.
+            labels: True classes, shape ``(N,)`` or ``(N, H, W)``, for a loss that takes them.
 
         Returns:
             A float32 scalar.
@@ -110,7 +112,8 @@ class FeaturePair(nn.Module):
                     f'{tuple(teacher.shape)} of the teacher place {self.teacher_place.name!r}: of features, set '
                     "student_transform=dict(type='ovkd_mm.Conv1x1'); of logits, teach a student of as many classes"
                 )
-            return self.weight * self.loss(student, teacher)
+            known = (labels,) if self.loss.takes_labels else ()
+            return self.weight * self.loss(student, teacher, *known)
 
     def _learns(self, feature: Tensor) -> bool:
         """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""

@@ -1,6 +1,7 @@
 """The contract of distances, the last part of a method."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,7 +18,13 @@ class DistillLoss(nn.Module, ABC):
 
     Args:
         loss_weight: Weight of the loss.
+
+    Attributes:
+        takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
+            images ``(N,)`` or of masks ``(N, H, W)``.
     """
+
+    takes_labels: ClassVar[bool] = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Distance of KD: divergence of softened class probabilities."""
+"""Distance of KD, with and without logit standardization: divergence of softened class probabilities."""
 
 from torch import Tensor
 
-from ..functional import softened_kl
+from ..functional import by_distribution, softened_kl, standardized
 from ..registry import MODELS
 from .base import DistillLoss
 
@@ -21,12 +21,20 @@ class KDLoss(DistillLoss):
         temperature: Divisor of the logits.
         classes: How many channels make a distribution, background included; all of them if ``None``. The pair's
             ``classes`` is handed on.
+        standardize: Give the logits of each distribution mean 0 and deviation 1 first, so that a student need not match
+            the teacher's confidence (Sun et al., CVPR 2024, https://arxiv.org/abs/2403.01427).
 
     Raises:
         ValueError: If the temperature or the number of classes is not positive.
     """
 
-    def __init__(self, loss_weight: float = 1.0, temperature: float = 4.0, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        temperature: float = 4.0,
+        classes: int | None = None,
+        standardize: bool = False,
+    ) -> None:
         super().__init__(loss_weight)
         if temperature <= 0:
             raise ValueError(f'KDLoss.temperature must be above 0, got {temperature}')
@@ -34,6 +42,7 @@ class KDLoss(DistillLoss):
             raise ValueError(f'classes of a pair of logits must be above 0, got {classes}')
         self.temperature = temperature
         self.classes = classes
+        self.standardize = standardize
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each distribution adds to the mean.
@@ -48,15 +57,7 @@ class KDLoss(DistillLoss):
         Raises:
             ValueError: If the logits' channels are not a multiple of ``classes``.
         """
-        student, teacher = (self._by_distribution(logits) for logits in (student, teacher))
+        student, teacher = (by_distribution(logits, self.classes) for logits in (student, teacher))
+        if self.standardize:
+            student, teacher = (standardized(logits, [-1]) for logits in (student, teacher))
         return softened_kl(student, teacher, self.temperature)
-
-    def _by_distribution(self, logits: Tensor) -> Tensor:
-        """From ``(N, anchors * classes, ...)`` to ``(N, anchors, ..., classes)``; an anchor's classes lie together."""
-        classes = self.classes or logits.shape[1]
-        if logits.shape[1] % classes:
-            raise ValueError(
-                f'{logits.shape[1]} channels of logits are not a multiple of classes={classes}; in model.logits set '
-                'classes to what one anchor has, background included'
-            )
-        return logits.unflatten(1, (-1, classes)).movedim(2, -1)

@@ -21,6 +21,11 @@ from ovkd_mm.hooks import ParaphraserHook
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 METHODS = sorted(path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py'))
 OTHERS = [name for name in METHODS if not name.startswith('ofd')]
+LOGITS = [
+    name
+    for name in OTHERS
+    if Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{name}.py').method.position.type == 'ovkd_mm.Logits'
+]
 DISTILLATIONS = sorted(CONFIGS.glob('*/ofd_*.py'))
 CIFAR = CONFIGS / 'cifar100' / 'ofd_wrn28-4_wrn16-2_cifar100.py'
 SSD = CONFIGS / 'ssd300' / 'ofd_ssd300_r50-r18_voc0712.py'
@@ -99,19 +104,42 @@ def assert_learns(model: nn.Module, items: list[dict], config: Config, count: in
     assert all(weight.grad is None for weight in model.teacher.parameters())
 
 
-@pytest.mark.parametrize('method', OTHERS)
+@pytest.mark.parametrize('method', [name for name in OTHERS if name != 'cwd_logits'])
 def test_each_method_teaches_a_classifier_by_one_other_base_line(method):
     config = with_method(CIFAR, method)
     model = build(config, model=str(CIFAR.parent / 'wrn16-4_cifar100.py'))
-    assert_learns(model, classification(), config, count=1 if method == 'kd' else 3)
+    assert_learns(model, classification(), config, count=1 if method in LOGITS else 3)
 
 
-@pytest.mark.parametrize('method', OTHERS)
+def test_scores_of_whole_images_have_no_positions_to_compare():
+    config = with_method(CIFAR, 'cwd_logits')
+    model = build(config, model=str(CIFAR.parent / 'wrn16-4_cifar100.py'))
+    with pytest.raises(ValueError, match=r"\(4, 100\) has no positions: .*'_base_/methods/dist.py'"):
+        assert_learns(model, classification(), config, count=1)
+
+
+def test_of_a_detectors_scores_the_maps_teach_that_have_several_positions():
+    config = with_method(SSD, 'cwd_logits')
+    config.model.student.backbone.init_cfg = None
+    model = build(config, model=str(CONFIGS / 'ssd300' / 'ssd300_r18_voc0712.py'))
+    losses = model(**model.data_preprocessor(collate(detection()), training=True), mode='loss')
+    assert [losses[f'loss_distill_{index}'].item() > 0 for index in range(6)] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize('method', [name for name in OTHERS if name not in ('dkd', 'cwd_logits')])
 def test_each_method_teaches_a_detector_by_one_other_base_line(method):
     config = with_method(SSD, method)
     config.model.student.backbone.init_cfg = None
     model = build(config, model=str(CONFIGS / 'ssd300' / 'ssd300_r18_voc0712.py'))  # the small student as its teacher
-    assert_learns(model, detection(), config, count=6 if method == 'kd' else 4)
+    assert_learns(model, detection(), config, count=6 if method in LOGITS else 4)
+
+
+def test_anchors_have_no_true_class_for_a_method_that_takes_them():
+    config = with_method(SSD, 'dkd')
+    config.model.student.backbone.init_cfg = None
+    model = build(config, model=str(CONFIGS / 'ssd300' / 'ssd300_r18_voc0712.py'))
+    with pytest.raises(ValueError, match=r"a detector, whose anchors are not assigned yet.*'_base_/methods/kd.py'"):
+        assert_learns(model, detection(), config, count=6)
 
 
 @pytest.mark.parametrize('method', OTHERS)
@@ -120,7 +148,7 @@ def test_each_method_teaches_a_segmentor_by_one_other_base_line(method):
     config.model.student.backbone.init_cfg = None
     config.model.student.data_preprocessor.size = config.model.input_shape = (97, 97)
     model = build(config, model=str(CONFIGS / 'deeplabv3plus' / 'deeplabv3plus_r18_voc12aug-513.py'))
-    assert_learns(model, segmentation(), config, count=1 if method == 'kd' else 6)
+    assert_learns(model, segmentation(), config, count=1 if method in LOGITS else 6)
 
 
 @pytest.mark.parametrize('method', ['fitnets', 'fsp', 'kd'])
@@ -162,12 +190,14 @@ def test_another_base_line_brings_another_method_and_its_hooks_and_keeps_the_oth
         assert {key for key in config.model if config.model[key] != before.model[key]} <= {'method'}
 
 
-def test_weights_of_methods_other_than_ofd_belong_to_no_input_size():
+def test_weights_of_methods_other_than_ofd_and_mgd_belong_to_no_input_size():
     """Each loss is a mean, or compares unit vectors: nothing is summed over a map."""
     for method in OTHERS:
+        if method == 'mgd':
+            continue
         loss = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.loss
         assert loss.type != 'ovkd_mm.PartialL2Loss'
-        assert loss.get('reduction', 'mean') == 'mean' or method == 'jacobian'
+        assert loss.get('reduction', 'mean') == 'mean' or method in ('jacobian', 'ickd')
 
 
 def authors_factor(method: str, index: int, pair: nn.Module) -> tuple[Callable, torch.Tensor, torch.Tensor]:

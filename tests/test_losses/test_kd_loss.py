@@ -57,3 +57,12 @@ def test_temperatures_and_classes_are_positive():
 def test_one_class_is_a_distribution_without_a_choice():
     student, teacher = torch.randn(2, 2, 3, 4, 4)
     assert KDLoss(classes=1)(student, teacher) == 0
+
+
+def test_standardized_logits_teach_their_order_and_not_their_size():
+    """Sun et al. 2024, algorithm 1: mean and (unbiased) deviation of each distribution are taken out."""
+    student, teacher = torch.randn(2, 4, 7)
+    rows = [(one - one.mean(1, keepdim=True)) / one.std(1, keepdim=True) for one in (student, teacher)]
+    standardized = KDLoss(temperature=2.0, standardize=True)
+    torch.testing.assert_close(standardized(student, teacher), KDLoss(temperature=2.0)(*rows))
+    torch.testing.assert_close(standardized(5 * teacher + 3, teacher), torch.tensor(0.0), atol=1e-5, rtol=0)

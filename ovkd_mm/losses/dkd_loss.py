@@ -1,0 +1,91 @@
+"""Distance of decoupled knowledge distillation (DKD)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from ..functional import decoupled_kl
+from ..registry import MODELS
+from .base import DistillLoss
+
+__all__ = ['DKDLoss']
+
+
+@MODELS.register_module()
+class DKDLoss(DistillLoss):
+    """Divergence of class probabilities, that of the true class and that among the others weighted by themselves.
+
+    See :func:`ovkd_mm.functional.decoupled_kl`. It needs the true class of each distribution: of images, or of the
+    positions of a mask. A detector's anchors have none before they are assigned.
+
+    Args:
+        loss_weight: Weight of the loss.
+        temperature: Divisor of the logits.
+        target_weight: Weight of the true class against all others (alpha).
+        other_weight: Weight of the others among themselves (beta).
+        ignore_index: A label that is no class.
+    """
+
+    takes_labels = True
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        temperature: float = 4.0,
+        target_weight: float = 1.0,
+        other_weight: float = 8.0,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(loss_weight)
+        self.temperature = temperature
+        self.target_weight = target_weight
+        self.other_weight = other_weight
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean over all distributions with a true class.
+
+        Args:
+            student: Logits of shape ``(N, C)`` or ``(N, C, H, W)``.
+            teacher: The same.
+            labels: True classes, shape ``(N,)`` or ``(N, H', W')``, of which the nearest counts.
+
+        Returns:
+            A scalar; 0 where there is no true class.
+        """
+        known = self._known(student, labels)
+        return self.loss_weight * self.distance(student, teacher, labels).sum() / known.sum().clamp_min(1)
+
+    def distance(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What each distribution adds, shape ``(N,)`` or ``(N, H, W)``; 0 where there is no true class.
+
+        Raises:
+            ValueError: If there are not as many labels as distributions, or one is no class.
+        """
+        labels = _nearest(labels, student)
+        known = self._known(student, labels)
+        wrong = labels[known & ((labels < 0) | (labels >= student.shape[1]))]
+        if len(wrong):
+            raise ValueError(
+                f'DKDLoss: the label {wrong[0].item()} is none of the {student.shape[1]} classes of the logits'
+            )
+        own, other = (logits.movedim(1, -1)[known] for logits in (student, teacher))
+        values = decoupled_kl(own, other, labels[known], self.temperature, self.target_weight, self.other_weight)
+        return torch.zeros(known.shape, dtype=values.dtype, device=values.device).masked_scatter(known, values)
+
+    def _known(self, student: Tensor, labels: Tensor | None) -> Tensor:
+        return _nearest(labels, student) != self.ignore_index
+
+
+def _nearest(labels: Tensor | None, logits: Tensor) -> Tensor:
+    """Labels at the positions of logits."""
+    if labels is None:
+        raise ValueError('DKDLoss needs the true classes')
+    if labels.dim() == 3 and logits.dim() == 4 and labels.shape[1:] != logits.shape[2:]:
+        labels = F.interpolate(labels[:, None].float(), logits.shape[2:], mode='nearest')[:, 0].long()
+    if labels.shape != (len(logits), *logits.shape[2:]):
+        raise ValueError(
+            f'DKDLoss needs the true class of each of the logits {tuple(logits.shape)}, and the labels are '
+            f'{tuple(labels.shape)}'
+        )
+    return labels

@@ -1,0 +1,44 @@
+"""Student transform of MGD: the teacher's feature, generated from a masked one of the student."""
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .base import Transform
+
+__all__ = ['MaskedGeneration']
+
+
+@MODELS.register_module()
+class MaskedGeneration(Transform):
+    """Random positions of the student's feature are set to 0, and two convolutions make up the teacher's from the rest.
+
+    Yang et al., ECCV 2022, https://arxiv.org/abs/2205.01529, section 3.1. Where a student's channels are not the
+    teacher's, a 1x1 convolution leads from one to the other before.
+
+    Args:
+        in_channels: Channels of the student's feature.
+        out_channels: Channels of the teacher's.
+        masked: The part of the positions that is set to 0, from 0 to 1.
+
+    Raises:
+        ValueError: If that part is not between 0 and 1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, masked: float = 0.65) -> None:
+        super().__init__()
+        if not 0 <= masked < 1:
+            raise ValueError(f'MaskedGeneration.masked must be from 0 to below 1, got {masked}')
+        self.masked = masked
+        self.align = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.generation = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        )
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``."""
+        aligned = self.align(feature)
+        noise = torch.rand(len(aligned), 1, *aligned.shape[2:], device=aligned.device)
+        return self.generation(aligned * (noise <= 1 - self.masked))
