@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ovkd_mm.config_files import read_config_file
 from ovkd_mm.hooks import ParaphraserHook
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -149,6 +150,34 @@ def test_each_method_teaches_a_segmentor_by_one_other_base_line(method):
     config.model.student.data_preprocessor.size = config.model.input_shape = (97, 97)
     model = build(config, model=str(CONFIGS / 'deeplabv3plus' / 'deeplabv3plus_r18_voc12aug-513.py'))
     assert_learns(model, segmentation(), config, count=1 if method in LOGITS else 6)
+
+
+@pytest.mark.parametrize('method', ['cwd', 'ickd', 'mgd', 'ofd', 'pkd'])
+def test_the_levels_of_a_neck_are_taught_without_a_connector_where_channels_are_equal(method):
+    config = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py')
+    student = read_config_file('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', 'retinanet')
+    student.model.backbone.init_cfg = None
+    config.default_scope = 'mmdet'
+    levels = [dict(student=f'neck.fpn_convs.{level}', teacher=f'neck.fpn_convs.{level}') for level in range(3)]
+    config.model = dict(
+        type='ovkd_mm.FeatureDistiller',
+        student=student.model,
+        teacher=dict(model='mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', allow_random=True),
+        method=config.method,
+        pairs=levels,
+        input_shape=(320, 320),
+    )
+    torch.manual_seed(0)
+    init_default_scope('mmdet')
+    model = MODELS.build(config.model).train()
+    assert [
+        (place.path, place.channels) for pair in model.pairs for place in (pair.student_place, pair.teacher_place)
+    ] == [(f'neck.fpn_convs.{level}', 256) for level in range(3) for _ in range(2)]
+    losses = model(**model.data_preprocessor(collate(detection()), training=True), mode='loss')
+    distillation = [losses[f'loss_distill_{index}'] for index in range(3)]
+    sum(distillation).backward()
+    assert all(torch.isfinite(loss) and loss > 0 for loss in distillation)
+    assert all(weight.grad.any() for weight in model.student.neck.fpn_convs[0].parameters())
 
 
 @pytest.mark.parametrize('method', ['fitnets', 'fsp', 'kd'])

@@ -215,3 +215,14 @@ def test_the_tool_shows_the_pairs_as_the_page_does(example, capsys):
     assert Path('shelf_suggested.svg').read_text() == (ROOT / 'docs' / 'shelf_suggested.svg').read_text()
     suggested, written = (Config.fromfile(name).model for name in ('shelf_suggested.py', 'shelf_distilled.py'))
     assert (suggested.pairs, suggested.input_shape) == (written.pairs, written.input_shape)
+
+
+@of_page('from-mmrazor')
+def test_the_config_that_stands_beside_mmrazors_teaches_the_levels_of_the_neck(example):
+    config = Config.fromfile('pkd_retinanet_r50-r18.py')
+    config.model.input_shape = (128, 128)
+    model = build(config, **UNTRAINED)
+    losses = model(**model.data_preprocessor(detection(80), True), mode='loss')
+    assert all(losses[f'loss_distill_{index}'] > 0 for index in range(4))
+    # PKD's own: six times half the mean square, which is one less the correlation.
+    assert all(losses[f'loss_distill_{index}'] < 2 * 6 for index in range(4))
