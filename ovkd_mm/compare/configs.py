@@ -9,8 +9,8 @@ from mmengine.config import Config
 from ..config_files import read_config_file
 from ..distillers.settings import PARTS
 from ..launch.config_keys import check_keys, check_option
-from ..launch.method_files import read_method
 from ..launch.plain_config import is_distillation, plain_config
+from ..method_files import read_method
 from .study import NONE, Entry, Study
 
 __all__ = ['as_json', 'entry_config', 'read_base', 'seeded', 'what_differs']

@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..method_files import methods_of
 from ..positions import reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
@@ -47,7 +48,8 @@ class FeatureDistiller(StudentFacade):
             residuals, a layer norm); ``weight``, what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in
             the last stage and half as much in each earlier one, which is OFD's and belongs to a sum over C, H and W;
             and ``hooks``, those that it cannot be trained without. The runner registers them, unless ``custom_hooks``
-            has one of the same class.
+            has one of the same class. Or the name of a file of ``configs/_base_/methods``; or a list of methods, whose
+            losses add up, each with the pairs (or logits) below or with ``pairs`` (``logits``) of its own.
         pairs: ``'auto'`` (where the stages of both backbones end, see :func:`ovkd_mm.positions.auto_places`), or a list
             of dicts with ``student`` and ``teacher`` (a module path, ``'backbone[1]'`` for the second of the tensors
             that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
@@ -75,18 +77,21 @@ class FeatureDistiller(StudentFacade):
         self,
         student: dict,
         teacher: dict,
-        method: dict,
+        method: str | dict | Sequence[str | dict],
         input_shape: Sequence[int],
         pairs: str | Sequence[dict] = 'auto',
         logits: Sequence[dict] | None = None,
         data_preprocessor: dict | None = None,
         channel_order: ChannelOrder | None = None,
     ) -> None:
-        check_settings('method', method, METHOD)
-        method = dict(method)
-        hooks = method.pop('hooks', [])
-        if not isinstance(hooks, list):
-            raise ValueError(f'method.hooks must be a list of hook configs, got {hooks!r}')
+        methods = [dict(one) for one in methods_of(method)]
+        hooks = []
+        for one in methods:
+            check_settings('method', one, METHOD)
+            own = one.pop('hooks', [])
+            if not isinstance(own, list):
+                raise ValueError(f'method.hooks must be a list of hook configs, got {own!r}')
+            hooks += own
         student = copy.deepcopy(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
@@ -101,8 +106,11 @@ class FeatureDistiller(StudentFacade):
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(**teacher, **offered)
         with preserve_rng_state():
+            traces = student_trace, self.teacher.trace, self.teacher.model
             self.pairs = FeaturePairs(
-                build_pairs(method, pairs, logits, student_trace, self.teacher.trace, self.teacher.model)
+                pair
+                for one in methods
+                for pair in build_pairs(one, one.pop('pairs', pairs), one.pop('logits', logits), *traces)
             )
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]

@@ -8,7 +8,7 @@ __all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings']
 
 COMPARED = ('teacher_transform', 'student_transform', 'loss')
 PARTS = ('position', *COMPARED)
-METHOD = (*PARTS, 'without_activation', 'weight', 'hooks')
+METHOD = (*PARTS, 'without_activation', 'weight', 'hooks', 'pairs', 'logits')
 PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
 
 

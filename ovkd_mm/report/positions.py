@@ -11,10 +11,10 @@ from rich.markup import escape
 
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
-from ..launch.method_files import default_method, read_method
 from ..launch.plain_config import is_distillation
 from ..launch.positions import Asked, Network, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
+from ..method_files import default_method, methods_of, read_method
 from ..positions import Place, Span, auto_pairs
 from ..registry import TASK_UTILS
 from .pairs_picture import Column, Join, Stage, write_pairs_svg
@@ -72,20 +72,25 @@ def show_positions(wishes: Wishes) -> None:
     if wishes.write and own:
         raise ValueError('--write needs the plain config of a student; CONFIG is a distillation already')
     name = wishes.method or default_method(asked.config.get('default_scope'), asked.input_shape.size)
-    method = asked.config.model.method if own and not wishes.method else read_method(name)
+    methods = methods_of(asked.config.model.method if own and not wishes.method else name)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     _say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
     _say(console, f'method {"of the config" if own and not wishes.method else name}')
-    position = _position(method)
+    position = _position(methods)
     _show_places(console, asked, position, wishes)
     if len(asked.networks) == 1:
         return
     student, teacher = asked.networks
     said: Any = asked.config.model.get('pairs', 'auto') if own else 'auto'
     pairs = auto_pairs(student.trace, teacher.trace) if said == 'auto' else said
-    built = join(student, teacher, method, pairs, asked.config.model.get('logits'))
+    logits = asked.config.model.get('logits')
+    built = [
+        pair
+        for one in methods
+        for pair in join(student, teacher, one, one.get('pairs', pairs), one.get('logits', logits))
+    ]
     console.print(pairs_table(student, built))
     if wishes.write:
         write_distillation(
@@ -120,10 +125,13 @@ def _picture_file(wishes: Wishes) -> Path | None:
     return wishes.write.with_suffix('.svg')
 
 
-def _position(method: dict) -> dict:
-    """The position whose places are shown: the method's, or OFD's where it compares class scores."""
-    kind = TASK_UTILS.get(method['position']['type'])
-    return method['position'] if kind and kind.listed_in == 'pairs' else read_method('ofd')['position']
+def _position(methods: list[dict]) -> dict:
+    """The position whose places are shown: that of the first method that compares features, or OFD's if none does."""
+    for method in methods:
+        kind = TASK_UTILS.get(method['position']['type'])
+        if kind and kind.listed_in == 'pairs':
+            return method['position']
+    return read_method('ofd')['position']
 
 
 def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes) -> None:

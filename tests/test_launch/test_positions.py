@@ -4,8 +4,8 @@ import toy
 from command_line import ROOT
 from mmengine.config import Config
 
-from ovkd_mm.launch.method_files import read_method
 from ovkd_mm.launch.positions import join, read_networks, suggest_pairs
+from ovkd_mm.method_files import read_method
 
 CIFAR = ROOT / 'configs' / 'cifar10'
 

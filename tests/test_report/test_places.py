@@ -7,8 +7,8 @@ from mmpretrain.models.backbones import ResNet, VisionTransformer
 from rich.console import Console
 from torch import nn
 
-from ovkd_mm.launch.method_files import read_method
 from ovkd_mm.launch.positions import Network, join
+from ovkd_mm.method_files import read_method
 from ovkd_mm.positions import trace
 from ovkd_mm.report.places import cost_of, in_short, pairs_table, places_table, rows_of, stride
 

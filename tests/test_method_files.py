@@ -1,6 +1,6 @@
 import pytest
 
-from ovkd_mm.launch.method_files import METHODS, default_method, read_method
+from ovkd_mm.method_files import METHODS, default_method, methods_of, read_method
 
 
 def test_a_method_is_read_with_what_it_builds_on():
@@ -24,3 +24,25 @@ def test_the_default_has_the_weight_of_the_papers_inputs():
         name = default_method(toolkit, (side, side))
         assert (METHODS / f'{name}.py').exists()
         assert read_method(name)['loss']['loss_weight'] == weight
+
+
+def test_a_setting_is_one_method_or_several_by_name_or_written_out():
+    own = dict(weight=3)
+    assert methods_of(own) == [own]
+    assert methods_of('kd') == [read_method('kd')]
+    assert methods_of(['ofd', own]) == [read_method('ofd'), own]
+    assert methods_of(('ofd', 'kd')) == [read_method('ofd'), read_method('kd')]
+
+
+@pytest.mark.parametrize(
+    ('setting', 'error', 'why'),
+    [
+        ([], ValueError, "method is empty; .* such as method='ofd'"),
+        ('ofdd', ValueError, "unknown method 'ofdd'; nearest: ofd"),
+        (['kd', 7], TypeError, r'method\[1\] must be a dict of parts or the name of a file of methods, got 7'),
+        (7, TypeError, r'^method must be a dict of parts or the name of a file of methods, got 7'),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(setting, error, why):
+    with pytest.raises(error, match=why):
+        methods_of(setting)
