@@ -49,8 +49,8 @@ def check(student: str, teacher: str) -> dict[str, Any]:
         found = _check(student, teacher)
         if found['plain'] and student.startswith('mmdet'):  # most take boxes alone, and some nothing more
             found = _check(student, teacher, masks=True)
-        if found['plain'] and student.startswith('mmpretrain'):  # some take images of one size alone
-            found = _check(student, teacher, small=224)
+        if found['plain'] and not student.startswith('mmdet'):  # some take images of one size alone, or large ones
+            found = _check(student, teacher, small=224 if student.startswith('mmpretrain') else 512)
         return found
 
 
@@ -167,7 +167,7 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
     """
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     for module in norms:
-        module.training = True  # with random weights and running statistics gradients explode
+        module.training = module.eps > 0  # with random weights and running statistics gradients explode
     image = student.data_preprocessor(data(), True)['inputs'][: 2 if norms else 1].requires_grad_()
     taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
     with reading(student, taps):
@@ -252,11 +252,13 @@ def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callabl
                 boxes = sample.gt_instances.bboxes
                 sample.proposals = InstanceData(bboxes=boxes, scores=torch.ones(len(boxes)))
             return made
-        if toolkit == 'mmseg':
-            inputs = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in range(2)]
-            return dict(inputs=inputs, data_samples=[_segmentation(size, min(classes)) for _ in range(2)])
         channels = len(model.get('data_preprocessor', {}).get('mean', (0, 0, 0)))
+        if toolkit == 'mmseg':
+            inputs = [torch.randint(256, (channels, *size), dtype=torch.uint8) for _ in range(2)]
+            return dict(inputs=inputs, data_samples=[_segmentation(size, min(classes)) for _ in range(2)])
         samples = [DataSample().set_gt_label(label) for label in (1, 2)]
+        for sample in samples:  # for those that learn to fill in what is masked
+            sample.set_mask(torch.rand(size[0] // 16, size[1] // 16) < 0.4)
         return dict(inputs=torch.randint(256, (2, channels, *size), dtype=torch.uint8), data_samples=samples)
 
     return batch
