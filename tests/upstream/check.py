@@ -109,7 +109,7 @@ def _distil(
     if hasattr(distiller.student, 'backbone'):
         _check_crossed(distiller.student, [pair.student_place for pair in distiller.pairs], data)
     distiller.train()
-    distiller.student.load_state_dict(fresh)
+    distiller.student.load_state_dict(fresh, strict=False)  # some make buffers in their first forward
 
     distiller.distill_weight = 0
     # No name for the losses here, which would keep their graph.
@@ -130,7 +130,8 @@ def _distil(
         if not any(p.grad is not None and p.grad.abs().sum() > 0 for p in pair.parameters()):
             raise ValueError(f'no gradient in the connector of pair {index}')
     backbone = getattr(distiller.student, 'backbone', distiller.student)
-    learnable = [p for p in backbone.parameters() if p.requires_grad]
+    later = _called_after(distiller.student, [pair.student_place for pair in distiller.pairs], data)
+    learnable = [p for p in backbone.parameters() if p.requires_grad and id(p) not in later]
     reached = sum(p.numel() for p in learnable if p.grad is not None and p.grad.abs().sum() > 0)
     share = reached / max(sum(p.numel() for p in learnable), 1)
     if share < 0.8:
@@ -139,6 +140,20 @@ def _distil(
     distiller.student.load_state_dict(plain.state_dict(), strict=False)
     if not _same(_predictions(distiller, data), _predictions(plain, data)):
         raise ValueError('the predictions are not the plain ones')
+
+
+def _called_after(student: Any, places: list[Place], data: Callable[[], dict]) -> set[int]:
+    """The ids of the weights of modules that are first called after all places."""
+    called: list[nn.Module] = []
+    handles = [one.register_forward_hook(lambda module, *_: called.append(module)) for one in student.modules()]
+    with torch.no_grad():
+        _losses(student, data)
+    for handle in handles:
+        handle.remove()
+    last = max(called.index(student.get_submodule(place.path)) for place in places)
+    before = {id(p) for module in called[: last + 1] for p in module.parameters(recurse=False)}
+    after = {id(p) for module in called[last + 1 :] for p in module.parameters(recurse=False)}
+    return after - before
 
 
 def _groups(model: nn.Module, config: Config) -> dict[str, dict]:
@@ -174,7 +189,7 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
         outputs = [output for output in tree_leaves(student.backbone(image)) if isinstance(output, Tensor)]
         features = [one.take() for one in taps]
     around = dict(zip(places, features, strict=True))
-    for output in reversed([output for output in outputs if output.is_floating_point()]):
+    for output in reversed([output for output in outputs if output.requires_grad]):
         total = (output * torch.randn_like(output)).sum()
         gradients = torch.autograd.grad(total, [image, *around.values()], retain_graph=True, allow_unused=True)
         want = gradients[0]
