@@ -161,10 +161,11 @@ class FeatureDistiller(StudentFacade):
             if takes_inputs:
                 self._check_differentiable_twice()
                 inputs = inputs.detach().requires_grad_()
+            # First, so that what it needs on the way does not come on top of all that the student keeps for backward.
+            teacher_features = self.teacher(inputs, keep_graph=takes_inputs)
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
                 student_features = [tap.take() for tap in self._taps]
-            teacher_features = self.teacher(inputs, keep_graph=takes_inputs)
             labels = labels_of(data_samples) if any(pair.loss.takes_labels for pair in self.pairs) else None
             distillation = [
                 self.distill_weight * pair(student, teacher, inputs, labels)

@@ -41,7 +41,7 @@ def test_each_part_runs_what_it_is_called_after(config, monkeypatch):
         teacher=['teacher'],
         connectors=['conv 0', 'conv 1'],
         pairs=['conv 0', 'pair 0', 'conv 1', 'pair 1'],
-        distilled=['student', 'teacher', 'conv 0', 'pair 0', 'conv 1', 'pair 1'],
+        distilled=['teacher', 'student', 'conv 0', 'pair 0', 'conv 1', 'pair 1'],
     )
     things = one.things()
     assert list(things) == list(expected) and set(PARTS) < set(things)

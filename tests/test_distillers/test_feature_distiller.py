@@ -423,7 +423,7 @@ def test_the_log_names_each_pair_and_the_margin_of_its_teacher(monkeypatch):
 
 @pytest.mark.parametrize('key', ['student_preprocessor', 'student_order', 'input_shape', 'chekpoint'])
 def test_a_setting_that_the_teacher_does_not_take_is_answered_with_those_that_it_does(key):
-    known = 'it is none of model, checkpoint, norm_mode, allow_random, channel_order'
+    known = 'it is none of model, checkpoint, norm_mode, allow_random, channel_order, dtype, compile, cache'
     expected = f"teacher has no setting '{key}'; {'nearest: checkpoint' if key == 'chekpoint' else known}$"
     with pytest.raises(ValueError, match=expected):
         build(teacher=dict(model=dict(type='ToyClassifier'), allow_random=True) | {key: None})
