@@ -8,10 +8,12 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.hooks import RemovableHandle
 
-from ..distillers import FeatureDistiller
+from ..distillers import FeatureDistiller, FeaturePair
 from ..losses import DistillLoss
 from ..registry import HOOKS
+from ..rng import preserve_rng_state
 from .base import DistillerHook
 
 __all__ = ['FeatureVisualizationHook']
@@ -37,8 +39,9 @@ class FeatureVisualizationHook(DistillerHook):
             raise ValueError(f'FeatureVisualizationHook.interval must be above 0, got {interval}')
         self.interval = interval
         self._inputs: Tensor | None = None
-        self._features: dict[int, tuple[DistillLoss, Tensor, Tensor]] = {}
-        self._handles: list = []
+        self._features: dict[int, tuple[DistillLoss, list[Tensor]]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._looks: dict[int, RemovableHandle] = {}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Listen, if this iteration is to be drawn.
@@ -56,11 +59,11 @@ class FeatureVisualizationHook(DistillerHook):
         self._handles.append(model.register_forward_pre_hook(keep_inputs, with_kwargs=True))
         for index, pair in enumerate(model.pairs):
 
-            def keep_features(loss: DistillLoss, args: tuple, index: int = index) -> None:
-                student, teacher = (feature[:1].detach() for feature in args)
-                self._features[index] = loss, student, teacher
+            def look(pair: FeaturePair, args: tuple, index: int = index) -> None:
+                self._looks.pop(index).remove()
+                self._features[index] = pair.loss, _compared(pair, args)
 
-            self._handles.append(pair.loss.register_forward_pre_hook(keep_features))
+            self._looks[index] = pair.register_forward_pre_hook(look)
 
     def after_train_iter(
         self,
@@ -72,15 +75,32 @@ class FeatureVisualizationHook(DistillerHook):
         """Draw what was heard."""
         if not self._handles:
             return
-        for handle in self._handles:
+        for handle in (*self._handles, *self._looks.values()):
             handle.remove()
         if is_main_process() and self._inputs is not None:
-            for index, (loss, student, teacher) in self._features.items():
+            for index, (loss, (student, teacher, *labels)) in self._features.items():
                 if student.dim() == 4 and student.shape == teacher.shape:
-                    distance = loss.distance(student, teacher)
+                    distance = loss.distance(student, teacher, *labels)
                     picture = _draw(runner.visualizer, self._inputs, teacher, student, distance)
                     runner.visualizer.add_image(f'distill_{index}', picture, runner.iter + 1)
-        self._inputs, self._features, self._handles = None, {}, []
+        self._inputs, self._features, self._handles, self._looks = None, {}, [], {}
+
+
+def _compared(pair: FeaturePair, args: tuple) -> list[Tensor]:
+    """What reaches the loss of a pair, of the first image; the pair stays as it is, its random numbers included.
+
+    It is called once more for that, since a training in which nobody listens may compute all of it in one operation, of
+    which no such tensor comes out.
+    """
+    seen: list[Tensor] = []
+    before = [buffer.clone() for buffer in pair.buffers()]
+    handle = pair.loss.register_forward_pre_hook(lambda _, found: seen.extend(one[:1].detach() for one in found))
+    with preserve_rng_state():
+        pair(*args)
+    handle.remove()
+    for buffer, value in zip(pair.buffers(), before, strict=True):
+        buffer.copy_(value)
+    return seen
 
 
 def _draw(visualizer: Visualizer, inputs: Tensor, teacher: Tensor, student: Tensor, distance: Tensor) -> np.ndarray:

@@ -23,10 +23,10 @@ HEAD = """# Models of the toolkits
 
 Each row is a config that a toolkit ships, and as the teacher another one of its folder, larger where there is one. Both
 have random weights, pairs are `pairs='auto'`, the method is OFD, inputs are small, and one step is trained: the losses
-are finite; every connector and at least 80 % of the backbone's learnable weights before the last place get a gradient from
-the distillation alone; of each place some output of the backbone sees the image through it and through nothing else; the
-optimizer trains the student's weights as the plain model's; and with weight 0 losses, and outputs always, are those of the
-plain model, bit for bit. `make test-upstream` writes this page.
+are finite; every connector and at least 80 % of the backbone's learnable weights before the last place get a gradient
+from the distillation alone; of each place some output of the backbone sees the image through it and through nothing
+else; the optimizer trains the student's weights as the plain model's; and with weight 0 losses, and outputs always, are
+those of the plain model, bit for bit. `make test-upstream` writes this page.
 
 What does not train alone mostly asks for compiled operators of mmcv, for files that upstream does not ship or for a
 download; two detectors ask RoIAlign for boxes that the compiled operator refuses on a CPU, too. What does not pass: of
