@@ -138,7 +138,7 @@ def test_the_places_are_those_of_a_forward_written_by_hand(distillers, teacher_a
         logits = by_hand.head(*backbone(inputs))
     for hook in hooks:
         hook.remove()
-    for (of_student, of_teacher, _), own, taught in zip(taken, by_hand.features, teacher_features, strict=True):
+    for (of_student, of_teacher, *_), own, taught in zip(taken, by_hand.features, teacher_features, strict=True):
         torch.testing.assert_close(of_student, own, rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(of_teacher, taught, rtol=1e-6, atol=1e-6)
     logits = nn.functional.interpolate(logits, (CROP, CROP), mode='bilinear', align_corners=True)

@@ -280,9 +280,12 @@ def test_a_pair_weighs_what_the_published_code_weighs_it_on_the_wrn28_4(method):
 
 
 @pytest.mark.parametrize('path', DISTILLATIONS, ids=lambda path: path.stem)
-def test_halving_belongs_to_ofd_alone(path):
-    for method in OTHERS:
-        config = with_method(path, method)
-        assert config.model.method.weight == 1
-        assert not any('weight' in pair for pair in config.model.pairs)
-    assert Config.fromfile(path).model.method.weight == 'halved'
+def test_halving_comes_with_ofd_and_not_with_the_pairs(path):
+    config = Config.fromfile(path)
+    assert config.model.method.weight == 'halved'
+    assert not any('weight' in pair for pair in config.model.pairs)
+
+
+@pytest.mark.parametrize('method', OTHERS)
+def test_pairs_of_other_methods_weigh_the_same(method):
+    assert Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.weight == 1
