@@ -1,6 +1,5 @@
 """Measure a distillation config."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +62,7 @@ def benchmark(
     Raises:
         TypeError: If the config is not one of a distillation.
     """
-    steps = Steps(copy.deepcopy(config), batch_size, size, device, channels_last)
+    steps = Steps(config, batch_size, size, device, channels_last)
     times = alternate(steps.things(), device, rounds)
     feature = max((tuple(one.shape) for one in steps.features()), key=lambda shape: torch.Size(shape).numel())
     del steps  # and the memory that it holds

@@ -29,7 +29,7 @@ def build_pairs(
     """Build what a distiller's config says of ``method``, ``pairs`` and ``logits``; see :class:`FeatureDistiller`.
 
     Args:
-        method: Without its hooks.
+        method: Without its hooks; pairs or logits of its own count instead of the others.
         pairs: As in the config.
         logits: As in the config.
         student: Trace of the student.
@@ -40,6 +40,8 @@ def build_pairs(
         TypeError: If something is of another type than a config has there.
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit.
     """
+    method = dict(method)
+    pairs, logits = method.pop('pairs', pairs), method.pop('logits', logits)
     key = _position(method.get('position', {})).listed_in
     found: object = pairs
     if key == 'logits':
@@ -55,7 +57,6 @@ def build_pairs(
         found = auto_pairs(student, teacher)
     if not isinstance(found, Sequence):
         raise TypeError(f'{key} must be a list of dicts, got {found!r}')
-    method = dict(method)
     linear = method.pop('without_activation', {})
     check_settings('method.without_activation', linear, COMPARED)
     for index, pair in enumerate(found):

@@ -12,12 +12,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..positions import Place, Span
+from .settings import half_precision
 
 __all__ = ['FeatureCache']
 
 Feature = Tensor | tuple[Tensor, Tensor]
 Part = list[tuple[torch.dtype, Tensor]]  # of a feature: one image's
-DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 LOOK_AGAIN = 256  # writes after which the folder's size is measured anew, since other processes write, too
 HOPELESS = 2000  # images
 
@@ -45,10 +45,8 @@ class FeatureCache:
     """
 
     def __init__(self, folder: str, dtype: str | None = None, gigabytes: float = 100.0) -> None:
-        if dtype not in (None, *DTYPES):
-            raise ValueError(f'teacher.cache.dtype must be {" or ".join(map(repr, DTYPES))}, got {dtype!r}')
+        self.dtype = half_precision('teacher.cache.dtype', dtype)
         self.root = Path(folder)
-        self.dtype = DTYPES.get(dtype or '')
         self.limit = gigabytes * 2**30
         self.hits = 0.0
         self._found = self._asked = 0

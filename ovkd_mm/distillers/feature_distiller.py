@@ -107,11 +107,7 @@ class FeatureDistiller(StudentFacade):
         self.__dict__['teacher'] = Teacher(**teacher, **offered)
         with preserve_rng_state():
             traces = student_trace, self.teacher.trace, self.teacher.model
-            self.pairs = FeaturePairs(
-                pair
-                for one in methods
-                for pair in build_pairs(one, one.pop('pairs', pairs), one.pop('logits', logits), *traces)
-            )
+            self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self.teacher.attach([pair.teacher_place for pair in self.pairs])

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from ..nearest import nearest
 
-__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings']
+__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings', 'half_precision']
 
 COMPARED = ('teacher_transform', 'student_transform', 'loss')
 PARTS = ('position', *COMPARED)
 METHOD = (*PARTS, 'without_activation', 'weight', 'hooks', 'pairs', 'logits')
 PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
+
+HALVES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
 
 def check_settings(key: str, settings: dict, known: Sequence[str]) -> None:
@@ -29,3 +33,18 @@ def check_settings(key: str, settings: dict, known: Sequence[str]) -> None:
     for name in settings:
         if name not in known:
             raise ValueError(f'{key} has no setting {name!r}{nearest(name, known)}')
+
+
+def half_precision(key: str, name: str | None) -> torch.dtype | None:
+    """The dtype of half precision that a setting names, or None if it names none.
+
+    Args:
+        key: What to call the setting.
+        name: ``'bfloat16'``, ``'float16'`` or None.
+
+    Raises:
+        ValueError: If it is another one.
+    """
+    if name is not None and name not in HALVES:
+        raise ValueError(f'{key} must be {" or ".join(map(repr, HALVES))}, got {name!r}')
+    return HALVES[name] if name else None

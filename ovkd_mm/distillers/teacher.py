@@ -19,11 +19,9 @@ from .channel_order import ChannelOrder, loaded_order, seen_order
 from .feature_cache import FeatureCache
 from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
+from .settings import half_precision
 
 __all__ = ['Teacher']
-
-
-DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
 
 class _Enough(Exception):  # noqa: N818
@@ -136,8 +134,7 @@ class Teacher(nn.Module):
         cache: str | dict | None = None,
     ) -> None:
         super().__init__()
-        if dtype not in (None, *DTYPES):
-            raise ValueError(f'teacher.dtype must be {" or ".join(map(repr, DTYPES))}, got {dtype!r}')
+        self.dtype = half_precision('teacher.dtype', dtype)
         if norm_mode not in ('batch', 'running'):
             raise ValueError(f"teacher.norm_mode must be 'batch' or 'running', got {norm_mode!r}")
         if cache is not None and norm_mode == 'batch':
@@ -179,7 +176,6 @@ class Teacher(nn.Module):
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
         self._entry = self.trace.entry
-        self.dtype = DTYPES.get(dtype or '')
         self._run_fast = torch.compile(self._run) if compile else self._run
 
     def attach(self, places: Sequence[Place | Span]) -> None:

@@ -134,7 +134,7 @@ def join(student: Network, teacher: Network, method: dict, pairs: object, logits
         TypeError: If something is of another type than a config has there.
         ValueError: If the method cannot join them.
     """
-    parts = {key: value for key, value in method.items() if key not in ('hooks', 'pairs', 'logits')}
+    parts = {key: value for key, value in method.items() if key != 'hooks'}
     return list(build_pairs(parts, pairs, logits, student.trace, teacher.trace, teacher.model))  # type: ignore[arg-type]
 
 

@@ -53,7 +53,8 @@ class DKDLoss(DistillLoss):
         Returns:
             A scalar; 0 where there is no true class.
         """
-        known = self._known(student, labels)
+        labels = _nearest(labels, student)
+        known = labels != self.ignore_index
         return self.loss_weight * self.distance(student, teacher, labels).sum() / known.sum().clamp_min(1)
 
     def distance(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -63,7 +64,7 @@ class DKDLoss(DistillLoss):
             ValueError: If there are not as many labels as distributions, or one is no class.
         """
         labels = _nearest(labels, student)
-        known = self._known(student, labels)
+        known = labels != self.ignore_index
         wrong = labels[known & ((labels < 0) | (labels >= student.shape[1]))]
         if len(wrong):
             raise ValueError(
@@ -72,9 +73,6 @@ class DKDLoss(DistillLoss):
         own, other = (logits.movedim(1, -1)[known] for logits in (student, teacher))
         values = decoupled_kl(own, other, labels[known], self.temperature, self.target_weight, self.other_weight)
         return torch.zeros(known.shape, dtype=values.dtype, device=values.device).masked_scatter(known, values)
-
-    def _known(self, student: Tensor, labels: Tensor | None) -> Tensor:
-        return _nearest(labels, student) != self.ignore_index
 
 
 def _nearest(labels: Tensor | None, logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..functional import margin_relu, partial_l2
+from .blocks import Norm
 
 __all__ = ['kernels_for']
 
@@ -40,7 +41,8 @@ def _check(device: torch.device, kernels: ModuleType) -> None:
     generator = torch.Generator().manual_seed(0)  # leaves the training's random numbers alone
     student, teacher = torch.randn(2, 2, 5, 7, 9, generator=generator).to(device)
     margin = -torch.rand(5, generator=generator).to(device)
-    norm = kernels.Norm(*(torch.rand(2, 5, generator=generator) + 0.5).to(device), None, 1e-5)
+    scale, shift = (torch.rand(2, 5, generator=generator) + 0.5).to(device)
+    norm = Norm(scale, shift, None, 1e-5)
     with torch.enable_grad():
         leaf = student.clone().requires_grad_()
         normalized = nn.functional.batch_norm(leaf, None, None, norm.scale, norm.shift, True, 0.0, norm.eps)

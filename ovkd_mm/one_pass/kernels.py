@@ -16,7 +16,7 @@ from torch import Tensor
 from ..functional import full_precision
 from .blocks import Norm
 
-__all__ = ['Norm', 'compare', 'compare_normalized', 'negatives']
+__all__ = ['compare', 'compare_normalized', 'negatives']
 
 TILE = 2048  # numbers
 

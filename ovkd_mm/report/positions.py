@@ -86,11 +86,7 @@ def show_positions(wishes: Wishes) -> None:
     said: Any = asked.config.model.get('pairs', 'auto') if own else 'auto'
     pairs = auto_pairs(student.trace, teacher.trace) if said == 'auto' else said
     logits = asked.config.model.get('logits')
-    built = [
-        pair
-        for one in methods
-        for pair in join(student, teacher, one, one.get('pairs', pairs), one.get('logits', logits))
-    ]
+    built = [pair for one in methods for pair in join(student, teacher, one, pairs, logits)]
     console.print(pairs_table(student, built))
     if wishes.write:
         write_distillation(

@@ -19,11 +19,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmpretrain.structures import DataSample
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
+from ovkd_mm.benchmark.batches import random_batch
 from ovkd_mm.config_files import model_of, read_config_file
 from ovkd_mm.distillers import FeatureDistiller
 from ovkd_mm.positions.layout import NCHW
@@ -269,24 +269,16 @@ def _data(name: str, model: dict, size: tuple[int, int], masks: bool) -> Callabl
             return made
         channels = len(model.get('data_preprocessor', {}).get('mean', (0, 0, 0)))
         if toolkit == 'mmseg':
-            inputs = [torch.randint(256, (channels, *size), dtype=torch.uint8) for _ in range(2)]
-            return dict(inputs=inputs, data_samples=[_segmentation(size, min(classes)) for _ in range(2)])
+            made = random_batch(toolkit, 2, size, min(classes), channels)
+            for sample in made['data_samples']:  # for those that learn edges, too
+                sample.gt_edge_map = PixelData(data=(sample.gt_sem_seg.data == 3).long())
+            return made
         samples = [DataSample().set_gt_label(label) for label in (1, 2)]
         for sample in samples:  # for those that learn to fill in what is masked
             sample.set_mask(torch.rand(size[0] // 16, size[1] // 16) < 0.4)
         return dict(inputs=torch.randint(256, (2, channels, *size), dtype=torch.uint8), data_samples=samples)
 
     return batch
-
-
-def _segmentation(size: tuple[int, int], classes: int) -> SegDataSample:
-    labels = torch.randint(classes, (1, *(edge // 16 for edge in size)))
-    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
-    return SegDataSample(
-        gt_sem_seg=PixelData(data=labels),
-        gt_edge_map=PixelData(data=(labels == 3).long()),
-        metainfo=dict(img_shape=size, ori_shape=size),
-    )
 
 
 def _losses(model: Any, data: Callable[[], dict]) -> dict:
