@@ -11,7 +11,8 @@ from .module_output import ModuleOutput
 from .place import Place, Span
 from .pre_relu import PreReLU
 from .tap import SpanTap, Tap, reading, tap_at
-from .trace import Trace, trace
+from .trace import Trace
+from .watch import trace
 
 __all__ = [
     'EndOfGroup',

@@ -1,13 +1,15 @@
 """``pairs='auto'``: places of a backbone, found in the graph of its forward, and pairs of them."""
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable
 
 from mmengine.logging import print_log
 
-from .graph import crossings
-from .trace import Call, Trace, Value
+from .call import Call, Value
+from .graph import crossings, leaves
+from .trace import Trace
 
 __all__ = ['auto_pairs', 'auto_places', 'is_map']
 
@@ -17,9 +19,9 @@ Size = tuple[int, ...]
 def auto_places(trace: Trace) -> dict[Size, list[str]]:
     """Where a backbone's stages end, as paths for a position.
 
-    Of a backbone that returns several feature maps these are its places. Of one that returns one map, or a vector, it
-    is for each spatial size the last tensor that every path from the image crosses. What a single convolution makes of
-    the image is a stem, and no place where there are others.
+    Of a backbone that returns several feature maps these are its places. Of one that returns one map, or vectors, it is
+    for each spatial size the last tensor that every path from the image to it crosses. What a single convolution makes
+    of the image is a stem, and no place where there are others.
 
     Returns:
         Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first. None of a
@@ -81,6 +83,7 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
             f"pairs='auto' found no spatial size common to the student ({list(students)}) and the teacher "
             f'({list(teachers)}); write the pairs out, with resize=True where sizes differ{why}'
         )
+    _tell_if_little_is_taught(student, [pair['student'] for pair in pairs])
     return pairs
 
 
@@ -105,6 +108,21 @@ def _trained(student: Trace) -> dict[Size, list[str]]:
     if frozen:
         print_log(f"pairs='auto' leaves out {', '.join(frozen)}: all before is frozen in the student", logger='current')
     return places
+
+
+def _tell_if_little_is_taught(student: Trace, names: list[str]) -> None:
+    """Warn of places that most of the student's backbone lies behind or beside: no gradient of theirs reaches it."""
+    weights = [one for one in _last(student, student.backbone).module.parameters() if one.requires_grad]
+    before = {id(leaf) for name in names for leaf in leaves(student.last_call(name).value('output').node)}
+    share = sum(one.numel() for one in weights if id(one) in before) / sum(one.numel() for one in weights)
+    if share < 0.5:
+        print_log(
+            f"pairs='auto' found {', '.join(names)} in the student, which {share:.0%} of its backbone's weights lie "
+            'before; no other weights learn from the teacher. tools/positions.py shows further places, to write out as '
+            'pairs',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _last(trace: Trace, path: str) -> Call:
@@ -141,25 +159,39 @@ def _names(calls: Iterable[Call]) -> dict[tuple, str]:
 
 
 def _ends_of_stages(
-    trace: Trace, inside: list[Call], names: dict[tuple, str], sinks: list[Value], own: dict[Value, str]
+    trace: Trace, inside: list[Call], names: dict[tuple, str], outputs: list[Value], own: dict[Value, str]
 ) -> list[tuple[Value, str]]:
-    """The last crossing of each size, each the output of a module that computes something, or of the backbone."""
-    nodes = [value.node for value in sinks] or [call.output.node for call in inside[-1:] if call.output]
-    crossed = crossings(trace.source, [node for node in nodes if node])
+    """The last crossing of each size: the output of a module that computes something, or of the backbone.
+
+    Of a backbone that returns vectors alone (two branches, each pooled) each has crossings of its own.
+    """
+    nodes = [value.node for value in outputs] or [call.output.node for call in inside[-1:] if call.output]
+    sinks = [node for node in nodes if node]
+    together = any(_size(trace, value) for value in outputs)
+    ends = [
+        (call.output, call.path)
+        for call in sorted(inside, key=lambda call: call.end)
+        if call.output and _ends_a_map(trace, call, inside, names)
+    ]
+    kept: set[str] = set()
+    for some in [sinks] if together else [[sink] for sink in sinks]:
+        crossed = crossings(trace.source, some).items()
+        kept |= set({_size(trace, value): path for value, path in ends if _key(value) in crossed}.values())
+    sizes = {_size(trace, value) for value in own}
+    found = [(value, path) for value, path in ends if path in kept and _size(trace, value) not in sizes]
+    found += own.items()
     layers = trace.layers_after(trace.source)
-    last: dict[Size, tuple[Value, str]] = {}
-    for call in sorted(inside, key=lambda call: call.end):
-        value = call.output
-        name = value and names.get(_key(value))
-        if not value or not value.node or name != call.path or crossed.get(value.node) != value.number:
-            continue
-        size = _size(trace, value)
-        computes = trace.activates(call) or any(True for _ in call.module.parameters())
-        if size and computes and not _opens_smaller(trace, call, size, inside):
-            last[size] = value, name
-    last |= {_size(trace, value): (value, name) for value, name in own.items()}
-    found = list(last.values())
     return [(value, name) for value, name in found if layers[value.node] > 1] or found
+
+
+def _ends_a_map(trace: Trace, call: Call, inside: list[Call], names: dict[tuple, str]) -> bool:
+    """Whether a call is the outermost and last that returns a map, and one that computes something."""
+    value = call.output
+    if not value or not value.node or names.get(_key(value)) != call.path:
+        return False
+    size = _size(trace, value)
+    computes = trace.activates(call) or any(True for _ in call.module.parameters())
+    return bool(size) and computes and not _opens_smaller(trace, call, size, inside)
 
 
 def _opens_smaller(trace: Trace, call: Call, size: Size, calls: list[Call]) -> bool:

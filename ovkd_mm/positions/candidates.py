@@ -1,8 +1,9 @@
 """What else than the places of ``pairs='auto'`` could be read: the blocks of a backbone and what a neck puts out."""
 
 from .auto import is_map
+from .call import Call, Value
 from .layers import called_by
-from .trace import Call, Trace, Value
+from .trace import Trace
 
 __all__ = ['candidates']
 

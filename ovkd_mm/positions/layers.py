@@ -1,6 +1,7 @@
 """The layers that make up a group."""
 
-from .trace import Call, Trace
+from .call import Call
+from .trace import Trace
 
 __all__ = ['called_by', 'layers_of']
 

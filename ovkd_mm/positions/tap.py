@@ -69,6 +69,12 @@ class Tap:
         # The tensors in what the call takes or returns, as the trace counted them.
         parts, structure = tree_flatten(args if output is None else output)
         tensors = [index for index, part in enumerate(parts) if isinstance(part, Tensor)]
+        if (self.place.item or 0) >= len(tensors):
+            returned = f'{len(tensors)} tensor' + 's' * (len(tensors) != 1)
+            raise RuntimeError(
+                f'there is nothing to read at {self.place}: {self.place.path!r} returned {returned}, and more when the '
+                'model was built; does another model share a list with it, such as out_indices?'
+            )
         index = tensors[self.place.item or 0]
         feature = parts[index]
         self.feature = self.place.layout.to_nchw(feature)

@@ -1,91 +1,23 @@
-"""One forward pass, watched, to learn where a model's activations are and what feeds them."""
+"""Where a model's activations are and what feeds them, told by one watched forward."""
 
 import difflib
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
-from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
-from ..rng import preserve_rng_state
 from .activations import is_activation
-from .graph import ancestors, depth, leaves, sources_first
+from .call import Call, Value, split_item
+from .graph import ancestors, crossings, depth, leaves, sources_first
 from .layout import Layout, layout_of
 from .place import Place
 
-__all__ = ['Call', 'Trace', 'trace']
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """A tensor as it was when the trace saw it: later operations may write into it and give it another node."""
-
-    tensor: Tensor
-    node: Node | None
-    number: int
-    version: int
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> 'Value':
-        """The tensor as it is now."""
-        return cls(tensor, tensor.grad_fn, tensor.output_nr, tensor._version)
-
-    @property
-    def overwritten(self) -> bool:
-        """Whether something wrote into the tensor after the trace saw it."""
-        return self.tensor._version != self.version
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end.
-
-    ``output`` is what it returns if that is one tensor. Else ``outputs`` are the tensors in what it returns, be they
-    nested, and ``item`` says which one ``output`` is where a path such as ``'backbone[2]'`` asks for one.
-    """
-
-    path: str
-    module: nn.Module
-    index: int
-    input: Value | None
-    start: int
-    output: Value | None = None
-    outputs: tuple[Value, ...] = ()
-    item: int | None = None
-    end: float = math.inf
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether the module holds weights of a convolution or a linear layer, not the scales of a norm alone."""
-        return any(parameter.dim() > 1 for parameter in self.module.parameters())
-
-    def value(self, side: Literal['input', 'output']) -> Value:
-        """The tensor at one side.
-
-        Raises:
-            ValueError: If there is not one tensor.
-        """
-        value = self.input if side == 'input' else self.output
-        if value is None:
-            raise ValueError(f'the {side} of {self.path!r} is not one tensor')
-        return value
-
-
-def split_item(path: str) -> tuple[str, int | None]:
-    """A path and, of one such as ``'backbone[2]'``, the number of the tensor."""
-    found = re.fullmatch(r'(.*)\[(\d+)\]', path)
-    return (found[1], int(found[2])) if found else (path, None)
+__all__ = ['Trace']
 
 
 class Trace:
@@ -179,7 +111,8 @@ class Trace:
         """The activation that ends ``group``, or the next one of the same spatial size that its output feeds.
 
         The next one lies in the same part of the model (backbone, neck or head), behind at most one layer with weights,
-        and behind one only where no other reads the group: of several branches none stands for it.
+        and behind one only where nothing leads past it: of several branches none stands for the group, nor does the
+        inside of a branch that a shortcut leads around.
         """
         out = group.value('output')
         ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
@@ -195,10 +128,19 @@ class Trace:
                 act.start > group.end
                 and self._part(act.path) == part
                 and self.size(value) == self.size(out)
-                and layers.get(value.node, math.inf) <= most
+                and (count := layers.get(value.node, math.inf)) <= most
+                and not (count and self._led_around(act, group))
             ):
                 return act
         return None
+
+    def _led_around(self, act: Call, group: Call) -> bool:
+        """Whether something leads from ``group`` past ``act`` to the end of what holds ``act`` and not the group."""
+        held = (call for call in self.calls if group.end < call.start <= act.start and act.end <= call.end < math.inf)
+        holder = next(held, act)
+        source, read = group.value('output').node, act.value('input').node
+        sinks = [one.node for one in (holder.output, *holder.outputs) if one and one.node]
+        return source is not None and read not in crossings(source, sinks)
 
     def norm_reading(self, group: Call) -> Call | None:
         """The batch norm that reads the output of ``group``, in the same part of the model."""
@@ -291,116 +233,3 @@ class Trace:
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
         return self._leaves[max(norms, key=lambda node: depth(node, self._depths))].path if norms else None
-
-
-@contextmanager
-def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
-    """Layers in evaluation, and no activation checkpointing, which hides the graph; all is put back afterwards.
-
-    Modules that call others or have weights are in the mode of the trace: some take or return more in training (DDRNet,
-    PIDNet, TridentNet). Dropout in place writes into its input in training alone, and what it writes into has to be
-    known.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    # Blocks of the toolkits, which have no types.
-    checkpointed: list[Any] = [module for module in model.modules() if getattr(module, 'with_cp', False)]
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, _DropoutNd) and module.inplace:
-            module.train()
-        elif training and _is_more_than_dropout(module) and not isinstance(module, _BatchNorm):
-            module.training = True
-    for module in checkpointed:
-        module.with_cp = False
-    try:
-        with preserve_rng_state():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for module in checkpointed:
-            module.with_cp = True
-
-
-def _is_more_than_dropout(module: nn.Module) -> bool:
-    return any(True for _ in chain(module.children(), module.parameters()))
-
-
-def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
-    """Run a forward; what ended it early, if something did."""
-    try:
-        forward(inputs)
-    except Exception as exc:
-        # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.
-        exc.__cause__ = exc.__context__ = None
-        return exc.with_traceback(None)
-    return None
-
-
-def _channels(model: nn.Module) -> int:
-    """Number of channels of the images: what the preprocessor normalises, else three."""
-    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
-    return len(mean) if isinstance(mean, Tensor) else 3
-
-
-def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) -> Trace:
-    """Run ``model`` once and record every module call.
-
-    Weights, batch-norm statistics, modes and random-number states are left as they were found.
-
-    Args:
-        model: A model with mmengine's ``forward(inputs, data_samples, mode)``, or a plain module of one input.
-        input_shape: ``(H, W)`` of the input, in pixels.
-        training: Whether the model will be run in training, where some return more than in evaluation.
-
-    Returns:
-        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one; of
-        one that fails at once, ``extract_feat`` is run instead.
-    """
-    calls: list[Call] = []
-    open_calls: list[Call] = []
-    counts: dict[str, int] = {}
-    tick = iter(range(2**62)).__next__
-
-    def enter(path: str) -> Callable[[nn.Module, tuple, dict], None]:
-        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            inputs = tuple(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-            value = Value.of(inputs[0]) if inputs else None
-            call = Call(path, module, counts.get(path, 0), value, tick())
-            counts[path] = call.index + 1
-            calls.append(call)
-            open_calls.append(call)
-
-        return hook
-
-    def leave(module: nn.Module, args: tuple, output: object) -> None:
-        call = open_calls.pop()
-        call.end = tick()
-        if isinstance(output, Tensor):
-            call.output = Value.of(output)
-        else:
-            call.outputs = tuple(Value.of(one) for one in tree_leaves(output) if isinstance(one, Tensor))
-
-    handles: list[RemovableHandle] = []
-    for path, module in model.named_modules():
-        handles += [
-            module.register_forward_pre_hook(enter(path), with_kwargs=True),
-            module.register_forward_hook(leave),
-        ]
-    entry = '__call__'
-    parameter = next(model.parameters())
-    inputs = torch.zeros(
-        1, _channels(model), *input_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True
-    )
-    try:
-        with _as_found(model, training), torch.enable_grad():
-            error = _run(model, inputs)
-            extract: Any = getattr(model, 'extract_feat', None)
-            if error and len(calls) <= 1 and extract:  # it stopped at once: some ask for data samples
-                open_calls.clear()
-                entry = 'extract_feat'
-                _run(extract, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return Trace(calls, [path for path, _ in model.named_modules()], error, inputs, entry)

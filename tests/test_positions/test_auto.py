@@ -121,6 +121,37 @@ def test_what_a_backbone_joins_itself_is_a_place_as_in_ddrnet():
     }
 
 
+class TwoBranches(nn.Module):
+    """As Conformer: a stem, then two branches that hear of each other, each pooled to a vector of its own."""
+
+    def __init__(self, pools=True):
+        super().__init__()
+        self.stem, self.pools = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU()), pools
+        self.one, self.two = nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1)
+        self.last, self.other = nn.Conv2d(4, 6, 3, 1, 1), nn.Conv2d(4, 6, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        one, two = self.one(x), self.two(x)
+        ends = self.last(one + two), self.other(two)
+        return [end.mean((2, 3)) for end in ends] if self.pools else sum(end.mean((2, 3)) for end in ends)
+
+
+def test_of_several_vectors_each_has_the_places_that_lead_to_it():
+    assert list(places(Wrapped(TwoBranches()), 8)) == ['backbone.last', 'backbone.other']
+
+
+def test_places_behind_which_most_of_the_backbone_lies_are_told_of(monkeypatch):
+    said = []
+    monkeypatch.setattr('ovkd_mm.positions.auto.print_log', lambda message, **_: said.append(message))
+    vectors, summed = (trace(Wrapped(TwoBranches(pools)), (8, 8)) for pools in (True, False))
+    auto_pairs(vectors, vectors)
+    assert not said
+    auto_pairs(summed, summed)
+    # the stem's 112 weights of 848
+    assert "found backbone.stem in the student, which 13% of its backbone's weights lie before" in said[0]
+
+
 def test_what_feeds_a_bias_and_not_the_image_is_no_place():
     class Biased(nn.Module):
         """Like Swin v2's position bias: a map that depends on weights alone is added."""

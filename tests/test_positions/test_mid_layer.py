@@ -24,9 +24,9 @@ def test_the_middle_of_vggs_rows_is_their_middle_convolution_after_its_relu():
     assert [MidLayer(f'features.{end}').resolve(traced).path for end in (15, 22)] == ['features.13', 'features.20']
 
 
-def test_the_middle_of_linear_bottlenecks_is_read_where_the_next_one_expands_it():
+def test_the_middle_of_linear_bottlenecks_is_read_where_it_ends_since_a_shortcut_leads_around_the_next():
     found = MidLayer('layer3').resolve(trace(MobileNetV2(), (64, 64)))
-    assert (found.path, found.side) == ('layer3.2.conv.0.activate', 'output')
+    assert (found.path, found.side) == ('layer3.1', 'output')
 
 
 def test_dropout_is_no_layer():

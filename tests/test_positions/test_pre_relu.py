@@ -154,6 +154,17 @@ def test_of_several_branches_that_read_the_group_none_stands_for_it():
     assert (place(Branches(), 'stem').path, place(Branches(), 'one').path) == ('stem', 'relu')
 
 
+def test_an_activation_inside_a_residual_branch_does_not_stand_for_what_the_shortcut_carries_past_it():
+    class Residual(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x) + x
+
+    branch = conv(), nn.BatchNorm2d(3), nn.ReLU(), conv()
+    assert place(Detector(conv(), nn.Sequential(*branch)), 'backbone.0').path == 'backbone.1.2'
+    assert place(Detector(conv(), Residual(*branch)), 'backbone.0').path == 'backbone.0'
+    assert place(Detector(conv(), nn.Sequential(Residual(*branch), conv())), 'backbone.0').path == 'backbone.0'
+
+
 def test_the_batch_norm_is_found_behind_an_identity_and_around_its_activation():
     class Fused(nn.BatchNorm2d):
         """As timm's BatchNormAct2d."""

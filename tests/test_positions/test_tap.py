@@ -302,3 +302,21 @@ def test_tokens_are_read_as_a_map_without_those_that_have_no_position():
         net(inputs)
         expected = nn.functional.layer_norm(net.patches(inputs).permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
         torch.testing.assert_close(tap.take(), expected)
+
+
+def test_a_backbone_that_returns_fewer_tensors_than_when_it_was_traced_is_an_error_that_names_the_place():
+    class Returning(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.count = nn.Conv2d(3, 4, 1), 2
+
+        def forward(self, x):
+            return (self.conv(x),) * self.count
+
+    net = Returning()
+    net = nn.ModuleDict(dict(backbone=net))
+    net.forward = lambda x: net['backbone'](x)
+    one = tap_at(ModuleOutput('backbone[1]').resolve(trace(net, (8, 8))))
+    net['backbone'].count = 1
+    with pytest.raises(RuntimeError, match=r'backbone\[1\].*returned 1 tensor'), reading(net, [one]):
+        net(torch.zeros(1, 3, 8, 8))
