@@ -15,6 +15,7 @@ from . import (
     package_utils,
     removed_names,
     ssd_head,
+    sync_bn,
 )
 from .import_hook import when_imported
 
@@ -28,6 +29,7 @@ def install() -> None:
     when_imported('mmengine.hooks.checkpoint_hook', checkpoint_hook.mend)
     when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
     when_imported('mmengine.runner.checkpoint', _load_safely)
+    when_imported('mmcv.ops.sync_bn', sync_bn.mend)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
     when_imported('mmengine.config.config', config_names.name_no_scope)
     when_imported('mmpretrain.utils.dependency', multimodal.mend)

@@ -16,7 +16,6 @@ _INSTEAD = {
     'deform_roi_pool': 'Choose `RoIAlign` as `roi_layer`',
     'nms_match': 'Choose another sampler than `ScoreHLRSampler`',
     'prroi_pool': 'Choose `RoIAlign` as `roi_layer`',
-    'sync_bn': 'Choose `SyncBN` in `norm_cfg`',
 }
 
 

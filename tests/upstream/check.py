@@ -49,8 +49,10 @@ def check(student: str, teacher: str) -> dict[str, Any]:
         found = _check(student, teacher)
         if found['plain'] and student.startswith('mmdet'):  # most take boxes alone, and some nothing more
             found = _check(student, teacher, masks=True)
-        if found['plain'] and not student.startswith('mmdet'):  # some take images of one size alone, or large ones
-            found = _check(student, teacher, small=224 if student.startswith('mmpretrain') else 512)
+        # Some take images of one size alone, or large ones.
+        for size in dict(mmpretrain=(224, 32), mmseg=(512,)).get(student.partition('::')[0], ()):
+            if found['plain']:
+                found = _check(student, teacher, small=size)
         return found
 
 
