@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import torch
 from command_line import ROOT
@@ -18,7 +19,7 @@ from torch import distributed, multiprocessing
 from torch.distributed.fsdp import FullStateDictConfig, StateDictType
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.nn.modules.batchnorm import _BatchNorm
-from toy import PAIRS, ToyImages, batch, distiller_config, toy_runner
+from toy import METHOD, PAIRS, ToyImages, batch, distiller_config, toy_runner
 
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.hooks import FSDPKeysHook, ParaphraserHook
@@ -195,3 +196,22 @@ def flexible_runner(folder: Path, **wrapper) -> dict:
         distributed.barrier()
         checkpoints[name] = load_checkpoint_file(folder / name / 'epoch_2.pth')['state_dict']
     return checkpoints
+
+
+def with_auto_weight(folder: Path) -> dict:
+    """The measured weight of each of three steps, and what this process alone would find in the first."""
+    rank = distributed.get_rank()
+    auto = dict(method=METHOD | dict(loss=METHOD['loss'] | dict(loss_weight='auto')))
+    model = MMDistributedDataParallel(build_distiller(**auto), broadcast_buffers=False)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3))
+    factors = []
+    for step in range(3):
+        inputs, labels = batch(4, seed=10 * step + rank)
+        log = model.train_step(dict(inputs=list(inputs), data_samples=labels), wrapper)
+        factors.append(log['distill_auto_weight_0'].item())
+    alone = build_distiller(**auto)
+    inputs, labels = batch(4, seed=rank)
+    losses = alone.data_preprocessor(dict(inputs=list(inputs), data_samples=labels), True)
+    with mock.patch('ovkd_mm.distillers.gradient_ratio.all_reduce'):
+        found = alone(**losses, mode='loss')['distill_auto_weight_0'].item()
+    return dict(factors=factors, alone=found)

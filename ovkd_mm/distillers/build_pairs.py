@@ -10,6 +10,7 @@ from ..losses import DistillLoss
 from ..positions import Place, Position, Span, Trace, auto_pairs
 from ..registry import MODELS, TASK_UTILS
 from ..transforms import Transform
+from .auto_weight import AutoWeight, auto_weight
 from .feature_pair import FeaturePair
 from .settings import COMPARED, PAIR, PARTS, check_settings
 
@@ -62,15 +63,28 @@ def build_pairs(
     for index, pair in enumerate(found):
         check_settings(f'{key}[{index}]', pair, PAIR)
     weights = _weights(method.get('weight', 1.0), found)
+    shared = _auto_weight('method.loss', method.get('loss', {}))
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
         cfg = {**method, **pair, 'weight': weight}
         # A part that the pair names itself stays as it is.
         instead = {name: part for name, part in linear.items() if name not in pair}
-        yield _build_pair(f'{key}[{index}]', cfg, instead, student, teacher, teacher_model)
+        auto = _auto_weight(f'{key}[{index}].loss', pair['loss']) if 'loss' in pair else shared
+        yield _build_pair(f'{key}[{index}]', cfg, instead, auto, student, teacher, teacher_model)
+
+
+def _auto_weight(key: str, loss: dict) -> AutoWeight | None:
+    """What measures the weight of a loss, if its config asks for it; one object for all pairs that have this config."""
+    return auto_weight(f'{key}.loss_weight', loss['loss_weight']) if 'loss_weight' in loss else None
 
 
 def _build_pair(
-    key: str, cfg: dict, linear: dict, student: Trace, teacher: Trace, teacher_model: nn.Module
+    key: str,
+    cfg: dict,
+    linear: dict,
+    auto: AutoWeight | None,
+    student: Trace,
+    teacher: Trace,
+    teacher_model: nn.Module,
 ) -> FeaturePair:
     if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
         raise ValueError(
@@ -81,6 +95,8 @@ def _build_pair(
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
+    if auto:
+        cfg['loss'] = {**cfg['loss'], 'loss_weight': 1.0}
     norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
     return FeaturePair(
@@ -91,6 +107,7 @@ def _build_pair(
         # Only compared with, so it may be abstract.
         loss=_build_part('loss', cfg, DistillLoss, classes=cfg.get('classes')),  # type: ignore[type-abstract]
         weight=cfg['weight'],
+        auto_weight=auto,
         resize=cfg.get('resize', False),
     )
 

@@ -67,6 +67,8 @@ class FeatureDistiller(StudentFacade):
         distill_weight: Weight of all pairs together, 1 unless a hook changes it. Where nothing weighs, this or every
             pair's own weight being 0, the teacher does not run, and the student may take any inputs.
         task_weight: Weight of the student's own losses, 1 unless a hook changes it.
+        student_learns: False while a hook lets the connectors learn alone.
+        measuring: Whether gradients are being measured, for ``loss_weight='auto'``, and not learned from.
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
@@ -97,6 +99,7 @@ class FeatureDistiller(StudentFacade):
             student.setdefault('data_preprocessor', data_preprocessor)
         super().__init__(student)
         self.distill_weight = self.task_weight = 1.0
+        self.student_learns, self.measuring = True, False
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
         student_trace = trace(self.student, input_shape, training=True)
         offered = dict(
@@ -139,7 +142,7 @@ class FeatureDistiller(StudentFacade):
         self._finite_check.read()
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
-        if any(pair.takes_inputs for pair in self.pairs):
+        if any(pair.takes_inputs for pair in self.pairs) or self._measures():
             # Differentiated twice, which a compiled graph cannot be.
             return torch.compiler.disable(self._losses)(inputs, data_samples)
         return self._losses(inputs, data_samples)
@@ -164,12 +167,19 @@ class FeatureDistiller(StudentFacade):
                 student_features = [tap.take() for tap in self._taps]
             labels = labels_of(data_samples) if any(pair.loss.takes_labels for pair in self.pairs) else None
             distillation = [
-                self.distill_weight * pair(student, teacher, inputs, labels)
+                pair(student, teacher, inputs, labels)
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
+            if self._measures():
+                distillation = self._measured(losses, distillation)
+            distillation = [self.distill_weight * loss for loss in distillation]
             self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)
         if self.task_weight != 1:
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
+        for index, auto in enumerate(self.pairs.auto_weights):
+            losses[f'distill_auto_weight_{index}'] = torch.tensor(auto.factor)
+            if compares and torch.is_grad_enabled():
+                auto.step(self.student_learns)
         if self.teacher.cache and compares:
             losses['distill_cached'] = torch.tensor(self.teacher.cache.hits)
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
@@ -177,6 +187,19 @@ class FeatureDistiller(StudentFacade):
             for name, value in pair.loss.log(compared=compares).items():
                 losses[f'distill_{name}_{index}'] = value
         return losses
+
+    def _measures(self) -> bool:
+        """Whether this iteration is to find the weights that are measured."""
+        return torch.is_grad_enabled() and any(auto.due() for auto in self.pairs.auto_weights)
+
+    def _measured(self, losses: dict, distillation: list[Tensor]) -> list[Tensor]:
+        """The losses of the pairs with the weights that they have once these are measured."""
+        self.measuring = True
+        try:
+            weights = [weight for weight in self.student.parameters() if weight.requires_grad]
+            return self.pairs.measured(self.student.parse_losses(losses)[0], distillation, weights)
+        finally:
+            self.measuring = False
 
     def _one_batch(self, inputs: Inputs) -> Tensor:
         if isinstance(inputs, Tensor):

@@ -1,6 +1,6 @@
 """FeaturePair: a teacher place and a student place, joined by the four parts of a method."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -12,6 +12,8 @@ from ..losses import DistillLoss
 from ..positions import Place, Span
 from ..positions.graph import leaves
 from ..transforms import Transform
+from .auto_weight import AutoWeight
+from .gradient_ratio import gradient_ratios
 
 __all__ = ['FeaturePair', 'FeaturePairs']
 
@@ -26,6 +28,7 @@ class FeaturePair(nn.Module):
         teacher_transform: ``T_t``.
         loss: ``d``.
         weight: Weight of the pair beside the others.
+        auto_weight: Another factor, which is measured; pairs may share one.
         resize: Resize the student's feature (bilinear) to the teacher's spatial size where the two differ, before it is
             transformed.
 
@@ -41,6 +44,7 @@ class FeaturePair(nn.Module):
         teacher_transform: Transform,
         loss: DistillLoss,
         weight: float = 1.0,
+        auto_weight: AutoWeight | None = None,
         resize: bool = False,
     ) -> None:
         super().__init__()
@@ -50,6 +54,7 @@ class FeaturePair(nn.Module):
         self.teacher_transform = teacher_transform
         self.loss = loss
         self.weight = weight
+        self.auto_weight = auto_weight
         self.resize = resize
         self._check_size(student_place.size, teacher_place.size)
 
@@ -94,13 +99,14 @@ class FeaturePair(nn.Module):
                 'there: the layers before it are frozen (frozen_stages), or it lies inside a block with with_cp=True; '
                 'choose another place or unfreeze'
             )
+        weight = self.weight * (self.auto_weight.factor if self.auto_weight else 1.0)
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
         # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
         if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
             student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
             parts = self.student_transform, self.teacher_transform
-            if (loss := self.loss.joined(student, teacher.detach(), *parts, self.weight)) is not None:
+            if (loss := self.loss.joined(student, teacher.detach(), *parts, weight)) is not None:
                 return loss
         student = _transform(self.student_transform, student, inputs)
         teacher = _transform(self.teacher_transform, teacher, inputs).detach()
@@ -113,7 +119,7 @@ class FeaturePair(nn.Module):
                     "student_transform=dict(type='ovkd_mm.Conv1x1'); of logits, teach a student of as many classes"
                 )
             known = (labels,) if self.loss.takes_labels else ()
-            return self.weight * self.loss(student, teacher, *known)
+            return weight * self.loss(student, teacher, *known)
 
     def _learns(self, feature: Tensor) -> bool:
         """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
@@ -123,7 +129,8 @@ class FeaturePair(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what is joined."""
-        return f'{self.student_place} <- {self.teacher_place}, weight={self.weight}'
+        auto = ' times what is measured' if self.auto_weight else ''
+        return f'{self.student_place} <- {self.teacher_place}, weight={self.weight}{auto}'
 
 
 class FeaturePairs(nn.ModuleList):
@@ -131,6 +138,33 @@ class FeaturePairs(nn.ModuleList):
 
     def __iter__(self) -> Iterator[FeaturePair]:
         return cast(Iterator[FeaturePair], super().__iter__())
+
+    @property
+    def auto_weights(self) -> list[AutoWeight]:
+        """The weights that are measured, each once, of the pairs that weigh anything."""
+        return list(dict.fromkeys(pair.auto_weight for pair in self if pair.auto_weight and pair.weight))
+
+    def measured(self, task: Tensor, losses: Sequence[Tensor], weights: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Let the weights that are due be measured.
+
+        Args:
+            task: Loss of the student's task, a scalar.
+            losses: What each pair came to.
+            weights: The student's, as far as they are trained.
+
+        Returns:
+            What each pair comes to with the new weights.
+        """
+        due = {auto: auto.factor for auto in self.auto_weights if auto.due()}
+        sums = [
+            torch.stack([loss for pair, loss in zip(self, losses, strict=True) if pair.auto_weight is auto]).sum()
+            for auto in due
+        ]
+        for (auto, factor), ratio in zip(due.items(), gradient_ratios(task, sums, weights), strict=True):
+            auto.note(ratio / factor)
+        # None of what could not be measured yet: its size is unknown.
+        changes = {id(auto): auto.factor / factor if auto.known else 0.0 for auto, factor in due.items()}
+        return [changes.get(id(pair.auto_weight), 1.0) * loss for pair, loss in zip(self, losses, strict=True)]
 
 
 def _transform(transform: Transform, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..registry import HOOKS
@@ -77,8 +78,13 @@ class ConnectorWarmupHook(DistillerHook):
             for weight in weights:
                 weight.grad = None
 
+        def drop(gradient: Tensor) -> Tensor:
+            return gradient if model.measuring else torch.zeros_like(gradient)
+
+        model.student_learns = False
+        self._undo.append(functools.partial(setattr, model, 'student_learns', True))
         # Zeros already in backward: gradient clipping and AMP's search for overflows come before the step.
-        self._undo = [weight.register_hook(torch.zeros_like).remove for weight in weights]
+        self._undo += [weight.register_hook(drop).remove for weight in weights]
         self._undo.append(optimizer.register_step_pre_hook(drop_gradients).remove)
         for norm in model.student.modules():
             if isinstance(norm, _NormBase) and norm.track_running_stats:

@@ -1,0 +1,147 @@
+"""AutoWeight: a loss weight that is measured."""
+
+import logging
+import math
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..nearest import nearest
+
+__all__ = ['AutoWeight', 'auto_weight']
+
+SHARE = 1.0
+
+# In iterations of training, and in measurements.
+AT_FIRST = 20
+SPACING = 10
+HORIZON = 10
+SETTLED = 500
+CHECK = 1000
+SANE = 10.0
+
+
+def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
+    """The weight that measures itself, if a loss weight of a config asks for it.
+
+    Args:
+        key: What to call the setting.
+        setting: A number, ``'auto'`` or ``dict(share=...)``.
+
+    Raises:
+        ValueError: If it is something else, or the share is not a positive number.
+    """
+    if setting == 'auto':
+        return AutoWeight()
+    if isinstance(setting, dict):
+        if set(setting) - {'share'}:
+            wrong = next(iter(set(setting) - {'share'}))
+            raise ValueError(f'{key} has no setting {wrong!r}{nearest(wrong, ["share"])}')
+        share = setting.get('share', SHARE)
+        if not isinstance(share, (int, float)) or not 0 < share < math.inf:
+            raise ValueError(f'{key}.share must be a positive number, such as {SHARE}; got {share!r}')
+        return AutoWeight(share)
+    if not isinstance(setting, (int, float)) or isinstance(setting, bool):
+        raise ValueError(f"{key} must be a number, 'auto' or dict(share=...); got {setting!r}")
+    return None
+
+
+class AutoWeight(nn.Module):
+    """Weight of the losses of some pairs, such that their gradient is a set multiple of the task's.
+
+    What is compared are the norms over the student's weights that both reach, in the iterations that :meth:`due` names.
+    The weight follows the last measurements (the mean of their logarithms) for the first 500 iterations in which the
+    student learns; before, connectors and student are untrained and the ratio falls by an order or two. Then it stays.
+    Its state is in the checkpoint, and the same on all ranks.
+
+    Args:
+        share: Norm of the distillation's gradient as a multiple of the task's.
+    """
+
+    state: Tensor
+
+    def __init__(self, share: float = SHARE) -> None:
+        super().__init__()
+        self.share = share
+        # Mean logarithm of the ratio at weight 1, measurements, iterations, and of these those in which all learn.
+        self.register_buffer('state', torch.zeros(4, dtype=torch.float64))
+        self._values: list[float] | None = None
+
+    @property
+    def factor(self) -> float:
+        """The weight; 1 before the first measurement."""
+        return self.share / math.exp(self._read()[0]) if self.known else 1.0
+
+    @property
+    def known(self) -> bool:
+        """Whether anything has been measured."""
+        return self._read()[1] > 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the weight stays as it is."""
+        return self._read()[3] >= SETTLED
+
+    def due(self) -> bool:
+        """Whether this iteration is to be measured; after the weight has settled, to see whether it still fits."""
+        _, measured, seen, _ = self._read()
+        if self.settled:
+            return seen % CHECK == 0
+        return measured < AT_FIRST or seen % SPACING == 0
+
+    def step(self, student_learns: bool) -> None:
+        """Count an iteration.
+
+        Args:
+            student_learns: False while the connectors learn alone.
+        """
+        log_ratio, measured, seen, learning = self._read()
+        was_settled = self.settled
+        self._write([log_ratio, measured, seen + 1, learning + student_learns])
+        if self.settled and not was_settled:
+            print_log(
+                f"loss_weight='auto' is {self.factor:.4g} from here on: the gradient of these losses was "
+                f"{self.share:g} times the task's with it, measured {measured:.0f} times in {seen + 1:.0f} iterations",
+                logger='current',
+            )
+
+    def note(self, ratio: float) -> None:
+        """Take in a measurement.
+
+        Args:
+            ratio: Norm of the gradient at weight 1 as a multiple of the task's; of no use, and left out, if it is 0 or
+                not finite.
+        """
+        if not 0 < ratio < math.inf:
+            return
+        if self.settled:
+            self._warn_if_far_off(ratio * self.factor)
+            return
+        log_ratio, measured, *counts = self._read()
+        part = 1 / min(measured + 1, HORIZON)
+        self._write([log_ratio + part * (math.log(ratio) - log_ratio), measured + 1, *counts])
+
+    def _warn_if_far_off(self, ratio: float) -> None:
+        if not self.share / SANE < ratio < self.share * SANE:
+            print_log(
+                f"with loss_weight='auto', which is {self.factor:.4g}, the gradient of these losses is now "
+                f"{ratio:.3g} times the task's, not {self.share:g} times; to change that, set "
+                'loss_weight=dict(share=...) or a number',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _read(self) -> list[float]:
+        if self._values is None:
+            self._values = self.state.tolist()
+        return self._values
+
+    def _write(self, values: list[float]) -> None:
+        self.state.copy_(torch.tensor(values, dtype=torch.float64), non_blocking=True)
+        self._values = values
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._values = None

@@ -1,0 +1,53 @@
+"""How large the gradients of some losses are beside another's."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+__all__ = ['gradient_ratios']
+
+# Of the losses while they are measured; gradients in float16 vanish or overflow where GradScaler has not scaled yet.
+SCALES = (2.0**14, 2.0**7, 1.0, 2.0**-7)
+
+
+def gradient_ratios(task: Tensor, others: Sequence[Tensor], weights: Sequence[nn.Parameter]) -> list[float]:
+    """Norms of losses' gradients as multiples of the task's, each over the weights that both reach.
+
+    The graph stays as it is, and so do the weights' gradients. On several ranks it is the geometric mean of theirs.
+
+    Args:
+        task: Loss of the task, a scalar.
+        others: The other losses, scalars.
+        weights: What is trained.
+
+    Raises:
+        ValueError: If a loss reaches no weight that the task reaches.
+    """
+    by_task = _gradients(task, weights)
+    ratios = []
+    for other in others:
+        by_other = _gradients(other, weights)
+        both = [(a, b) for a, b in zip(by_task, by_other, strict=True) if a is not None and b is not None]
+        if not both:
+            raise ValueError(
+                "loss_weight='auto' cannot be measured: the distillation and the task's losses reach no weight "
+                'together (FSDP hides them); set loss_weight to the number that a run on one GPU logs as '
+                'distill_auto_weight_0'
+            )
+        norms = [torch.stack([one.float().norm() for one in some]).norm() for some in zip(*both, strict=True)]
+        ratios.append((norms[1] / norms[0]).log())
+    logs = torch.stack(ratios)
+    all_reduce(logs, 'mean')
+    return logs.exp().tolist()
+
+
+def _gradients(loss: Tensor, weights: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    """The gradients, scaled so that none of them vanishes or overflows on its way, and back."""
+    half = torch.is_autocast_enabled(loss.device.type) and torch.get_autocast_dtype(loss.device.type) == torch.float16
+    for scale in SCALES if half else [1.0]:
+        found = torch.autograd.grad(loss * scale, weights, retain_graph=True, allow_unused=True)
+        if all(one is None or one.isfinite().all() for one in found):
+            break
+    return [None if one is None else one.float() / scale for one in found]

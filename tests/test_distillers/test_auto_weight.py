@@ -1,0 +1,209 @@
+import copy
+import math
+
+import pytest
+import torch
+import two_processes
+from mmengine.registry import MODELS
+from toy import METHOD, PAIRS, Record, batch, distiller_config, needs_compile, toy_runner
+
+from ovkd_mm.distillers import auto_weight as module
+from ovkd_mm.distillers.auto_weight import AutoWeight, auto_weight
+
+
+def method(weight='auto'):
+    return METHOD | dict(loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=weight))
+
+
+def build(weight='auto', **changes):
+    torch.manual_seed(0)
+    model = MODELS.build(distiller_config(method=method(weight)) | changes).train()
+    model.init_weights()
+    return model
+
+
+def shares(model, groups, size=4, pixels=16):
+    """How large the gradients of some pairs together are beside the task's, by backward passes of their own."""
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(size, 3, pixels, pixels, generator=generator)
+    losses = model(inputs, torch.arange(size) % 3, mode='loss')
+    parts = [losses['loss'], *(sum(losses[f'loss_distill_{i}'] for i in group) for group in groups)]
+    gradients = []
+    for part in parts:
+        model.zero_grad()
+        part.backward(retain_graph=True)
+        gradients.append({name: weight.grad for name, weight in model.student.backbone.named_parameters()})
+    task, *others = gradients
+    norms = []
+    for found in others:
+        both = [name for name in task if task[name] is not None and found[name] is not None]
+        norms.append([math.sqrt(sum(one[name].square().sum().item() for name in both)) for one in (task, found)])
+    return [other / norm for norm, other in norms]
+
+
+class TestASetting:
+    def test_says_whether_the_weight_is_measured_and_for_which_share(self):
+        assert auto_weight('loss_weight', 1e-3) is None and auto_weight('loss_weight', 2) is None
+        assert auto_weight('loss_weight', 'auto').share == module.SHARE
+        assert auto_weight('loss_weight', dict(share=0.25)).share == 0.25
+
+    @pytest.mark.parametrize(
+        ('setting', 'message'),
+        [
+            ('big', r"method\.loss\.loss_weight must be a number, 'auto' or dict\(share=\.\.\.\); got 'big'"),
+            (None, r'method\.loss\.loss_weight must be a number'),
+            (dict(shares=1), r"method\.loss\.loss_weight has no setting 'shares'.*share"),
+            (dict(share=-1), r'method\.loss\.loss_weight\.share must be a positive number.*got -1'),
+            (dict(share='half'), r"method\.loss\.loss_weight\.share must be a positive number.*got 'half'"),
+        ],
+    )
+    def test_that_means_nothing_is_named(self, setting, message):
+        with pytest.raises(ValueError, match=message):
+            build(setting)
+
+    def test_of_one_pair_is_named_with_it(self):
+        loss = dict(type='ovkd_mm.PartialL2Loss', loss_weight='big')
+        with pytest.raises(ValueError, match=r'pairs\[1\]\.loss\.loss_weight must be a number'):
+            build(1e-3, pairs=[PAIRS[0], PAIRS[1] | dict(loss=loss)])
+
+
+@pytest.mark.parametrize('weight', ['auto', dict(share=0.5)])
+@pytest.mark.parametrize('changes', [{}, dict(pixels=32), dict(size=8)])
+@pytest.mark.parametrize('width', [6, 12])
+def test_the_gradient_is_the_set_multiple_of_the_tasks_whatever_the_sizes(weight, changes, width):
+    teacher = dict(model=dict(type='ToyClassifier', width=width), allow_random=True)
+    want = module.SHARE if weight == 'auto' else 0.5
+    assert shares(build(weight, teacher=teacher), [(0, 1)], **changes) == pytest.approx([want], rel=1e-4)
+
+
+def test_pairs_of_one_setting_keep_their_weights_beside_each_other():
+    auto, fixed = build(), build(1.0)
+    found, unit = (model(*batch(), mode='loss') for model in (auto, fixed))
+    for index in (0, 1):
+        torch.testing.assert_close(
+            found[f'loss_distill_{index}'], unit[f'loss_distill_{index}'] * found['distill_auto_weight_0'].float()
+        )
+    assert 'distill_auto_weight_1' not in found
+
+
+def test_a_pair_with_a_loss_of_its_own_and_each_of_several_methods_have_their_own_weight():
+    own = PAIRS[1] | dict(loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=dict(share=3)))
+    assert shares(build(pairs=[PAIRS[0], own]), [(0,), (1,)]) == pytest.approx([module.SHARE, 3], rel=1e-4)
+    both = build(method=[method(), method(dict(share=2.0))])
+    assert shares(both, [(0, 1), (2, 3)]) == pytest.approx([module.SHARE, 2], rel=1e-4)
+
+
+def test_what_weighs_nothing_is_not_measured():
+    model = build(pairs=[pair | dict(weight=0.0) for pair in PAIRS])
+    assert not any('auto' in name for name in model(*batch(), mode='loss'))
+
+
+def test_it_follows_the_mean_of_the_last_measurements_and_then_stays(monkeypatch):
+    said = []
+    monkeypatch.setattr(module, 'print_log', lambda message, **_: said.append(message))
+    monkeypatch.setattr(module, 'SETTLED', 30)
+    weight = AutoWeight(2.0)
+    assert weight.factor == 1
+    for ratio, factor in ((4.0, 0.5), (16.0, 0.25), (math.inf, 0.25), (math.nan, 0.25), (0.0, 0.25)):
+        weight.note(ratio)
+        assert weight.factor == pytest.approx(factor)
+    for _ in range(100):
+        weight.note(8.0)
+    assert weight.factor == pytest.approx(0.25, rel=1e-3)
+    for learns in (False,) * 50 + (True,) * 29:
+        weight.step(learns)
+    assert not weight.settled and not said
+    weight.step(True)
+    assert weight.settled and said == [
+        "loss_weight='auto' is 0.25 from here on: the gradient of these losses was 2 times the task's with it, "
+        'measured 102 times in 80 iterations'
+    ]
+    weight.note(79.0)
+    assert weight.factor == pytest.approx(0.25, rel=1e-3) and len(said) == 1
+    weight.note(84.0)
+    assert weight.factor == pytest.approx(0.25, rel=1e-3) and 'is now 21 times' in said[1] and 'dict(share=' in said[1]
+
+
+def test_it_measures_often_at_first_then_at_times_then_rarely():
+    weight, measured = AutoWeight(), []
+    for iteration in range(2100):
+        if weight.due():
+            measured.append(iteration)
+            weight.note(1.0)
+        weight.step(True)
+    assert measured == [*range(20), *range(20, 500, 10), 1000, 2000]
+
+
+def test_it_is_saved_and_resumed_bit_for_bit(tmp_path):
+    def train(name, iters, **changes):
+        record = Record(lambda runner: runner.message_hub.get_scalar('train/distill_auto_weight_0').current())
+        runner = toy_runner(
+            tmp_path / name,
+            distiller_config(method=method()),
+            epochs=iters // 2,
+            custom_hooks=[record],
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            **changes,
+        )
+        runner.train()
+        return runner.model.state_dict(), record.seen
+
+    whole, weights = train('whole', 6)
+    half = str(tmp_path / 'whole' / 'epoch_2.pth')
+    resumed, rest = train('resumed', 6, load_from=half, resume=True)
+    assert len(set(weights)) == 6 and rest == weights[4:]
+    assert whole.keys() == resumed.keys() and 'distiller.pairs.0.auto_weight.state' in whole
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_while_the_connectors_learn_alone_it_is_measured_all_the_same(tmp_path):
+    def look(runner):
+        return [float(runner.message_hub.get_scalar(f'train/{k}').current()) for k in ('distill_auto_weight_0', 'loss')]
+
+    runs = {}
+    for name, hooks in dict(plain=[], warm=[dict(type='ovkd_mm.ConnectorWarmupHook', iters=3)]).items():
+        record = Record(look)
+        runner = toy_runner(tmp_path / name, distiller_config(method=method()), iters=4, custom_hooks=[record, *hooks])
+        runner.train()
+        runs[name] = record.seen, runner.model.pairs[0].auto_weight.state.tolist()
+    assert runs['plain'][0][0] == runs['warm'][0][0]
+    assert [state[2:] for _, state in runs.values()] == [[4, 4], [4, 1]]
+
+
+@needs_compile
+def test_a_compiled_student_is_measured_too(tmp_path):
+    torch._dynamo.reset()
+    runs = []
+    for cfg in ({}, dict(compile=dict(backend='aot_eager'))):
+        runner = toy_runner(tmp_path, distiller_config(method=method()), iters=2, cfg=cfg)
+        runner.train()
+        runs.append(runner.model.pairs[0].auto_weight.factor)
+    assert runs[1] == pytest.approx(runs[0], rel=1e-4)
+
+
+def test_activation_checkpointing_changes_nothing_of_it(tmp_path):
+    runs = []
+    for cfg in ({}, dict(activation_checkpointing=['backbone.layer1'])):
+        runner = toy_runner(tmp_path, distiller_config(method=method()), iters=2, cfg=cfg)
+        runner.train()
+        runs.append(runner.model.pairs[0].auto_weight.factor)
+    assert runs[1] == pytest.approx(runs[0], rel=1e-5)
+
+
+def test_measuring_leaves_gradients_and_statistics_to_the_step_itself():
+    model = build()
+    alone = copy.deepcopy(model)
+    for auto in alone.pairs.auto_weights:
+        auto.due = lambda: False
+    state = model.student.state_dict()
+    losses = model(*batch(), mode='loss')
+    assert all(weight.grad is None for weight in model.parameters())
+    alone(*batch(), mode='loss')
+    assert all(torch.equal(value, alone.student.state_dict()[key]) for key, value in model.student.state_dict().items())
+    assert state.keys() == model.student.state_dict().keys() and losses['loss'].requires_grad
+
+
+def test_two_processes_have_one_weight(tmp_path):
+    first, second = two_processes.run(two_processes.with_auto_weight, tmp_path)
+    assert first['factors'] == second['factors'] and first['alone'] != second['alone']
+    assert first['factors'][0] == pytest.approx(math.sqrt(first['alone'] * second['alone']), rel=1e-5)
