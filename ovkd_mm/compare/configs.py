@@ -13,7 +13,7 @@ from ..launch.plain_config import is_distillation, plain_config
 from ..method_files import read_method
 from .study import NONE, Entry, Study
 
-__all__ = ['as_json', 'entry_config', 'read_base', 'seeded', 'what_differs']
+__all__ = ['as_json', 'entry_config', 'read_base', 'read_plain', 'seeded', 'what_differs']
 
 
 def read_base(file: Path) -> Config:
@@ -30,6 +30,23 @@ def read_base(file: Path) -> Config:
             f'config={str(file)!r} distils nothing, its model.type is {kind!r}; '
             "name a config with model.type='ovkd_mm.FeatureDistiller'"
         )
+    return config
+
+
+def read_plain(file: Path, options: dict) -> Config:
+    """Read a config with settings, such as that of a study's teacher.
+
+    Raises:
+        ValueError: If it cannot be read, has a mistyped key, or the settings do not fit.
+    """
+    config = read_config_file(file, f'teacher.config={str(file)!r}', imports=False)
+    check_keys(config)
+    for key in options:
+        check_option(config, key, f'teacher: {key}')
+    try:
+        config.merge_from_dict(copy.deepcopy(options))
+    except (KeyError, TypeError, IndexError) as exc:
+        raise ValueError(f'teacher: these settings do not fit the config: {exc}') from exc
     return config
 
 

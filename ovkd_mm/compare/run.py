@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -17,13 +18,13 @@ from rich.status import Status
 
 from ..launch.plain_config import is_distillation
 from .claim import claimed
-from .configs import as_json, entry_config, read_base, seeded
+from .configs import as_json, entry_config, read_base, read_plain, seeded
 from .results import Result, Row, choose_metric
-from .study import Study
+from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
 from .training import Training
 
-__all__ = ['rows_of', 'run_study', 'train_all', 'trainings_of']
+__all__ = ['rows_of', 'run_study', 'taught_by', 'teacher_training', 'train_all', 'trainings_of']
 
 
 def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str | Path) -> list[Row]:
@@ -45,18 +46,55 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
         ValueError: If a config cannot be built, or the work dir holds something else; before anything is trained.
         FileNotFoundError: If the teacher's checkpoint is missing; likewise.
     """
-    work_dir, console = Path(work_dir), Console(highlight=False)
-    trainings = trainings_of(study, work_dir, Path(methods))
-
-    def tabulate() -> str:
-        return write_tables(work_dir, study, rows_of(study, trainings))
-
+    work_dir, methods, console = Path(work_dir), Path(methods), Console(highlight=False)
+    teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
     with claimed(work_dir, dict(config=str(study.config))) as lock:
+        if teacher:
+            # What is wrong with the others is said before the teacher takes its hours.
+            trainings_of(replace(study, options={'model.teacher.checkpoint': None} | study.options), work_dir, methods)
+            train_all([teacher], study.metric, Path(tool), lock, console)
+            study = taught_by(study, teacher)
+        trainings = trainings_of(study, work_dir, methods)
+
+        def rows() -> list[Row]:
+            first = [_teachers_row(teacher, study.metric)] if teacher else []
+            return [*first, *rows_of(study, trainings)]
+
+        def tabulate() -> str:
+            return write_tables(work_dir, study, rows())
+
         train_all(trainings, study.metric, Path(tool), lock, console, tabulate)
         console.print(escape(tabulate()), soft_wrap=True)
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
     console.print(escape(files), soft_wrap=True)
-    return rows_of(study, trainings)
+    return rows()
+
+
+def teacher_training(teacher: StudyTeacher, work_dir: Path) -> Training:
+    """The run of a study's teacher.
+
+    Raises:
+        ValueError: If its config cannot be read, or the settings do not fit.
+    """
+    config = read_plain(teacher.config, teacher.options)
+    return Training(TEACHER, teacher.seed, seeded(config, teacher.seed), work_dir / TEACHER / f'seed{teacher.seed}')
+
+
+def taught_by(study: Study, teacher: Training) -> Study:
+    """The study with the teacher that was trained for it.
+
+    Raises:
+        ValueError: If that training failed.
+    """
+    if teacher.state != 'finished':
+        raise ValueError(f'{teacher.name} failed: {teacher.note["reason"]} (all of it in {teacher.log})')
+    checkpoint = (teacher.folder / 'last_checkpoint').read_text().strip()
+    found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': checkpoint}
+    return replace(study, options=found | study.options)
+
+
+def _teachers_row(teacher: Training, metric: str | None) -> Row:
+    return Row(Entry(TEACHER, TEACHER), [Result(teacher, choose_metric(metric, teacher.config, [teacher]))])
 
 
 @contextlib.contextmanager

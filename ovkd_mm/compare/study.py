@@ -9,11 +9,12 @@ import yaml
 
 from ..config_files import not_there
 
-__all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'described', 'read_study']
+__all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 'read_study']
 
 NONE = 'none'  # the method of the student alone
-TEACHER = 'teacher'  # stands where a method does in the row of a study's teacher; no study trains it
-KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric')
+TEACHER = 'teacher'  # stands where a method does in the row of a study's teacher
+KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric', 'teacher')
+TEACHER_KEYS = ('config', 'cfg_options', 'seed')
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class StudyTeacher:
+    """What a study trains before anything else, for all its runs.
+
+    Attributes:
+        config: Path of its config.
+        options: Settings of it, with dots in the keys.
+        seed: It is trained once, with this one.
+    """
+
+    config: Path
+    options: dict = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Study:
     """A comparison.
 
@@ -52,6 +68,7 @@ class Study:
         seeds: Each entry is trained once with each.
         options: Settings of the distillation config for all entries, with dots in the keys.
         metric: Key of the validation metric; None for the config's main one.
+        teacher: What is trained first; None where the teacher's weights are there.
 
     Raises:
         ValueError: If entries or seeds are missing or not distinct.
@@ -62,9 +79,10 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     options: dict = field(default_factory=dict)
     metric: str | None = None
+    teacher: StudyTeacher | None = None
 
     def __post_init__(self) -> None:
-        folders: dict[str, Entry] = {}
+        folders = {TEACHER: Entry(TEACHER, TEACHER)} if self.teacher else {}
         for entry in self.entries:
             if not entry.folder:
                 raise ValueError(f'methods: the label {entry.label!r} has no letter or digit to name a folder by')
@@ -97,13 +115,15 @@ def read_study(
     """Read a study file, and let arguments override it.
 
     Args:
-        file: YAML with ``config`` (relative to the file), ``methods``, ``seeds``, ``cfg_options`` and ``metric``.
+        file: YAML with ``config`` (relative to the file), ``methods``, ``seeds``, ``cfg_options``, ``metric`` and
+            ``teacher``, a mapping with ``config`` (likewise), ``cfg_options`` and ``seed``, to be trained first.
             ``methods`` is a list of names in ``_base_/methods`` and ``none``, or a mapping from a label to settings of
             the distillation config, among which ``method`` names one of these; without it the config's own counts.
         config: Instead of the file's.
         methods: Labels of the file, or names as in its list; instead of the file's.
         seeds: Instead of the file's.
-        options: Added to the file's ``cfg_options``, or in place of one.
+        options: Added to the file's ``cfg_options``, or in place of one. With ``model.teacher.checkpoint`` among them
+            no teacher is trained.
         metric: Instead of the file's.
 
     Raises:
@@ -127,12 +147,15 @@ def read_study(
         raise ValueError(f'{file}: seeds must be a list such as [0, 1, 2], got {file_seeds!r}')
     if not isinstance(file_options, dict):
         raise ValueError(f'{file}: cfg_options must be a mapping from a key to a value, got {file_options!r}')
+    options = {**file_options, **(options or {})}
+    trained = None if 'model.teacher.checkpoint' in options else content.get('teacher')
     return Study(
         config=Path(config).resolve(),
         entries=tuple(entries),
         seeds=tuple(file_seeds if seeds is None else seeds),
-        options={**file_options, **(options or {})},
+        options=options,
         metric=metric or content.get('metric'),
+        teacher=_teacher(trained, Path(file).parent, f'{file}: teacher') if file and trained is not None else None,
     )
 
 
@@ -158,6 +181,21 @@ def _load(file: Path) -> dict:
     if unknown or not isinstance(content, dict):
         raise ValueError(f'{file}: a study has the keys {", ".join(KEYS)}; got {unknown}')
     return content
+
+
+def _teacher(setting: object, folder: Path, key: str) -> StudyTeacher:
+    if not isinstance(setting, dict) or 'config' not in setting:
+        raise ValueError(f'{key} must be a mapping with config, the path of a plain config; got {setting!r}')
+    if unknown := [name for name in setting if name not in TEACHER_KEYS]:
+        raise ValueError(f'{key} has the keys {", ".join(TEACHER_KEYS)}; got {unknown}')
+    config, options, seed = folder / str(setting['config']), setting.get('cfg_options') or {}, setting.get('seed', 0)
+    if not config.is_file():
+        raise FileNotFoundError(f'{key}.config={str(config)!r} {not_there(str(config))}')
+    if not isinstance(options, dict):
+        raise ValueError(f'{key}.cfg_options must be a mapping from a key to a value, got {options!r}')
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f'{key}.seed must be a whole number from 0 up, got {seed!r}')
+    return StudyTeacher(config.resolve(), options, seed)
 
 
 def _entries(methods: list | dict, key: str) -> list[Entry]:

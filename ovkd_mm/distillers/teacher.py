@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -156,6 +157,8 @@ class Teacher(nn.Module):
                 channel_order = channel_order or 'rgb'
             else:
                 config = _read_config(model)
+                if checkpoint is not None:
+                    _download_nothing(config.model)
                 found = build_module(config.model)
             self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:
@@ -244,3 +247,14 @@ class Teacher(nn.Module):
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         """Copies of a student (EMA) share the teacher."""
         return self
+
+
+def _download_nothing(config: Any) -> None:
+    """Let no backbone (mmpretrain's ``TIMMBackbone``) fetch weights that a checkpoint is about to replace."""
+    if isinstance(config, dict):
+        if config.get('pretrained') is True:
+            config['pretrained'] = False
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for one in config:
+            _download_nothing(one)

@@ -9,6 +9,7 @@ from toy import distiller_config
 
 from ovkd_mm.compare import Entry, Study, run
 from ovkd_mm.compare.run import run_study
+from ovkd_mm.compare.study import StudyTeacher
 from ovkd_mm.compare.training import Training
 
 FACTS = dict(environment=dict(commit='abc', versions='torch 2', device='CPU'), parameters=7)
@@ -30,7 +31,7 @@ def study(tmp_path, teacher, monkeypatch):
     Config(dict(model=model)).dump(tmp_path / 'base.py')
     monkeypatch.setattr(run, '_check', lambda waiting, *_: {training.label: FACTS for training in waiting})
 
-    def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1)):
+    def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1), teacher=None):
         begun = []
 
         def train(self, tool, facts, metric, progress, lock):
@@ -39,6 +40,9 @@ def study(tmp_path, teacher, monkeypatch):
             logged = values(self)
             folder = self.folder / '20250101_000000/vis_data'
             folder.mkdir(parents=True, exist_ok=True)
+            if self.label == 'teacher' and logged is not None:
+                (self.folder / 'iter_10.pth').write_bytes(b'taught')
+                (self.folder / 'last_checkpoint').write_text(f'{self.folder}/iter_10.pth')
             lines = [dict(step=10, loss=1.0, time=0.5), dict(step=10, time=9.0, **(logged or {}))]
             (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
             how = dict(state='finished', reason=None) if logged is not None else dict(state='failed', reason='no luck')
@@ -46,7 +50,7 @@ def study(tmp_path, teacher, monkeypatch):
 
         monkeypatch.setattr(Training, 'run', train)
         rows = run_study(
-            Study(tmp_path / 'base.py', entries, seeds),
+            Study(tmp_path / 'base.py', entries, seeds, teacher=teacher),
             tmp_path / 'work',
             ROOT / 'configs/_base_/methods',
             ROOT / 'tools/train.py',
@@ -108,3 +112,43 @@ def test_a_run_whose_validation_has_no_metric_is_finished_all_the_same(study, ca
     rows, _ = study(lambda training: {}, entries=BOTH[:1], seeds=(0,))
     assert not rows[0].results[0].finished
     assert 'none, seed 0: finished without a validation metric in 1.0 min' in capsys.readouterr().out
+
+
+@pytest.fixture
+def own_teacher(tmp_path):
+    Config(dict(model=dict(type='ToyClassifier', width=6))).dump(tmp_path / 'big.py')
+    return StudyTeacher(tmp_path / 'big.py', {'model.width': 8}, seed=4)
+
+
+def test_the_studys_teacher_is_trained_once_and_teaches_all(study, own_teacher, tmp_path):
+    seen = {}
+
+    def values(training):
+        seen[training.name] = training.config
+        return dict(accuracy=90.0 if training.label == 'teacher' else 50.0)
+
+    rows, begun = study(values, teacher=own_teacher)
+    assert begun == ['teacher, seed 4', 'none, seed 0', 'kd, seed 0', 'none, seed 1', 'kd, seed 1']
+    assert [row.entry.label for row in rows] == ['teacher', 'none', 'kd']
+    assert seen['teacher, seed 4'].model.width == 8
+    folder = tmp_path / 'work' / 'teacher'
+    for name in ('kd, seed 0', 'kd, seed 1'):
+        assert seen[name].model.teacher.model == str(folder / 'seed4.py')
+        assert seen[name].model.teacher.checkpoint == str(folder / 'seed4' / 'iter_10.pth')
+    assert '| teacher | 90.00 |' in (tmp_path / 'work/table.md').read_text()
+    assert study(values, teacher=own_teacher)[1] == []
+
+
+def test_without_its_teacher_a_study_stops(study, own_teacher):
+    with pytest.raises(ValueError, match=r'teacher, seed 4 failed: no luck \(all of it in'):
+        study(lambda training: None, teacher=own_teacher)
+
+
+def test_a_mistake_of_the_students_is_said_before_the_teacher_is_trained(study, own_teacher):
+    with pytest.raises(ValueError, match="unknown method 'kdd'"):
+        study(lambda training: pytest.fail('trained'), entries=(Entry('kdd', 'kdd'),), teacher=own_teacher)
+
+
+def test_a_mistake_in_the_teachers_settings_is_named(study, own_teacher):
+    with pytest.raises(ValueError, match=r'teacher: modl\.width'):
+        study(teacher=StudyTeacher(own_teacher.config, {'modl.width': 8}))

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from ovkd_mm.compare import Entry, Study, read_study
+from ovkd_mm.compare.study import StudyTeacher
 
 
 @pytest.fixture
@@ -43,6 +44,36 @@ def test_flags_override_the_file(write, tmp_path):
     assert study == Study(other, (Entry('none', 'none'), Entry('soft', 'kd', dict(a=5))), (7,), dict(a=1, b=3), 'y')
 
 
+def test_a_teacher_is_trained_first_unless_its_weights_are_named(write, tmp_path):
+    (tmp_path / 'big.py').touch()
+    file = write('methods: [kd]\nteacher: {config: big.py, cfg_options: {train_cfg.max_epochs: 3}, seed: 5}')
+    assert read_study(file).teacher == StudyTeacher(tmp_path / 'big.py', {'train_cfg.max_epochs': 3}, 5)
+    assert read_study(file, options={'model.teacher.checkpoint': 'teacher.pth'}).teacher is None
+    assert read_study(write('methods: [kd]\nteacher: {config: big.py}')).teacher == StudyTeacher(tmp_path / 'big.py')
+    with pytest.raises(ValueError, match="'Teacher' and 'teacher' share the folder"):
+        read_study(write('methods: {Teacher: {}}\nteacher: {config: big.py}'))
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'error', 'message'),
+    [
+        ('big.py', ValueError, "teacher must be a mapping with config, the path of a plain config; got 'big.py'"),
+        (
+            '{config: big.py, epochs: 3}',
+            ValueError,
+            r"teacher has the keys .*, seed; got \['epochs'\]",
+        ),
+        ('{config: other.py}', FileNotFoundError, r'teacher\.config=.*other\.py'),
+        ('{config: big.py, cfg_options: [a]}', ValueError, r'teacher\.cfg_options must be a mapping'),
+        ('{config: big.py, seed: -1}', ValueError, r'teacher\.seed must be a whole number from 0 up, got -1'),
+    ],
+)
+def test_a_teacher_that_makes_no_sense_is_named(write, tmp_path, teacher, error, message):
+    (tmp_path / 'big.py').touch()
+    with pytest.raises(error, match=message):
+        read_study(write(f'methods: [kd]\nteacher: {teacher}'))
+
+
 def test_flags_alone_make_a_study(tmp_path):
     (tmp_path / 'base.py').touch()
     assert read_study(None, tmp_path / 'base.py', ['kd']) == Study(tmp_path / 'base.py', (Entry('kd', 'kd'),))
@@ -65,7 +96,7 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: [kd]\nseeds: 3', r'seeds must be a list such as \[0, 1, 2\], got 3'),
         ('methods: [kd]\nseeds: [-1, true]', r'whole numbers from 0 up, got \[-1, True\]'),
         ('methods: [kd]\ncfg_options: [a]', 'cfg_options must be a mapping'),
-        ('methods: [kd]\nseed: 3', r"keys config, methods, seeds, cfg_options, metric; got \['seed'\]"),
+        ('methods: [kd]\nseed: 3', r"keys config, methods, seeds, cfg_options, metric, teacher; got \['seed'\]"),
         ('methods: [kd', 'study.yml: while parsing'),
     ],
 )

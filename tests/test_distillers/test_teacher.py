@@ -39,6 +39,23 @@ def test_weights_are_loaded_and_frozen(checkpoint):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+class Fetching(ToyClassifier):
+    """As mmpretrain's TIMMBackbone, which fetches weights while it is built."""
+
+    def __init__(self, pretrained=False):
+        super().__init__()
+        if pretrained:
+            raise ConnectionError('there is no network')
+
+
+def test_no_weights_are_fetched_that_the_checkpoint_replaces(checkpoint):
+    model = dict(type=Fetching, pretrained=True)
+    assert teacher(model, checkpoint=checkpoint).model is not None
+    assert model['pretrained']
+    with pytest.raises(ConnectionError):
+        teacher(model, allow_random=True)
+
+
 def test_the_model_may_be_a_config_file(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / 'config.py'
     Config(dict(model=dict(type='ToyClassifier', width=4))).dump(path)
