@@ -5,13 +5,14 @@ import os
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
 from .nearest import nearest
 
-__all__ = ['SHIPPED', 'buildable', 'model_of', 'not_there', 'read_config_file']
+__all__ = ['SHIPPED', 'buildable', 'fetch_nothing', 'model_of', 'not_there', 'read_config_file']
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = Path('.mim', 'configs')  # of a package; a checkout of ours has links there
@@ -74,6 +75,20 @@ def buildable(config: Config, what: str) -> Config:
     if config.get('default_scope'):
         config.model.setdefault('_scope_', config.default_scope)
     return config
+
+
+def fetch_nothing(model: dict) -> dict:
+    """A model without ``pretrained=True``, at which mmpretrain's ``TIMMBackbone`` asks the network for weights.
+
+    For models whose weights come from elsewhere, or do not matter.
+    """
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return type(value)({k: False if k == 'pretrained' and v is True else without(v) for k, v in value.items()})
+        return type(value)(map(without, value)) if type(value) in (list, tuple) else value
+
+    return without(model)
 
 
 def not_there(name: str) -> str:

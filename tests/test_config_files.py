@@ -2,9 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
-from ovkd_mm.config_files import buildable, not_there, read_config_file
+from ovkd_mm.config_files import buildable, fetch_nothing, not_there, read_config_file
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -97,3 +97,14 @@ def test_a_model_is_told_what_stands_beside_it():
 def test_what_has_no_model_cannot_be_built():
     with pytest.raises(ValueError, match=r"^it has no key 'model'; it has \['seed'\]"):
         buildable(Config(dict(seed=1)), 'it')
+
+
+def test_a_model_that_fetches_nothing_is_the_same_but_for_what_asks_the_network():
+    model = dict(
+        backbone=dict(type='TIMMBackbone', pretrained=True, out_indices=(1, 2)),
+        parts=[dict(pretrained=True), dict(pretrained='torchvision://resnet18')],
+    )
+    found = fetch_nothing(ConfigDict(model))
+    assert found.backbone == dict(type='TIMMBackbone', pretrained=False, out_indices=(1, 2))
+    assert found.parts == [dict(pretrained=False), dict(pretrained='torchvision://resnet18')]
+    assert model['backbone']['pretrained'] is True

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, read_config_file
+from ..config_files import buildable, fetch_nothing, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
@@ -157,9 +156,7 @@ class Teacher(nn.Module):
                 channel_order = channel_order or 'rgb'
             else:
                 config = _read_config(model)
-                if checkpoint is not None:
-                    _download_nothing(config.model)
-                found = build_module(config.model)
+                found = build_module(fetch_nothing(config.model) if checkpoint is not None else config.model)
             self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:
                 _load(self.model, checkpoint)
@@ -247,14 +244,3 @@ class Teacher(nn.Module):
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         """Copies of a student (EMA) share the teacher."""
         return self
-
-
-def _download_nothing(config: Any) -> None:
-    """Let no backbone (mmpretrain's ``TIMMBackbone``) fetch weights that a checkpoint is about to replace."""
-    if isinstance(config, dict):
-        if config.get('pretrained') is True:
-            config['pretrained'] = False
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for one in config:
-            _download_nothing(one)

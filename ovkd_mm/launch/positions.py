@@ -9,7 +9,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, read_config_file
+from ..config_files import buildable, fetch_nothing, read_config_file
 from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import build_foreign, build_module, source_of
@@ -108,7 +108,7 @@ def read_networks(
 
 
 def _build(config: Config, name: str, size: tuple[int, int], checkpoint: str | None, training: bool = False) -> Network:
-    return _network(build_module(config.model), name, size, checkpoint, training)
+    return _network(build_module(fetch_nothing(config.model)), name, size, checkpoint, training)
 
 
 def _network(

@@ -112,7 +112,7 @@ class Trace:
 
         The next one lies in the same part of the model (backbone, neck or head), behind at most one layer with weights,
         and behind one only where nothing leads past it: of several branches none stands for the group, nor does the
-        inside of a branch that a shortcut leads around.
+        inside of one that a shortcut leads around.
         """
         out = group.value('output')
         ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
@@ -135,12 +135,19 @@ class Trace:
         return None
 
     def _led_around(self, act: Call, group: Call) -> bool:
-        """Whether something leads from ``group`` past ``act`` to the end of what holds ``act`` and not the group."""
-        held = (call for call in self.calls if group.end < call.start <= act.start and act.end <= call.end < math.inf)
-        holder = next(held, act)
-        source, read = group.value('output').node, act.value('input').node
-        sinks = [one.node for one in (holder.output, *holder.outputs) if one and one.node]
-        return source is not None and read not in crossings(source, sinks)
+        """Whether something leads from ``group`` past ``act`` to the end of what holds ``act`` and not the group.
+
+        What ends at another size does not count: PyramidNet's first blocks pool their shortcut, and the paper reads
+        the bottleneck in them.
+        """
+        out = group.value('output')
+        for call in self.calls:  # the outermost come first
+            if group.end < call.start <= act.start and act.end <= call.end < math.inf:
+                ends = [one for one in (call.output, *call.outputs) if one and one.node]
+                sinks = [one.node for one in ends if one.node and self.size(one) == self.size(out)]
+                if sinks and out.node:
+                    return act.value('input').node not in crossings(out.node, sinks)
+        return False
 
     def norm_reading(self, group: Call) -> Call | None:
         """The batch norm that reads the output of ``group``, in the same part of the model."""

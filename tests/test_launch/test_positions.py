@@ -93,6 +93,16 @@ def test_nothing_is_downloaded_or_initialized(monkeypatch):
     assert network.model.backbone.init_cfg['type'] == 'Pretrained'
 
 
+def test_a_backbone_of_timm_asks_the_network_for_nothing(monkeypatch):
+    timm = pytest.importorskip('timm')
+    create = timm.create_model
+    asked = []
+    monkeypatch.setattr(timm, 'create_model', lambda **kw: asked.append(kw['pretrained']) or create(**kw))
+    found = read_networks(ROOT / 'configs' / 'voc_animals' / 'ofd_ssd192_lite2-lite0_voc-animals.py')
+    assert asked == [False, False]
+    assert [network.model.backbone.timm_model.conv_stem.out_channels for network in found.networks] == [32, 32]
+
+
 def test_a_student_is_traced_as_it_trains_and_a_teacher_as_it_teaches(home, monkeypatch):
     modes = []
     forward = toy.ToyClassifier.forward

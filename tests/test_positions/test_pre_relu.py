@@ -165,6 +165,18 @@ def test_an_activation_inside_a_residual_branch_does_not_stand_for_what_the_shor
     assert place(Detector(conv(), nn.Sequential(Residual(*branch), conv())), 'backbone.0').path == 'backbone.0'
 
 
+def test_a_shortcut_that_pools_leads_around_nothing_of_the_groups_size():
+    """As in the strided bottlenecks of PyramidNet-200, where the authors read the batch norm behind a convolution."""
+
+    class Strided(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x) + F.avg_pool2d(x, 2)
+
+    branch = conv(), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 3, 2, 1)
+    assert place(Detector(conv(), Strided(*branch)), 'backbone.0').path == 'backbone.1.2'
+    assert place(Detector(conv(), nn.Sequential(Strided(*branch), conv())), 'backbone.0').path == 'backbone.1.0.2'
+
+
 def test_the_batch_norm_is_found_behind_an_identity_and_around_its_activation():
     class Fused(nn.BatchNorm2d):
         """As timm's BatchNormAct2d."""

@@ -1,0 +1,12 @@
+_base_ = ['./ssdlite192_lite0_voc-animals.py', '../_base_/methods/ofd_auto.py']
+
+model = dict(
+    _delete_=True,
+    type='ovkd_mm.FeatureDistiller',
+    student=_base_.model,
+    teacher=dict(
+        model='{{ fileDirname }}/ssd192_lite2_voc-animals.py',
+        checkpoint='work_dirs/ssd192_lite2_voc-animals/iter_1000.pth'),
+    method=_base_.method,
+    pairs='auto',
+    input_shape=(192, 192))
