@@ -1,4 +1,4 @@
-_base_ = ['./ssdlite192_lite0_voc-animals.py', '../_base_/methods/ofd_auto.py']
+_base_ = ['./ssdlite192_mobilenet-v1_voc-animals.py', '../_base_/methods/ofd_auto.py']
 
 model = dict(
     _delete_=True,
@@ -9,4 +9,8 @@ model = dict(
         checkpoint='work_dirs/ssd192_lite2_voc-animals/iter_1000.pth'),
     method=_base_.method,
     pairs='auto',
+    logits=[
+        dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=7, weight=1 / 6)
+        for level in range(6)
+    ],
     input_shape=(192, 192))

@@ -1,0 +1,75 @@
+"""The pairs for a CPU: their places, and the studies that compare them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from ovkd_mm.compare.run import teacher_training, trainings_of
+from ovkd_mm.compare.study import read_study
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+STUDIES = sorted((CONFIGS / 'reproduce').glob('*.yml'))
+BLOCKS = [f'backbone.timm_model.blocks.{block}' for block in (1, 2, 4, 6)]
+HEAD = [('decode_head.bottleneck',) * 2 + ((13, 13),), ('decode_head.decoder',) * 2 + ((49, 49),)]
+WRN = [(f'backbone.layer{group}',) * 2 + ((64 >> group, 64 >> group),) for group in (1, 2, 3)]
+SSD = [(24, 24), (12, 12), (6, 6)]
+SEG = [(49, 49), (25, 25), (13, 13), (13, 13)]
+PLACES = {
+    'ofd_wrn16-2_wrn10-1_cifar10-folder-5e': WRN,
+    'ofd_wrn16-2_wrn16-1_cifar10-folder-5e': WRN,
+    'ofd_ssd192_lite2-mobilenet-v1_voc-animals': [
+        (f'backbone.layer{stage}', block, size) for stage, block, size in zip((3, 4, 5), BLOCKS[1:], SSD, strict=True)
+    ],
+    'ofd_ssd192_lite2-lite0_voc-animals': list(zip(BLOCKS[1:], BLOCKS[1:], SSD, strict=True)),
+    'ofd_deeplabv3plus193_lite2-r18_voc-animals': [
+        (f'backbone.layer{stage}', block, size) for stage, block, size in zip((1, 2, 3, 4), BLOCKS, SEG, strict=True)
+    ]
+    + HEAD,
+    'ofd_deeplabv3plus193_lite2-lite0_voc-animals': [*zip(BLOCKS, BLOCKS, SEG, strict=True), *HEAD],
+}
+
+
+def test_every_distillation_is_here():
+    assert sorted(PLACES) == sorted(path.stem for path in (CONFIGS / 'small').glob('ofd_*.py'))
+
+
+@pytest.mark.parametrize('name', PLACES)
+def test_each_distillation_reads_the_places_of_the_readme(name):
+    if 'lite' in name:
+        pytest.importorskip('timm')
+    config = Config.fromfile(CONFIGS / 'small' / f'{name}.py')
+    init_default_scope(config.default_scope)
+    if 'lite0' in name:
+        config.model.student.backbone.pretrained = False
+    teacher = Config.fromfile(config.model.teacher.model)
+    model = teacher.model
+    if 'lite2' in name:
+        model.backbone.pretrained = False
+    if 'data_preprocessor' in teacher:
+        model.data_preprocessor = teacher.data_preprocessor
+    config.model.teacher.update(model=dict(model, _scope_=config.default_scope), checkpoint=None, allow_random=True)
+    if 'data_preprocessor' in config:
+        config.model.data_preprocessor = config.data_preprocessor
+    distiller = MODELS.build(config.model)
+    found = [(pair.student_place.name, pair.teacher_place.name, pair.student_place.size) for pair in distiller.pairs]
+    assert found == PLACES[name]
+    weights = distiller.pairs.auto_weights
+    assert len(weights) == (0 if 'cifar' in name else 1)
+
+
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_each_study_has_configs_for_its_teacher_and_its_runs(path, tmp_path):
+    study = read_study(path)
+    assert study.seeds == (0, 1, 2)
+    teacher = teacher_training(study.teacher, tmp_path)
+    named = Config.fromfile(study.config).model.teacher
+    assert Path(named.model).stem == study.teacher.config.stem
+    assert Path(named.checkpoint).parent.name == study.teacher.config.stem
+    study = replace(study, options={'model.teacher.checkpoint': None})
+    trainings = trainings_of(study, tmp_path, CONFIGS / '_base_' / 'methods')
+    alone = trainings[0].config
+    assert alone.model.type != 'ovkd_mm.FeatureDistiller' and alone.train_dataloader.batch_size
+    assert teacher.config.val_dataloader == alone.val_dataloader
