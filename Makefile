@@ -5,13 +5,15 @@ TOOLKITS ?= toolkits
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo test test-upstream test-matrix benchmark-gpu lint docs
+.PHONY: help install demo reproduce test test-upstream test-matrix benchmark-gpu lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
 	@echo 'make test-upstream  distil about 190 configs of the toolkits for a step each, an hour; writes docs/upstream.md'
 	@echo 'make benchmark-gpu  time pairs of the paper on a GPU, in float32 and bfloat16; results in work_dirs/benchmark'
+	@echo 'make reproduce ROW=cifar100-c  train teacher, student and distilled student of a row of the results, three seeds;'
+	@echo '                            again: go on where it stopped. Rows: configs/reproduce; result: docs/results/<row>.md'
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
@@ -35,6 +37,12 @@ $(PY):
 
 demo: install
 	$(PY) tools/demo.py $(ARGS)
+
+ROWS := $(patsubst configs/reproduce/%.yml,%,$(wildcard configs/reproduce/*.yml))
+reproduce: install
+	@test -n "$(filter $(ROW),$(ROWS))" || { echo 'make reproduce ROW=...: name one of $(ROWS)'; exit 2; }
+	$(PY) tools/compare.py configs/reproduce/$(ROW).yml --work-dir work_dirs/reproduce/$(ROW) $(ARGS)
+	@mkdir -p docs/results && cp work_dirs/reproduce/$(ROW)/table.md docs/results/$(ROW).md
 
 # The pages are built from sources that are read and not imported: this needs no torch.
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -13,7 +13,7 @@ __all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 're
 
 NONE = 'none'  # the method of the student alone
 TEACHER = 'teacher'  # stands where a method does in the row of a study's teacher
-KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric', 'teacher')
+KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric', 'teacher', 'published')
 TEACHER_KEYS = ('config', 'cfg_options', 'seed')
 
 
@@ -69,6 +69,7 @@ class Study:
         options: Settings of the distillation config for all entries, with dots in the keys.
         metric: Key of the validation metric; None for the config's main one.
         teacher: What is trained first; None where the teacher's weights are there.
+        published: Figures of others by label, to stand beside ours.
 
     Raises:
         ValueError: If entries or seeds are missing or not distinct.
@@ -80,6 +81,7 @@ class Study:
     options: dict = field(default_factory=dict)
     metric: str | None = None
     teacher: StudyTeacher | None = None
+    published: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         folders = {TEACHER: Entry(TEACHER, TEACHER)} if self.teacher else {}
@@ -116,7 +118,8 @@ def read_study(
 
     Args:
         file: YAML with ``config`` (relative to the file), ``methods``, ``seeds``, ``cfg_options``, ``metric`` and
-            ``teacher``, a mapping with ``config`` (likewise), ``cfg_options`` and ``seed``, to be trained first.
+            ``teacher``, a mapping with ``config`` (likewise), ``cfg_options`` and ``seed``, to be trained first;
+            ``published``, others' figures of the metric by label.
             ``methods`` is a list of names in ``_base_/methods`` and ``none``, or a mapping from a label to settings of
             the distillation config, among which ``method`` names one of these; without it the config's own counts.
         config: Instead of the file's.
@@ -132,6 +135,7 @@ def read_study(
     """
     content = _load(Path(file)) if file else {}
     entries = _entries(content.get('methods') or [], f'{file}: methods')
+    labels = {TEACHER, *(entry.label for entry in entries)}
     if methods is not None:
         known = {entry.label: entry for entry in entries}
         entries = [known.get(name, Entry(name, name)) for name in methods]
@@ -148,6 +152,9 @@ def read_study(
     if not isinstance(file_options, dict):
         raise ValueError(f'{file}: cfg_options must be a mapping from a key to a value, got {file_options!r}')
     options = {**file_options, **(options or {})}
+    published = content.get('published') or {}
+    if not isinstance(published, dict) or set(published) - labels:
+        raise ValueError(f'{file}: published must be a mapping from labels of methods to figures, got {published!r}')
     trained = None if 'model.teacher.checkpoint' in options else content.get('teacher')
     return Study(
         config=Path(config).resolve(),
@@ -155,6 +162,7 @@ def read_study(
         seeds=tuple(file_seeds if seeds is None else seeds),
         options=options,
         metric=metric or content.get('metric'),
+        published={label: str(figure) for label, figure in published.items()},
         teacher=_teacher(trained, Path(file).parent, f'{file}: teacher') if file and trained is not None else None,
     )
 

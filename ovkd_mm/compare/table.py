@@ -34,10 +34,18 @@ def write_tables(
     finals = [abs(result.final) for row in rows for result in row.finished]
     decimals = 2 if finals and max(finals) > 1.5 else 4  # percent, or parts of 1
     cells = [row.cells(decimals) for row in rows]
+    if study.published:
+        columns.append('published')
+        cells = [[*texts, study.published.get(row.entry.label, '-')] for row, texts in zip(rows, cells, strict=True)]
     summary, details = _summary(study, key), _details(study, rows)
     title = f'{len(rows)} trainings of {study.config.stem}'
 
-    lines = [f'# {title}', '', _line(['method', *columns]), _line(['---', *['---:'] * 5, '---'])]
+    lines = [
+        f'# {title}',
+        '',
+        _line(['method', *columns]),
+        _line(['---', *['---:'] * 5, *['---'] * (len(columns) - 5)]),
+    ]
     lines += [_line([row.entry.label, *texts]) for row, texts in zip(rows, cells, strict=True)]
     entries = [row.entry for row in rows if row.entry != Entry(row.entry.label, row.entry.label)]
     notes = [*summary, *(f'{entry.label}: {entry.description}.' for entry in entries), *details]

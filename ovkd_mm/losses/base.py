@@ -17,7 +17,8 @@ class DistillLoss(nn.Module, ABC):
     signature what it wants to be handed from the pair: ``classes``, the pair's own, of class scores.
 
     Args:
-        loss_weight: Weight of the loss.
+        loss_weight: Weight of the loss. In a config also ``'auto'`` or ``dict(share=...)``, which the distiller measures
+            (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
     Attributes:
         takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of

@@ -74,6 +74,14 @@ def test_a_teacher_that_makes_no_sense_is_named(write, tmp_path, teacher, error,
         read_study(write(f'methods: [kd]\nteacher: {teacher}'))
 
 
+def test_published_figures_belong_to_labels(write):
+    study = read_study(write('methods: [none, kd]\npublished: {kd: 75.92, teacher: 80}'), methods=['kd'])
+    assert study.published == dict(kd='75.92', teacher='80')
+    for text in ('published: {at: 3}', 'published: [3]'):
+        with pytest.raises(ValueError, match='published must be a mapping from labels of methods to figures'):
+            read_study(write(f'methods: [none, kd]\n{text}'))
+
+
 def test_flags_alone_make_a_study(tmp_path):
     (tmp_path / 'base.py').touch()
     assert read_study(None, tmp_path / 'base.py', ['kd']) == Study(tmp_path / 'base.py', (Entry('kd', 'kd'),))
@@ -96,7 +104,10 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: [kd]\nseeds: 3', r'seeds must be a list such as \[0, 1, 2\], got 3'),
         ('methods: [kd]\nseeds: [-1, true]', r'whole numbers from 0 up, got \[-1, True\]'),
         ('methods: [kd]\ncfg_options: [a]', 'cfg_options must be a mapping'),
-        ('methods: [kd]\nseed: 3', r"keys config, methods, seeds, cfg_options, metric, teacher; got \['seed'\]"),
+        (
+            'methods: [kd]\nseed: 3',
+            r"keys config, methods, seeds, cfg_options, metric, teacher, published; got \['seed'\]",
+        ),
         ('methods: [kd', 'study.yml: while parsing'),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from compared_run import logged_run
@@ -49,6 +50,13 @@ def test_the_table_has_mean_and_sample_deviation_over_the_seeds_that_are_finishe
         '| at | - | - | - | - | - | 0 of 3; seed 0 failed: ended by SIGKILL; seed 1 failed: ended by SIGKILL; '
         'seed 2 not run |'
     )
+
+
+def test_published_figures_stand_beside_ours(rows, study, tmp_path):
+    text = write_tables(tmp_path, replace(study, published={'none': '61.0'}), rows)
+    table = [line for line in text.splitlines() if line.startswith('|')]
+    assert [line.split(' | ')[-1] for line in table] == ['published |', '--- |', '61.0 |', '- |', '- |']
+    assert 'published' in (tmp_path / 'report.html').read_text()
 
 
 def test_the_notes_say_seeds_config_settings_and_place(rows, study, tmp_path):
