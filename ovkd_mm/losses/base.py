@@ -17,7 +17,7 @@ class DistillLoss(nn.Module, ABC):
     signature what it wants to be handed from the pair: ``classes``, the pair's own, of class scores.
 
     Args:
-        loss_weight: Weight of the loss. In a config also ``'auto'`` or ``dict(share=...)``, which the distiller measures
+        loss_weight: Weight of the loss. In a config also ``'auto'`` or ``dict(share=...)``: the distiller measures it
             (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
     Attributes:

@@ -106,7 +106,7 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: [kd]\ncfg_options: [a]', 'cfg_options must be a mapping'),
         (
             'methods: [kd]\nseed: 3',
-            r"keys config, methods, seeds, cfg_options, metric, teacher, published; got \['seed'\]",
+            r"keys config, methods, .*, published; got \['seed'\]",
         ),
         ('methods: [kd', 'study.yml: while parsing'),
     ],
