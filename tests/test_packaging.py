@@ -52,7 +52,10 @@ def import_names(requirements: Iterable[str]) -> set[str]:
 def declared() -> set[str]:
     """What ``pip install 'ovkd_mm[all]'`` brings, by import name."""
     extras = setup_cfg()['options.extras_require']
-    listed = [setup_cfg()['options']['install_requires'], *(extras[name] for name in ('det', 'seg', 'pretrain'))]
+    listed = [
+        setup_cfg()['options']['install_requires'],
+        *(extras[name] for name in ('det', 'seg', 'pretrain', 'tune')),
+    ]
     return import_names('\n'.join(listed).splitlines())
 
 
@@ -120,7 +123,7 @@ def test_the_metadata_tells_version_python_and_extras(contents):
     metadata = email.message_from_bytes(contents[name])
     assert metadata['Version'] == ovkd_mm.__version__
     assert metadata['Requires-Python'] == '>=3.10'
-    assert set(metadata.get_all('Provides-Extra')) == {'det', 'seg', 'pretrain', 'all', 'dev'}
+    assert set(metadata.get_all('Provides-Extra')) == {'det', 'seg', 'pretrain', 'tune', 'all', 'dev'}
 
 
 def test_the_wheel_tells_type_checkers_that_it_is_typed(contents):

@@ -48,13 +48,14 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
     """
     work_dir, methods, console = Path(work_dir), Path(methods), Console(highlight=False)
     teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
+    # What is wrong is said before anything is written, and before a teacher takes its hours.
+    untaught = {'model.teacher.checkpoint': None} if teacher else {}
+    trainings = trainings_of(replace(study, options=untaught | study.options), work_dir, methods)
     with claimed(work_dir, dict(config=str(study.config))) as lock:
         if teacher:
-            # What is wrong with the others is said before the teacher takes its hours.
-            trainings_of(replace(study, options={'model.teacher.checkpoint': None} | study.options), work_dir, methods)
             train_all([teacher], study.metric, Path(tool), lock, console)
             study = taught_by(study, teacher)
-        trainings = trainings_of(study, work_dir, methods)
+            trainings = trainings_of(study, work_dir, methods)
 
         def rows() -> list[Row]:
             first = [_teachers_row(teacher, study.metric)] if teacher else []

@@ -1,32 +1,18 @@
-"""``tools/compare.py`` on toys, whose trainings import this file for their data set and metric."""
+"""``tools/compare.py`` on toys."""
 
 import fcntl
 import json
-import os
 import runpy
 import shutil
 import sys
 from pathlib import Path
 
+import compared_toys
 import pytest
 import yaml
 from command_line import ROOT
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
-from mmengine.registry import DATASETS, METRICS
-from toy import ToyClassifier, ToyImages, distiller_config
-
-DATASETS.register_module(module=ToyImages, name='ComparedToys', force=True)
-
-
-@METRICS.register_module(force=True)
-class ComparedAccuracy(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results += [int(a == b) for a, b in zip(data_samples, data_batch['data_samples'], strict=True)]
-
-    def compute_metrics(self, results):
-        return dict(accuracy=100 * sum(results) / len(results))
-
+from toy import ToyClassifier
 
 STUDY = dict(
     config='base.py',
@@ -43,29 +29,8 @@ STUDY = dict(
 @pytest.fixture
 def compare(tmp_path, monkeypatch, capsys):
     """Run the tool on a toy; returns its exit status or message, and what it printed."""
-    loader = dict(
-        dataset=dict(type='ComparedToys', size=40), batch_size=4, num_workers=0, collate_fn=dict(type='default_collate')
-    )
-    config = Config(
-        dict(
-            custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),
-            model=distiller_config(logits=[dict(student='fc', teacher='fc')]),
-            train_dataloader=dict(sampler=dict(type='DefaultSampler', shuffle=True), **loader),
-            val_dataloader=dict(sampler=dict(type='DefaultSampler', shuffle=False), **loader),
-            val_evaluator=[dict(type='ComparedAccuracy')],
-            train_cfg=dict(by_epoch=True, max_epochs=5),
-            val_cfg=dict(),
-            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-            default_hooks=dict(
-                logger=dict(type='LoggerHook', interval=1),
-                checkpoint=dict(type='CheckpointHook', interval=1, save_best='accuracy'),
-            ),
-        )
-    )
-    config.dump(tmp_path / 'base.py')
+    compared_toys.write_base(tmp_path / 'base.py', monkeypatch)
     (tmp_path / 'study.yml').write_text(yaml.safe_dump(STUDY, sort_keys=False))
-    paths = [str(ROOT / 'tests'), str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])]
-    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(paths))
 
     def run(*flags: object, study: Path | None = tmp_path / 'study.yml') -> tuple[object, str]:
         command = [str(flag) for flag in ('compare.py', *filter(None, [study]), *flags)]

@@ -1,0 +1,204 @@
+"""The search: trials in child processes, of which the worse half ends early."""
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+
+from ..checkpoints.atomic_save import write_whole
+from ..compare.claim import claimed
+from ..compare.configs import entry_config, read_base, seeded
+from ..compare.results import Metric, choose_metric
+from ..compare.study import Entry, Study
+from ..compare.training import Training
+from ..report.history import Run, read_history
+from .space import Space, space_of
+
+__all__ = ['tune']
+
+RUNGS = 4  # validations of a trial, after each of which the worse ones end
+
+
+def tune(
+    config: str | Path,
+    work_dir: str | Path,
+    methods_folder: Path,
+    tool: Path,
+    methods: list[str],
+    trials: int,
+    part: float,
+    seed: int = 0,
+    options: dict | None = None,
+    metric: str | None = None,
+) -> str:
+    """Search method, share and number of pairs by the validation metric, and write ``table.md``.
+
+    Trials are proposed by Optuna's TPE sampler; after each quarter of a trial successive halving ends those that are
+    not in the better half. The same call goes on where it stopped, in the middle of a trial, too.
+
+    Args:
+        config: A distillation config.
+        work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``.
+        methods_folder: Where the files of methods lie.
+        tool: ``tools/train.py``.
+        methods: Names of files of methods.
+        trials: How many there are to be in all.
+        part: Of the config's schedule that a trial takes, above 0 and at most 1.
+        seed: Of the trainings and of the search.
+        options: Settings of the config, with dots in the keys.
+        metric: Key of the validation metric; None for the config's main one.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: If Optuna is absent, a setting makes no sense, or the work dir holds another search.
+    """
+    optuna = _optuna()
+    if not 0 < part <= 1:
+        raise ValueError(f'--part must be above 0 and at most 1, got {part}')
+    if trials < 1:
+        raise ValueError(f'--trials must be at least 1, got {trials}')
+    work_dir, console = Path(work_dir), Console(highlight=False)
+    base = read_base(Path(config))
+    study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
+    space = space_of(Path(config), base, methods, methods_folder)
+    first = entry_config(base, study, space.entry(methods[0], 1.0, len(space.pairs)), methods_folder)
+    chosen = choose_metric(metric, first, [])
+    if chosen is None:
+        raise ValueError('which metric is searched by is not known: name it with --metric')
+    recipe = dict(config=str(study.config), methods=list(methods), part=part, seed=seed, options=repr(options or {}))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with claimed(work_dir, recipe) as lock:
+        search = optuna.create_study(
+            study_name='tune',
+            storage=f'sqlite:///{(work_dir / "trials.db").resolve()}',
+            load_if_exists=True,
+            direction='minimize' if chosen.less_is_better else 'maximize',
+            sampler=optuna.samplers.TPESampler(seed=seed + _count(work_dir)),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        )
+        _take_up(optuna, search)
+
+        def objective(trial: Any) -> float:
+            entry = space.suggest(trial)
+            short = shortened(seeded(entry_config(base, study, entry, methods_folder), seed), part)
+            training = Training(entry.label, seed, short, work_dir / entry.folder)
+            training.check()
+            place = f'[{_done(optuna, search) + 1}/{trials}] {entry.label}'
+            with console.status(escape(place)) as status:
+                values = _train(
+                    trial, training, chosen, tool, lock, lambda text: status.update(escape(f'{place}: {text}'))
+                )
+            early = '' if training.state == 'finished' else f', ended after {len(values)} of {RUNGS} validations'
+            console.print(escape(f'{place}: {chosen.key} {values[-1]:.4g}{early}'))
+            if early:
+                raise optuna.TrialPruned
+            return values[-1]
+
+        while _done(optuna, search) < trials:
+            search.optimize(objective, n_trials=1)
+            write_whole(work_dir / 'table.md', _table(optuna, search, space, chosen, part))
+        table = _table(optuna, search, space, chosen, part)
+    console.print(escape(table))
+    return table
+
+
+def shortened(config: Config, part: float) -> Config:
+    """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it."""
+    config = copy.deepcopy(config)
+    key = 'max_epochs' if 'max_epochs' in config.train_cfg else 'max_iters'
+    length = max(round(config.train_cfg[key] * part), 1)
+    every = max(math.ceil(length / RUNGS), 1)
+    config.train_cfg.update({key: length, 'val_interval': every})
+    config.train_cfg.pop('dynamic_intervals', None)
+    config.default_hooks.checkpoint.update(interval=every, max_keep_ckpts=1)
+    return config
+
+
+class _EndsEarlyError(Exception):
+    """What ends a training that is no longer among the better ones."""
+
+
+def _train(
+    trial: Any, training: Training, metric: Metric, tool: Path, lock: int, show: Callable[[str], None]
+) -> list[float]:
+    """Train until the end, or until the trial is no longer among the better ones; what each validation came to."""
+    values: list[float] = []
+
+    def look(text: str = '') -> None:
+        show(text)
+        for value in Run(read_history(training.folder)).curve(metric.key)[1][len(values) :]:
+            values.append(value)
+            trial.report(value, step=len(values))
+            if trial.should_prune() and training.state != 'finished':
+                raise _EndsEarlyError
+
+    if training.state != 'finished':
+        with contextlib.suppress(_EndsEarlyError):
+            training.run(tool, {}, metric.key, look, lock)
+    if training.state == 'failed':
+        raise ValueError(f'{training.label} failed: {training.note["reason"]} (all of it in {training.log})')
+    if training.state == 'finished':
+        look()
+    return values
+
+
+def _take_up(optuna: Any, search: Any) -> None:
+    """Queue once more what a former call was at when it ended, or what failed in it."""
+    states = optuna.trial.TrialState
+    taken = search.user_attrs.get('taken', [])
+    for trial in search.get_trials(states=(states.RUNNING, states.FAIL)):
+        if trial.number in taken:
+            continue
+        if trial.state == states.RUNNING:
+            search.tell(trial.number, state=states.FAIL)
+        search.enqueue_trial(trial.params)
+        taken = [*taken, trial.number]
+        search.set_user_attr('taken', taken)
+
+
+def _done(optuna: Any, search: Any) -> int:
+    states = optuna.trial.TrialState
+    return len(search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+
+
+def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) -> str:
+    states = optuna.trial.TrialState
+    trials = search.get_trials(states=(states.COMPLETE, states.PRUNED))
+    sign = 1 if metric.less_is_better else -1
+
+    def order(trial: Any) -> tuple[int, float]:
+        last = max(trial.intermediate_values, default=0)
+        return -last, sign * trial.intermediate_values.get(last, math.inf)
+
+    lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
+    for trial in sorted(trials, key=order):
+        last = max(trial.intermediate_values)
+        seen = 'all' if trial.state == states.COMPLETE else f'ended after {last} of {RUNGS} validations'
+        given = trial.params
+        lines.append(
+            f'| {given["method"]} | {given["share"]:.3g} | {given["pairs"]} of {len(space.pairs)} | '
+            f'{trial.intermediate_values[last]:.4g} | {seen} |'
+        )
+    lines += ['', f'One seed and {part:.0%} of the schedule: train the best ones whole, over several seeds.', '']
+    return '\n'.join(lines)
+
+
+def _count(work_dir: Path) -> int:
+    """How many trials have a folder, so that a call that goes on proposes other ones than the first did."""
+    return len(list(work_dir.glob('*/run.json')))
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError as exc:
+        raise ValueError('tuning needs Optuna: pip install optuna') from exc
+    return optuna

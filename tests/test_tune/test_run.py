@@ -1,0 +1,149 @@
+"""The search, with trainings that only pretend."""
+
+import json
+
+import pytest
+from command_line import ROOT
+from mmengine.config import Config
+from toy import distiller_config
+
+from ovkd_mm.compare.training import Training
+from ovkd_mm.tune import tune
+from ovkd_mm.tune.run import shortened
+
+optuna = pytest.importorskip('optuna')
+
+
+@pytest.fixture
+def search(tmp_path, monkeypatch):
+    """Tune with trainings whose accuracy ``value`` tells after each validation; returns the table and what was run."""
+    model = distiller_config()
+    model['teacher']['checkpoint'] = str(tmp_path / 'teacher.pth')
+    (tmp_path / 'teacher.pth').write_bytes(b'weights')
+    config = dict(
+        model=model,
+        train_cfg=dict(by_epoch=True, max_epochs=80),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='accuracy', rule='greater')),
+    )
+    Config(config).dump(tmp_path / 'base.py')
+
+    def search(value, trials=6, **changes):
+        begun, ended = [], []
+
+        def train(self, tool, facts, metric, progress, lock):
+            begun.append(self.label)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(state='started', recipe=self.recipe)
+            log = self.folder / '20250101_000000/vis_data'
+            log.mkdir(parents=True, exist_ok=True)
+            share = self.config.model.method.loss.loss_weight.share
+            lines = []
+            for rung in range(1, 5):
+                lines += [dict(step=10 * rung, loss=1.0, time=0.5), dict(step=10 * rung, accuracy=value(share, rung))]
+                (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+                progress('on the way')
+            ended.append(self.label)
+            self._write(state='finished', reason=None)
+
+        monkeypatch.setattr(Training, 'run', train)
+        settings = dict(methods=['ofd'], trials=trials, part=0.25) | changes
+        table = tune(
+            tmp_path / 'base.py',
+            tmp_path / 'work',
+            ROOT / 'configs/_base_/methods',
+            ROOT / 'tools/train.py',
+            **settings,
+        )
+        return table, begun, ended
+
+    return search
+
+
+def near_one(share, rung):
+    """Best at a share of 1, and the better the longer."""
+    return 50 - abs(share - 1) + rung
+
+
+def test_the_best_come_first_and_the_worse_end_early(search, tmp_path):
+    table, begun, ended = search(near_one, trials=12)
+    assert (tmp_path / 'work' / 'table.md').read_text() == table
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:-2]]
+    assert len(rows) == 12 and len(ended) < len(begun)
+    whole = [row for row in rows if row[4] == 'all']
+    assert whole == rows[: len(whole)] and len(whole) == len(ended)
+    assert [float(row[3]) for row in whole] == sorted((float(row[3]) for row in whole), reverse=True)
+    assert all(row[4].startswith('ended after') for row in rows[len(whole) :])
+    assert '25% of the schedule' in table
+
+
+def test_the_same_call_does_nothing_again_and_one_with_more_trials_goes_on(search):
+    first, begun, _ = search(near_one, trials=3)
+    again, nothing, _ = search(near_one, trials=3)
+    assert (len(begun), again, nothing) == (3, first, [])
+    _, more, _ = search(near_one, trials=5)
+    assert len(more) == 2 and not set(more) & set(begun)
+
+
+def test_a_trial_that_was_cut_off_is_taken_up_by_the_next_call(search):
+    def cut(share, rung):
+        if rung == 3:
+            raise KeyboardInterrupt
+        return near_one(share, rung)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(cut, trials=1)
+    table, begun, ended = search(near_one, trials=1)
+    assert len(begun) == len(ended) == 1
+    assert table.count('| ofd |') == 1
+
+
+def test_a_metric_of_which_less_is_better_is_minimized(search, tmp_path):
+    config = Config.fromfile(tmp_path / 'base.py')
+    config.default_hooks.checkpoint.rule = 'less'
+    config.dump(tmp_path / 'base.py')
+    table, _, _ = search(lambda share, rung: abs(share - 1), trials=8)
+    shares = [float(line.split('|')[2]) for line in table.splitlines()[2:-2] if '| all |' in line]
+    assert shares == sorted(shares, key=lambda share: abs(share - 1))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(part=0), r'--part must be above 0 and at most 1, got 0'),
+        (dict(trials=0), r'--trials must be at least 1, got 0'),
+        (dict(methods=['odf']), "unknown method 'odf'; nearest: ofd"),
+    ],
+)
+def test_what_makes_no_sense_is_named(search, changes, message):
+    with pytest.raises(ValueError, match=message):
+        search(near_one, **changes)
+
+
+def test_a_training_that_fails_ends_the_search_and_says_why(search, monkeypatch):
+    def fail(self, *args):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write(state='failed', recipe=self.recipe, reason='no luck')
+
+    def value(share, rung):
+        return 0.0
+
+    original = monkeypatch.setattr
+    monkeypatch.setattr = lambda target, name, new: original(target, name, fail if name == 'run' else new)
+    with pytest.raises(ValueError, match=r'ofd, share .* failed: no luck \(all of it in'):
+        search(value)
+
+
+@pytest.mark.parametrize(
+    ('loop', 'part', 'length', 'every'),
+    [
+        (dict(by_epoch=True, max_epochs=80), 0.25, ('max_epochs', 20), 5),
+        (dict(by_epoch=False, max_iters=1001), 0.1, ('max_iters', 100), 25),
+        (dict(type='IterBasedTrainLoop', max_iters=3), 0.1, ('max_iters', 1), 1),
+    ],
+)
+def test_a_part_of_the_schedule_is_validated_and_saved_after_each_quarter(loop, part, length, every):
+    whole = Config(dict(train_cfg=loop, default_hooks=dict(checkpoint=dict(interval=1))))
+    short = shortened(whole, part)
+    assert (short.train_cfg[length[0]], short.train_cfg.val_interval) == (length[1], every)
+    assert short.default_hooks.checkpoint.interval == every
+    assert 'val_interval' not in whole.train_cfg

@@ -1,0 +1,45 @@
+import pytest
+from command_line import ROOT
+from mmengine.config import Config
+from toy import PAIRS, distiller_config
+
+from ovkd_mm.compare.configs import read_base
+from ovkd_mm.tune import Space, space_of
+
+METHODS = ROOT / 'configs' / '_base_' / 'methods'
+
+
+def test_an_entry_sets_the_share_and_drops_the_first_pairs():
+    space = Space(('ofd', 'kd'), (dict(student='a'), dict(student='b'), dict(student='c')))
+    whole = space.entry('ofd', 2.0, 3)
+    assert (whole.label, whole.method) == ('ofd, share 2, 3 pairs', 'ofd')
+    assert whole.options == {'model.method.loss.loss_weight': dict(_delete_=True, share=2.0)}
+    assert space.entry('kd', 0.1, 1).options['model.pairs'] == [dict(student='c')]
+
+
+def test_a_trial_asks_for_method_share_and_number_of_pairs():
+    class Trial:
+        def suggest_categorical(self, name, choices):
+            assert (name, choices) == ('method', ('ofd',))
+            return 'ofd'
+
+        def suggest_float(self, name, low, high, log):
+            assert (name, low, high, log) == ('share', 0.1, 10.0, True)
+            return 0.123456
+
+        def suggest_int(self, name, low, high):
+            assert (name, low, high) == ('pairs', 1, 2)
+            return 2
+
+    entry = Space(('ofd',), ({}, {})).suggest(Trial())
+    assert entry.label == 'ofd, share 0.123, 2 pairs'
+    assert entry.options['model.method.loss.loss_weight']['share'] == 0.123  # as its folder says
+
+
+def test_the_pairs_are_the_configs_or_what_auto_finds(tmp_path):
+    for pairs in (PAIRS, 'auto'):
+        Config(dict(model=distiller_config(pairs=pairs))).dump(tmp_path / 'base.py')
+        space = space_of(tmp_path / 'base.py', read_base(tmp_path / 'base.py'), ['ofd'], METHODS)
+        assert [pair['student'] for pair in space.pairs] == ['backbone.layer1', 'backbone.layer2']
+    with pytest.raises(ValueError, match="unknown method 'odf'; nearest: ofd"):
+        space_of(tmp_path / 'base.py', read_base(tmp_path / 'base.py'), ['odf'], METHODS)
