@@ -26,8 +26,6 @@ class Plan:
         student_iters: Iterations of each student.
         teacher_lr: Peak learning rate of the teacher.
         student_lr: Peak learning rate of each student; MobileNetV1 hardly learns at the teacher's in so few iterations.
-        loss_weight: Weight of the distillation loss, a sum over channels, height and width. At 96x96 pixels the
-            maps to learn from are 24x24 and smaller, about as in the paper's CIFAR networks; it is twice their weight.
         train_images: Images of the generated training split.
         val_images: Images to evaluate on: of the generated split, or the first ones of a data set of one's own.
     """
@@ -35,10 +33,9 @@ class Plan:
     size: int = 96
     batch_size: int = 11
     teacher_iters: int = 300
-    student_iters: int = 390
+    student_iters: int = 350
     teacher_lr: float = 1e-3
     student_lr: float = 8e-3
-    loss_weight: float = 2e-3
     train_images: int = 1600
     val_images: int = 200
 
@@ -49,7 +46,7 @@ def shrink(config: Config, data: VOCFolder, plan: Plan, iters: int, lr: float) -
     _shrink_detector(detector, plan.size, len(data.classes))
     if is_distillation(config):
         config.model.input_shape = (plan.size, plan.size)
-        config.model.method.loss.loss_weight = plan.loss_weight
+        config.model.method.loss.loss_weight = 'auto'  # the paper gives none for such an input size
     for loader, split in ((config.train_dataloader, data.train), (config.val_dataloader, data.val)):
         loader.update(batch_size=plan.batch_size, num_workers=2, persistent_workers=False)
         loader.dataset.update(

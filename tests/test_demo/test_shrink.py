@@ -61,7 +61,7 @@ def test_alone_and_distilled_differ_in_nothing_but_the_distillation():
 
 
 def test_the_plan_is_what_the_config_says():
-    plan = Plan(size=96, batch_size=4, loss_weight=0.5, val_images=7)
+    plan = Plan(size=96, batch_size=4, val_images=7)
     config = shrink(config_of(DISTILLATION), DATA, plan, iters=60, lr=2e-3)
     assert config.train_cfg.max_iters == 60
     assert config.param_scheduler[-1].end == 60
@@ -69,7 +69,7 @@ def test_the_plan_is_what_the_config_says():
     assert config.train_dataloader.dataset.metainfo.classes == ('a', 'b', 'c')
     assert config.val_dataloader.dataset.indices == 7
     assert config.optim_wrapper.optimizer.lr == 2e-3
-    assert config.model.method.loss.loss_weight == 0.5
+    assert config.model.method.loss.loss_weight == 'auto'
     assert config.model.input_shape == (96, 96)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         assert [t.scale for t in loader.dataset.pipeline if t.type == 'Resize'] == [(96, 96)]
