@@ -26,7 +26,8 @@ def arguments() -> argparse.ArgumentParser:
         '--methods',
         nargs='+',
         metavar='NAME',
-        help='labels of the study file, files of configs/_base_/methods, or none for the student alone',
+        help='labels of the study file, files of configs/_base_/methods (ofd+kd adds their losses up), or none for the '
+        'student alone',
     )
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help='train each method with each (default: 0)')
     parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")

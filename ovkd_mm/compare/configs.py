@@ -71,7 +71,8 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        config.model.method = read_method(entry.method, methods, f' (or {NONE}, the student alone)')
+        found = [read_method(name, methods, f' (or {NONE}, the student alone)') for name in entry.method.split('+')]
+        config.model.method = found if len(found) > 1 else found[0]
     try:
         for options in (study.options, entry.options):
             config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones

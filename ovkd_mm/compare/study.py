@@ -23,7 +23,8 @@ class Entry:
 
     Attributes:
         label: What to call it.
-        method: A file's name in ``_base_/methods``, ``'none'`` for the student alone, None for the base config's own.
+        method: A file's name in ``_base_/methods``, or several with a ``+`` between them, ``'none'`` for the student
+            alone, None for the base config's own.
         options: Settings of the distillation config, with dots in the keys.
     """
 
