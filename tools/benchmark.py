@@ -9,7 +9,7 @@ from mmengine.device import get_device
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.benchmark import benchmark, images_per_second
 from ovkd_mm.compare.environment import environment
-from ovkd_mm.launch.cli import add_config_options, read_config, run
+from ovkd_mm.launch.cli import add_config_options, read_config, run, use_amp
 from ovkd_mm.launch.input_shape import input_shape_of
 from ovkd_mm.report.benchmark import markdown, write_benchmark
 
@@ -36,7 +36,7 @@ def measure(args: argparse.Namespace) -> None:
     """Measure, print and write."""
     config = read_config(args.config, args.cfg_options)
     if args.amp:
-        config.optim_wrapper.type = 'AmpOptimWrapper'
+        use_amp(config, args.device)
     if args.input_shape:
         sizes = [(side, side) for side in args.input_shape]
     elif told := input_shape_of(config):

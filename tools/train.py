@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.resume import prepare_resume
 from ovkd_mm.hooks import ChannelsLastHook, ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
-from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run
+from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run, use_amp
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -39,10 +39,7 @@ def train(args: argparse.Namespace) -> None:
     """Train."""
     config = load_config(args)
     if args.amp:
-        if get_device() not in ('cuda', 'musa', 'npu', 'mlu'):
-            raise ValueError('--amp needs a GPU, and torch finds none here; train without --amp')
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_amp(config, get_device())
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')

@@ -101,6 +101,7 @@ class FeatureDistiller(StudentFacade):
         self.distill_weight = self.task_weight = 1.0
         self.student_learns, self.measuring = True, False
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
+        _check_shape(input_shape)
         student_trace = trace(self.student, input_shape, training=True)
         offered = dict(
             student_preprocessor=self.student.data_preprocessor, student_order=channel_order, input_shape=input_shape
@@ -224,6 +225,12 @@ class FeatureDistiller(StudentFacade):
         super()._apply(fn, *args, **kwargs)
         self.teacher._apply(fn, *args, **kwargs)
         return self
+
+
+def _check_shape(shape: object) -> None:
+    sides = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f'input_shape must be (H, W) in pixels, such as (300, 300); got {shape!r}')
 
 
 def _weighted(value: Tensor | list[Tensor], weight: float, name: str) -> Tensor | list[Tensor]:

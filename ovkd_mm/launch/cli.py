@@ -25,6 +25,7 @@ __all__ = [
     'load_config',
     'read_config',
     'run',
+    'use_amp',
 ]
 
 # What tells a process of its place among the others, and what sets it.
@@ -150,6 +151,22 @@ def load_config(args: argparse.Namespace) -> Config:
             f'work_dir={config.work_dir!r} cannot be written ({exc}); choose another with --work-dir'
         ) from exc
     return config
+
+
+def use_amp(config: Config, device: str) -> None:
+    """Let a config train in mixed precision, as ``--amp`` asks for.
+
+    Args:
+        config: Changed in place.
+        device: Where it is trained.
+
+    Raises:
+        ValueError: If that is a CPU, whose mixed precision mmengine's wrapper refuses.
+    """
+    if device.partition(':')[0] not in ('cuda', 'musa', 'npu', 'mlu'):
+        raise ValueError(f'--amp needs a GPU, and this is to run on {device}; leave it out')
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def check_optimizer(config: Config) -> None:

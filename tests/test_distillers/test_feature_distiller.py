@@ -98,6 +98,12 @@ def test_a_student_that_is_trained_on_several_batches_cannot_be_distilled(inputs
         distilled(inputs, None, mode='loss')
 
 
+@pytest.mark.parametrize('shape', [16, (16,), (16, 0), (16.5, 16), '16', (3, 16, 16)])
+def test_an_input_shape_that_is_none_is_named(shape):
+    with pytest.raises(ValueError, match=r'input_shape must be \(H, W\) in pixels'):
+        build(input_shape=shape)
+
+
 def test_the_teacher_rests_where_no_pair_weighs():
     distilled = with_weight_zero().train()
     with mock.patch.object(distilled.teacher, 'forward', side_effect=AssertionError):

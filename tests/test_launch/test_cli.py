@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.launch.cli import add_config_arguments, load_config
+from ovkd_mm.launch.cli import add_config_arguments, load_config, use_amp
 
 
 @pytest.fixture
@@ -41,3 +41,11 @@ def test_a_work_dir_that_cannot_be_written_is_named(load, tmp_path):
 def test_a_missing_config_is_named(load):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.py'):
         load(config='nowhere.py')
+
+
+def test_mixed_precision_is_a_gpus():
+    config = Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bfloat16')))
+    with pytest.raises(ValueError, match=r'--amp needs a GPU, and this is to run on cpu; leave it out'):
+        use_amp(config, 'cpu')
+    use_amp(config, 'cuda:1')
+    assert config.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic')

@@ -454,7 +454,7 @@ MISTAKES = {
         ('positions plain.py --input-shape 64 64 --checkpoint other.pth', '--checkpoint other.pth does not fit the model ToyClassifier'),
     ],
     'environment': [
-        ('train toy.py --amp', '--amp needs a GPU, .*without --amp'),
+        ('train toy.py --amp', '--amp needs a GPU, and this is to run on cpu; leave it out'),
         ('train toy.py --launcher pytorch', 'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment, which torchrun'),
         ('train toy.py --launcher slurm', 'SLURM_PROCID.*srun sets'),
         ('test plain.py student.pth --launcher mpi', 'OMPI_COMM_WORLD_LOCAL_RANK'),
