@@ -54,7 +54,8 @@ class AutoWeight(nn.Module):
     What is compared are the norms over the student's weights that both reach, in the iterations that :meth:`due` names.
     The weight follows the last measurements (the mean of their logarithms) for the first 500 iterations in which the
     student learns; before, connectors and student are untrained and the ratio falls by an order or two. Then it stays.
-    Its state is in the checkpoint, and the same on all ranks.
+    Its state is in the checkpoint, and the same on all ranks. Nothing of it is compiled: each new weight would ask for
+    that anew.
 
     Args:
         share: Norm of the distillation's gradient as a multiple of the task's.
@@ -70,6 +71,7 @@ class AutoWeight(nn.Module):
         self._values: list[float] | None = None
 
     @property
+    @torch.compiler.disable
     def factor(self) -> float:
         """The weight; 1 before the first measurement."""
         return self.share / math.exp(self._read()[0]) if self.known else 1.0
@@ -80,10 +82,12 @@ class AutoWeight(nn.Module):
         return self._read()[1] > 0
 
     @property
+    @torch.compiler.disable
     def settled(self) -> bool:
         """Whether the weight stays as it is."""
         return self._read()[3] >= SETTLED
 
+    @torch.compiler.disable
     def due(self) -> bool:
         """Whether this iteration is to be measured; after the weight has settled, to see whether it still fits."""
         _, measured, seen, _ = self._read()
@@ -91,6 +95,7 @@ class AutoWeight(nn.Module):
             return seen % CHECK == 0
         return measured < AT_FIRST or seen % SPACING == 0
 
+    @torch.compiler.disable
     def step(self, student_learns: bool) -> None:
         """Count an iteration.
 
@@ -107,6 +112,7 @@ class AutoWeight(nn.Module):
                 logger='current',
             )
 
+    @torch.compiler.disable
     def note(self, ratio: float) -> None:
         """Take in a measurement.
 

@@ -168,7 +168,7 @@ class FeatureDistiller(StudentFacade):
                 student_features = [tap.take() for tap in self._taps]
             labels = labels_of(data_samples) if any(pair.loss.takes_labels for pair in self.pairs) else None
             distillation = [
-                pair(student, teacher, inputs, labels)
+                pair(student, teacher, inputs, labels, pair.auto_weight.factor if pair.auto_weight else 1.0)
                 for pair, student, teacher in zip(self.pairs, student_features, teacher_features, strict=True)
             ]
             if self._measures():

@@ -28,7 +28,7 @@ class FeaturePair(nn.Module):
         teacher_transform: ``T_t``.
         loss: ``d``.
         weight: Weight of the pair beside the others.
-        auto_weight: Another factor, which is measured; pairs may share one.
+        auto_weight: What measures another factor, for :meth:`forward`; pairs may share one.
         resize: Resize the student's feature (bilinear) to the teacher's spatial size where the two differ, before it is
             transformed.
 
@@ -77,6 +77,7 @@ class FeaturePair(nn.Module):
         teacher: Tensor | tuple[Tensor, Tensor],
         inputs: Tensor | None = None,
         labels: Tensor | None = None,
+        factor: float = 1.0,
     ) -> Tensor:
         """Loss of the pair.
 
@@ -85,6 +86,8 @@ class FeaturePair(nn.Module):
             teacher: The teacher's feature, shape ``(N, C_t, H, W)``; of a span, both.
             inputs: The images, shape ``(N, 3, H, W)``, for transforms that take them.
             labels: True classes, shape ``(N,)`` or ``(N, H, W)``, for a loss that takes them.
+            factor: Another weight. Handed over, since a compiled pair would be compiled anew for each value that it
+                looks up.
 
         Returns:
             A float32 scalar.
@@ -99,7 +102,7 @@ class FeaturePair(nn.Module):
                 'there: the layers before it are frozen (frozen_stages), or it lies inside a block with with_cp=True; '
                 'choose another place or unfreeze'
             )
-        weight = self.weight * (self.auto_weight.factor if self.auto_weight else 1.0)
+        weight = self.weight * factor
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
         # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
         if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
@@ -140,6 +143,7 @@ class FeaturePairs(nn.ModuleList):
         return cast(Iterator[FeaturePair], super().__iter__())
 
     @property
+    @torch.compiler.disable
     def auto_weights(self) -> list[AutoWeight]:
         """The weights that are measured, each once, of the pairs that weigh anything."""
         return list(dict.fromkeys(pair.auto_weight for pair in self if pair.auto_weight and pair.weight))

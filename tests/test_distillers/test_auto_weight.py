@@ -5,6 +5,7 @@ import pytest
 import torch
 import two_processes
 from mmengine.registry import MODELS
+from torch._dynamo.utils import counters
 from toy import METHOD, PAIRS, Record, batch, distiller_config, needs_compile, toy_runner
 
 from ovkd_mm.distillers import auto_weight as module
@@ -171,14 +172,20 @@ def test_while_the_connectors_learn_alone_it_is_measured_all_the_same(tmp_path):
 
 
 @needs_compile
-def test_a_compiled_student_is_measured_too(tmp_path):
+def test_a_compiled_student_is_measured_too_and_not_compiled_anew_for_each_weight(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'AT_FIRST', 1)
+    monkeypatch.setattr(module, 'SPACING', 2)
     torch._dynamo.reset()
-    runs = []
+    runs, graphs = [], []
     for cfg in ({}, dict(compile=dict(backend='aot_eager'))):
-        runner = toy_runner(tmp_path, distiller_config(method=method()), iters=2, cfg=cfg)
+        counters.clear()
+        record = Record(lambda runner: (runner.model.pairs[0].auto_weight.factor, counters['stats']['unique_graphs']))
+        runner = toy_runner(tmp_path, distiller_config(method=method()), iters=12, cfg=cfg, custom_hooks=[record])
         runner.train()
-        runs.append(runner.model.pairs[0].auto_weight.factor)
-    assert runs[1] == pytest.approx(runs[0], rel=1e-4)
+        factors, graphs = zip(*record.seen, strict=True)
+        runs.append(factors)
+    assert runs[1] == pytest.approx(runs[0], rel=1e-2) and len(set(runs[1])) >= 6
+    assert graphs[6] == graphs[-1] > 0
 
 
 def test_activation_checkpointing_changes_nothing_of_it(tmp_path):
