@@ -22,8 +22,7 @@ def read_base(file: Path) -> Config:
     Raises:
         ValueError: If it cannot be read, has a mistyped key or distils nothing.
     """
-    config = read_config_file(file, f'config={str(file)!r}', imports=False)  # a training's own process imports them
-    check_keys(config)
+    config = _read(file, f'config={str(file)!r}')
     if not config.get('model') or not is_distillation(config):
         kind = (config.get('model') or {}).get('type')
         raise ValueError(
@@ -39,14 +38,10 @@ def read_plain(file: Path, options: dict) -> Config:
     Raises:
         ValueError: If it cannot be read, has a mistyped key, or the settings do not fit.
     """
-    config = read_config_file(file, f'teacher.config={str(file)!r}', imports=False)
-    check_keys(config)
+    config = _read(file, f'teacher.config={str(file)!r}')
     for key in options:
         check_option(config, key, f'teacher: {key}')
-    try:
-        config.merge_from_dict(copy.deepcopy(options))
-    except (KeyError, TypeError, IndexError) as exc:
-        raise ValueError(f'teacher: these settings do not fit the config: {exc}') from exc
+    _apply(options, config, 'teacher')
     return config
 
 
@@ -71,17 +66,29 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        found = [read_method(name, methods, f' (or {NONE}, the student alone)') for name in entry.method.split('+')]
+        found = [
+            read_method(name, methods, f' (or {NONE}, the student alone)') for name in str(entry.method).split('+')
+        ]
         config.model.method = found if len(found) > 1 else found[0]
-    try:
-        for options in (study.options, entry.options):
-            config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
-    except (KeyError, TypeError, IndexError) as exc:
-        raise ValueError(f'{entry.label}: these settings do not fit the config: {exc}') from exc
+    for options in (study.options, entry.options):
+        _apply(options, config, entry.label)
     if entry.method == NONE:
         return plain_config(config)
     _check_checkpoint(config.model.get('teacher') or {})
     return config
+
+
+def _read(file: Path, what: str) -> Config:
+    config = read_config_file(file, what, imports=False)  # a training's own process imports them
+    check_keys(config)
+    return config
+
+
+def _apply(options: dict, config: Config, label: str) -> None:
+    try:
+        config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
+    except (KeyError, TypeError, IndexError) as exc:
+        raise ValueError(f'{label}: these settings do not fit the config: {exc}') from exc
 
 
 def seeded(config: Config, seed: int) -> Config:

@@ -24,7 +24,7 @@ from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
 from .training import Training
 
-__all__ = ['rows_of', 'run_study', 'taught_by', 'teacher_training', 'train_all', 'trainings_of']
+__all__ = ['rows_of', 'run_study', 'taught_by', 'teacher_training', 'teachers_row', 'train_all', 'trainings_of']
 
 
 def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str | Path) -> list[Row]:
@@ -58,7 +58,7 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
             trainings = trainings_of(study, work_dir, methods)
 
         def rows() -> list[Row]:
-            first = [_teachers_row(teacher, study.metric)] if teacher else []
+            first = [teachers_row(teacher, study.metric)] if teacher else []
             return [*first, *rows_of(study, trainings)]
 
         def tabulate() -> str:
@@ -87,14 +87,14 @@ def taught_by(study: Study, teacher: Training) -> Study:
     Raises:
         ValueError: If that training failed.
     """
-    if teacher.state != 'finished':
-        raise ValueError(f'{teacher.name} failed: {teacher.note["reason"]} (all of it in {teacher.log})')
+    teacher.check_finished()
     checkpoint = (teacher.folder / 'last_checkpoint').read_text().strip()
     found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': checkpoint}
     return replace(study, options=found | study.options)
 
 
-def _teachers_row(teacher: Training, metric: str | None) -> Row:
+def teachers_row(teacher: Training, metric: str | None) -> Row:
+    """The row of a study's teacher."""
     return Row(Entry(TEACHER, TEACHER), [Result(teacher, choose_metric(metric, teacher.config, [teacher]))])
 
 

@@ -147,11 +147,9 @@ def read_study(
     if not Path(config).is_file():
         raise FileNotFoundError(f'config={str(config)!r} {not_there(str(config))}')
     file_seeds = content.get('seeds', [0])
-    file_options = content.get('cfg_options') or {}
+    file_options = _options(content, f'{file}: cfg_options')
     if not isinstance(file_seeds, list):
         raise ValueError(f'{file}: seeds must be a list such as [0, 1, 2], got {file_seeds!r}')
-    if not isinstance(file_options, dict):
-        raise ValueError(f'{file}: cfg_options must be a mapping from a key to a value, got {file_options!r}')
     options = {**file_options, **(options or {})}
     published = content.get('published') or {}
     if not isinstance(published, dict) or set(published) - labels:
@@ -197,14 +195,20 @@ def _teacher(setting: object, folder: Path, key: str) -> StudyTeacher:
         raise ValueError(f'{key} must be a mapping with config, the path of a plain config; got {setting!r}')
     if unknown := [name for name in setting if name not in TEACHER_KEYS]:
         raise ValueError(f'{key} has the keys {", ".join(TEACHER_KEYS)}; got {unknown}')
-    config, options, seed = folder / str(setting['config']), setting.get('cfg_options') or {}, setting.get('seed', 0)
+    config, seed = folder / str(setting['config']), setting.get('seed', 0)
     if not config.is_file():
         raise FileNotFoundError(f'{key}.config={str(config)!r} {not_there(str(config))}')
-    if not isinstance(options, dict):
-        raise ValueError(f'{key}.cfg_options must be a mapping from a key to a value, got {options!r}')
+    options = _options(setting, f'{key}.cfg_options')
     if type(seed) is not int or seed < 0:
         raise ValueError(f'{key}.seed must be a whole number from 0 up, got {seed!r}')
     return StudyTeacher(config.resolve(), options, seed)
+
+
+def _options(content: dict, key: str) -> dict:
+    options = content.get('cfg_options') or {}
+    if not isinstance(options, dict):
+        raise ValueError(f'{key} must be a mapping from a key to a value, got {options!r}')
+    return options
 
 
 def _entries(methods: list | dict, key: str) -> list[Entry]:

@@ -92,6 +92,15 @@ class Training:
         elif self.state == 'finished' and (reason := self._lack(metric)):
             raise ValueError(f'{self.folder} is finished, but {reason}')
 
+    def check_finished(self) -> None:
+        """See that it is finished, where what comes next needs it.
+
+        Raises:
+            ValueError: If it is not. The message says why, and where all of it stands.
+        """
+        if self.state != 'finished':
+            raise ValueError(f'{self.name} failed: {self.note["reason"]} (all of it in {self.log})')
+
     def run(self, tool: Path, facts: dict, metric: str | None, progress: Callable[[str], None], lock: int) -> None:
         """Train, or resume, until the end or a failure.
 

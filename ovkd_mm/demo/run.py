@@ -14,9 +14,8 @@ from rich.markup import escape
 from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
 from ..compare.configs import seeded
-from ..compare.results import Result, Row, choose_metric
-from ..compare.run import rows_of, train_all, trainings_of
-from ..compare.study import NONE, TEACHER, Entry, read_study
+from ..compare.run import rows_of, teachers_row, train_all, trainings_of
+from ..compare.study import NONE, TEACHER, read_study
 from ..compare.table import write_tables
 from ..compare.training import Training
 from ..launch.plain_config import plain_config
@@ -78,9 +77,9 @@ def run_demo(
             return shrink(Config.fromfile(root / 'configs' / 'ssd300' / f'{name}.py'), folder, plan, iters, lr)
 
         config = small(TEACHER_CONFIG, plan.teacher_iters, plan.teacher_lr)
-        teacher = Training('teacher', seed, seeded(config, seed), work_dir / 'teacher' / f'seed{seed}')
+        teacher = Training(TEACHER, seed, seeded(config, seed), work_dir / TEACHER / f'seed{seed}')
         train_all([teacher], None, tool, lock, console)
-        _check_finished([teacher])
+        teacher.check_finished()
 
         if not study_file.exists():
             config = small(DISTILLATION, plan.student_iters, plan.student_lr)
@@ -91,23 +90,16 @@ def run_demo(
         study = read_study(study_file)
         students = trainings_of(study, work_dir, root / 'configs' / '_base_' / 'methods')
         train_all(students, None, tool, lock, console)
-        _check_finished(students)
+        for student in students:
+            student.check_finished()
 
-        result = Result(teacher, choose_metric(None, teacher.config, [teacher]))
-        rows = [Row(Entry('teacher', TEACHER), [result]), *rows_of(study, students)]
+        rows = [teachers_row(teacher, None), *rows_of(study, students)]
         gallery = _draw([teacher, *students])
         console.print(escape(write_tables(work_dir, study, rows, explanation, gallery)), soft_wrap=True)
     report = work_dir / 'report.html'
     more = f'python tools/compare.py {study_file} --work-dir ... --seeds 1 2 3'
     console.print(escape(f'report: {report}\nmore seeds: {more}'), soft_wrap=True)
     return report
-
-
-def _check_finished(trainings: Sequence[Training]) -> None:
-    """Stop where a training failed, since what comes next needs it."""
-    for one in trainings:
-        if one.state != 'finished':
-            raise ValueError(f'{one.name} failed: {one.note["reason"]} (all of it in {one.log})')
 
 
 def _draw(trainings: Sequence[Training]) -> Gallery:

@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..nearest import nearest
+from .settings import check_settings
 
 __all__ = ['AutoWeight', 'auto_weight']
 
@@ -36,9 +36,7 @@ def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
     if setting == 'auto':
         return AutoWeight()
     if isinstance(setting, dict):
-        if set(setting) - {'share'}:
-            wrong = next(iter(set(setting) - {'share'}))
-            raise ValueError(f'{key} has no setting {wrong!r}{nearest(wrong, ["share"])}')
+        check_settings(key, setting, ['share'])
         share = setting.get('share', SHARE)
         if not isinstance(share, (int, float)) or not 0 < share < math.inf:
             raise ValueError(f'{key}.share must be a positive number, such as {SHARE}; got {share!r}')

@@ -143,7 +143,7 @@ class Trace:
         out = group.value('output')
         for call in self.calls:  # the outermost come first
             if group.end < call.start <= act.start and act.end <= call.end < math.inf:
-                ends = [one for one in (call.output, *call.outputs) if one and one.node]
+                ends = (one for one in (call.output, *call.outputs) if one)
                 sinks = [one.node for one in ends if one.node and self.size(one) == self.size(out)]
                 if sinks and out.node:
                     return act.value('input').node not in crossings(out.node, sinks)

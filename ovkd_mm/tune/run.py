@@ -1,6 +1,5 @@
 """The search: trials in child processes, of which the worse half ends early."""
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -91,7 +90,7 @@ def tune(
             short = shortened(seeded(entry_config(base, study, entry, methods_folder), seed), part)
             training = Training(entry.label, seed, short, work_dir / entry.folder)
             training.check()
-            place = f'[{_done(optuna, search) + 1}/{trials}] {entry.label}'
+            place = f'[{len(_ended(optuna, search)) + 1}/{trials}] {entry.label}'
             with console.status(escape(place)) as status:
                 values = _train(
                     trial, training, chosen, tool, lock, lambda text: status.update(escape(f'{place}: {text}'))
@@ -102,7 +101,7 @@ def tune(
                 raise optuna.TrialPruned
             return values[-1]
 
-        while _done(optuna, search) < trials:
+        while len(_ended(optuna, search)) < trials:
             search.optimize(objective, n_trials=1)
             write_whole(work_dir / 'table.md', _table(optuna, search, space, chosen, part))
         table = _table(optuna, search, space, chosen, part)
@@ -141,12 +140,12 @@ def _train(
                 raise _EndsEarlyError
 
     if training.state != 'finished':
-        with contextlib.suppress(_EndsEarlyError):
+        try:
             training.run(tool, {}, metric.key, look, lock)
-    if training.state == 'failed':
-        raise ValueError(f'{training.label} failed: {training.note["reason"]} (all of it in {training.log})')
-    if training.state == 'finished':
-        look()
+        except _EndsEarlyError:
+            return values
+        training.check_finished()
+    look()
     return values
 
 
@@ -164,24 +163,24 @@ def _take_up(optuna: Any, search: Any) -> None:
         search.set_user_attr('taken', taken)
 
 
-def _done(optuna: Any, search: Any) -> int:
+def _ended(optuna: Any, search: Any) -> list:
+    """The trials that were trained to their end, or ended early."""
     states = optuna.trial.TrialState
-    return len(search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+    return search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
 
 
 def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) -> str:
-    states = optuna.trial.TrialState
-    trials = search.get_trials(states=(states.COMPLETE, states.PRUNED))
     sign = 1 if metric.less_is_better else -1
 
     def order(trial: Any) -> tuple[int, float]:
-        last = max(trial.intermediate_values, default=0)
-        return -last, sign * trial.intermediate_values.get(last, math.inf)
+        last = max(trial.intermediate_values)
+        return -last, sign * trial.intermediate_values[last]
 
     lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
-    for trial in sorted(trials, key=order):
+    for trial in sorted(_ended(optuna, search), key=order):
         last = max(trial.intermediate_values)
-        seen = 'all' if trial.state == states.COMPLETE else f'ended after {last} of {RUNGS} validations'
+        whole = trial.state == optuna.trial.TrialState.COMPLETE
+        seen = 'all' if whole else f'ended after {last} of {RUNGS} validations'
         given = trial.params
         lines.append(
             f'| {given["method"]} | {given["share"]:.3g} | {given["pairs"]} of {len(space.pairs)} | '

@@ -14,7 +14,7 @@ from ..positions import auto_pairs
 
 __all__ = ['Space', 'space_of']
 
-SHARES = (0.1, 10.0)
+SHARES = (0.1, 10.0)  # least and greatest multiple of the task's gradient
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,15 @@ class Space:
     Attributes:
         methods: Names of files in ``_base_/methods``.
         pairs: The pairs of the config, from the largest map on; a trial drops some of the first.
-        shares: Least and greatest multiple of the task's gradient.
     """
 
     methods: tuple[str, ...]
     pairs: tuple[dict, ...]
-    shares: tuple[float, float] = SHARES
 
     def suggest(self, trial: Any) -> Entry:
         """What an Optuna trial is to train."""
         method = trial.suggest_categorical('method', self.methods)
-        share = float(f'{trial.suggest_float("share", *self.shares, log=True):.3g}')  # as its folder says
+        share = float(f'{trial.suggest_float("share", *SHARES, log=True):.3g}')  # as its folder says
         kept = trial.suggest_int('pairs', 1, len(self.pairs))
         return self.entry(method, share, kept)
 

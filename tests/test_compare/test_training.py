@@ -74,6 +74,12 @@ def test_a_training_that_fails_says_why_in_a_line(run, body, reason):
     assert '\n' not in training.note['reason']
 
 
+def test_what_needs_a_finished_training_is_told_why_it_is_none(run):
+    with pytest.raises(ValueError, match=r"^kd, seed 3 failed: KeyError: 'one' \(all of it in .*train\.log\)$"):
+        run("raise KeyError('one')").check_finished()
+    run(GOOD).check_finished()
+
+
 def test_the_reason_is_that_of_the_last_attempt(run):
     assert run("raise KeyError('one')").note['reason'] == "KeyError: 'one'"
     assert run('sys.exit(1)').note['reason'].startswith('arguments')

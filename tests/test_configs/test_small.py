@@ -9,6 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from ovkd_mm.compare.run import teacher_training, trainings_of
 from ovkd_mm.compare.study import read_study
+from ovkd_mm.config_files import buildable, fetch_nothing
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STUDIES = sorted((CONFIGS / 'reproduce').glob('*.yml'))
@@ -36,24 +37,19 @@ def test_every_distillation_is_here():
     assert sorted(PLACES) == sorted(path.stem for path in (CONFIGS / 'small').glob('ofd_*.py'))
 
 
+def with_its_teacher(path: Path) -> tuple[Config, Config]:
+    config = Config.fromfile(path)
+    return config, Config.fromfile(config.model.teacher.model)
+
+
 @pytest.mark.parametrize('name', PLACES)
 def test_each_distillation_reads_the_places_of_the_readme(name):
     if 'lite' in name:
         pytest.importorskip('timm')
-    config = Config.fromfile(CONFIGS / 'small' / f'{name}.py')
+    config, teacher = (buildable(one, name) for one in with_its_teacher(CONFIGS / 'small' / f'{name}.py'))
     init_default_scope(config.default_scope)
-    if 'lite0' in name:
-        config.model.student.backbone.pretrained = False
-    teacher = Config.fromfile(config.model.teacher.model)
-    model = teacher.model
-    if 'lite2' in name:
-        model.backbone.pretrained = False
-    if 'data_preprocessor' in teacher:
-        model.data_preprocessor = teacher.data_preprocessor
-    config.model.teacher.update(model=dict(model, _scope_=config.default_scope), checkpoint=None, allow_random=True)
-    if 'data_preprocessor' in config:
-        config.model.data_preprocessor = config.data_preprocessor
-    distiller = MODELS.build(config.model)
+    config.model.teacher.update(model=teacher.model, checkpoint=None, allow_random=True)
+    distiller = MODELS.build(fetch_nothing(config.model))
     found = [(pair.student_place.name, pair.teacher_place.name, pair.student_place.size) for pair in distiller.pairs]
     assert found == PLACES[name]
     assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [1.0])

@@ -16,7 +16,10 @@ optuna = pytest.importorskip('optuna')
 
 @pytest.fixture
 def search(tmp_path, monkeypatch):
-    """Tune with trainings whose accuracy ``value`` tells after each validation; returns the table and what was run."""
+    """Tune with trainings that log ``value`` at each validation, or fail where there is none.
+
+    Returns the table, what was begun and what was trained to its end.
+    """
     model = distiller_config()
     model['teacher']['checkpoint'] = str(tmp_path / 'teacher.pth')
     (tmp_path / 'teacher.pth').write_bytes(b'weights')
@@ -39,7 +42,10 @@ def search(tmp_path, monkeypatch):
             share = self.config.model.method.loss.loss_weight.share
             lines = []
             for rung in range(1, 5):
-                lines += [dict(step=10 * rung, loss=1.0, time=0.5), dict(step=10 * rung, accuracy=value(share, rung))]
+                if (accuracy := value(share, rung)) is None:
+                    self._write(state='failed', reason='no luck')
+                    return
+                lines += [dict(step=10 * rung, loss=1.0, time=0.5), dict(step=10 * rung, accuracy=accuracy)]
                 (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
                 progress('on the way')
             ended.append(self.label)
@@ -119,18 +125,9 @@ def test_what_makes_no_sense_is_named(search, changes, message):
         search(near_one, **changes)
 
 
-def test_a_training_that_fails_ends_the_search_and_says_why(search, monkeypatch):
-    def fail(self, *args):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(state='failed', recipe=self.recipe, reason='no luck')
-
-    def value(share, rung):
-        return 0.0
-
-    original = monkeypatch.setattr
-    monkeypatch.setattr = lambda target, name, new: original(target, name, fail if name == 'run' else new)
+def test_a_training_that_fails_ends_the_search_and_says_why(search):
     with pytest.raises(ValueError, match=r'ofd, share .* failed: no luck \(all of it in'):
-        search(value)
+        search(lambda share, rung: None)
 
 
 @pytest.mark.parametrize(
