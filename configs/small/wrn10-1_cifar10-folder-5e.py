@@ -1,4 +1,4 @@
-# Five epochs, less than ten minutes of a CPU core.
+# Five epochs.
 _base_ = './wrn16-2_cifar10-folder-12e.py'
 epochs = 5
 model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64))

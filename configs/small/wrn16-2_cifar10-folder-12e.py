@@ -1,4 +1,4 @@
-# Twelve epochs, an hour of a CPU core.
+# Twelve epochs; an hour and a half of a CPU core shared with other work.
 _base_ = '../cifar10/wrn16-2_cifar10-folder.py'
 epochs = 12
 train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
