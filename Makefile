@@ -13,7 +13,7 @@ help:
 	@echo 'make test-upstream  distil about 190 configs of the toolkits for a step each, an hour; writes docs/upstream.md'
 	@echo 'make benchmark-gpu  time pairs of the paper on a GPU, in float32 and bfloat16; results in work_dirs/benchmark'
 	@echo 'make reproduce ROW=cifar100-c  train teacher, student and distilled student of a row of the results, three seeds;'
-	@echo '                            again: go on where it stopped. Rows: configs/reproduce; result: docs/results/<row>.md'
+	@echo '                            again: go on where it stopped. Rows: configs/reproduce; written down in docs/results.md'
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
@@ -42,7 +42,7 @@ ROWS := $(patsubst configs/reproduce/%.yml,%,$(wildcard configs/reproduce/*.yml)
 reproduce: install
 	@test -n "$(filter $(ROW),$(ROWS))" || { echo 'make reproduce ROW=...: name one of $(ROWS)'; exit 2; }
 	$(PY) tools/compare.py configs/reproduce/$(ROW).yml --work-dir work_dirs/reproduce/$(ROW) $(ARGS)
-	@mkdir -p docs/results && cp work_dirs/reproduce/$(ROW)/table.md docs/results/$(ROW).md
+	@$(PY) docs/_reproduced.py $(ROW) work_dirs/reproduce/$(ROW)
 
 # The pages are built from sources that are read and not imported: this needs no torch.
 docs: export NO_MKDOCS_2_WARNING := 1
