@@ -9,6 +9,7 @@ from ..checkpoints import atomic_save, checkpoint_hook
 from . import (
     activation_checkpointing,
     config_names,
+    config_text,
     fsdp_strategy,
     mmcv_ops,
     multimodal,
@@ -32,6 +33,7 @@ def install() -> None:
     when_imported('mmcv.ops.sync_bn', sync_bn.mend)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
     when_imported('mmengine.config.config', config_names.name_no_scope)
+    when_imported('mmengine.config.config', config_text.mend)
     when_imported('mmpretrain.utils.dependency', multimodal.mend)
     for name in package_utils.HOLDERS:
         when_imported(name, package_utils.mend)
