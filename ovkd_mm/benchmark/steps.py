@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..distillers import FeatureDistiller, FeaturePair
+from ..distillers.labels import labels_of
 from ..positions import reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
@@ -54,6 +55,8 @@ class Steps:
             self.model.to(memory_format=torch.channels_last)
         if any(pair.takes_inputs for pair in self.model.pairs):
             raise ValueError('a method that differentiates by the images cannot be timed in parts')
+        for pair in self.model.pairs:
+            pair.auto_weight = None  # what is still being measured takes backward passes that most of a training lacks
         self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
         for group in self.optimizer.param_groups:
             group['lr'] = 0.0  # noise is not to be learned, lest losses grow beyond all bounds
@@ -63,6 +66,8 @@ class Steps:
         raw = random_batch(scope, batch_size, size, _classes(config.model.student))
         self.batch = preprocessor(raw, True)
         self.inputs: Tensor = self.batch['inputs']
+        takes_labels = any(pair.loss.takes_labels for pair in self.model.pairs)
+        self.labels = labels_of(self.batch['data_samples']) if takes_labels else None
         taps = [tap_at(pair.student_place) for pair in self.model.pairs]
         with self._context(), torch.no_grad():
             with reading(self.model.student, taps):
@@ -109,7 +114,7 @@ class Steps:
     def _compare(self) -> None:
         with self._context():
             losses = [
-                pair(student, teacher, self.inputs)
+                pair(student, teacher, self.inputs, self.labels)
                 for pair, student, teacher in zip(self.model.pairs, self.students, self.teachers, strict=True)
             ]
         weights = [parameter for parameter in self.model.pairs.parameters() if parameter.requires_grad]

@@ -91,3 +91,28 @@ def test_what_has_no_parts_is_refused(config):
     )
     with pytest.raises(ValueError, match='differentiates by the images'):
         built(config)
+
+
+def test_a_weight_that_is_measured_is_not_measured_while_its_step_is_timed(config, monkeypatch):
+    config.model.method.loss.loss_weight = 'auto'
+    one = built(config)
+    monkeypatch.setattr(one.model.pairs, 'measured', lambda *_: pytest.fail('measured'))
+    for thing in one.things().values():
+        thing()
+
+
+def test_a_loss_that_takes_labels_gets_them(config):
+    config.model.logits = [dict(teacher='fc', student='fc')]
+    config.model.pop('pairs')
+    config.model.method = dict(
+        position=dict(type='ovkd_mm.Logits'),
+        teacher_transform=dict(type='ovkd_mm.Identity'),
+        student_transform=dict(type='ovkd_mm.Identity'),
+        loss=dict(type='ovkd_mm.DKDLoss'),
+    )
+    one = built(config)
+    seen = []
+    one.model.pairs[0].loss.register_forward_hook(lambda loss, args, _: seen.append(args[2]))
+    for name in ('pairs', 'distilled'):
+        one.things()[name]()
+    assert len(seen) == 2 and torch.equal(*seen)
