@@ -7,7 +7,7 @@ import torch
 from mmengine.device import get_device
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.benchmark import benchmark, images_per_second
+from ovkd_mm.benchmark import benchmark, images_per_second, with_last_pairs
 from ovkd_mm.compare.environment import environment
 from ovkd_mm.launch.cli import add_config_options, read_config, run, use_amp
 from ovkd_mm.launch.input_shape import input_shape_of
@@ -21,6 +21,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--batch-size', nargs='+', type=int, metavar='N', help="one or several; default: the config's")
     parser.add_argument(
         '--input-shape', nargs='+', type=int, metavar='PIXELS', help="one or several, of squares; default: the config's"
+    )
+    parser.add_argument(
+        '--pairs', nargs='+', type=int, metavar='N', help="only the last N of the config's pairs, one or several N"
     )
     parser.add_argument('--rounds', type=int, default=15, help='how often each part is timed (default: 15)')
     parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
@@ -44,8 +47,10 @@ def measure(args: argparse.Namespace) -> None:
     else:
         raise ValueError("the config does not tell the images' size: set --input-shape")
     batches = args.batch_size or [config.train_dataloader.batch_size]
+    configs = [with_last_pairs(config, count) for count in args.pairs] if args.pairs else [config]
     found = [
-        benchmark(config, batch, size, torch.device(args.device), args.channels_last, args.rounds)
+        benchmark(one, batch, size, torch.device(args.device), args.channels_last, args.rounds)
+        for one in configs
         for size in sizes
         for batch in batches
     ]

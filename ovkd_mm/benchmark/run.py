@@ -1,5 +1,6 @@
 """Measure a distillation config."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from .operation import operations
 from .steps import PARTS, Steps
 from .timing import Times, alternate
 
-__all__ = ['Benchmark', 'benchmark']
+__all__ = ['Benchmark', 'benchmark', 'with_last_pairs']
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Benchmark:
     Attributes:
         batch_size: Images.
         size: ``(H, W)``, in pixels.
+        pairs: How many pairs learn.
         times: Of the parts of a step, by name.
         feature: Shape of the largest feature that is compared.
         operation: Times of OFD's operation on such a feature, by name.
@@ -26,6 +28,7 @@ class Benchmark:
 
     batch_size: int
     size: tuple[int, int]
+    pairs: int
     times: dict[str, Times]
     feature: tuple[int, ...]
     operation: dict[str, Times]
@@ -65,6 +68,30 @@ def benchmark(
     steps = Steps(config, batch_size, size, device, channels_last)
     times = alternate(steps.things(), device, rounds)
     feature = max((tuple(one.shape) for one in steps.features()), key=lambda shape: torch.Size(shape).numel())
+    pairs = len(steps.model.pairs)
     del steps  # and the memory that it holds
     things = operations(feature, device, channels_last) if len(feature) == 4 else {}
-    return Benchmark(batch_size, size, times, feature, alternate(things, device, rounds))
+    return Benchmark(batch_size, size, pairs, times, feature, alternate(things, device, rounds))
+
+
+def with_last_pairs(config: Config, count: int) -> Config:
+    """A copy of a config with the last of its pairs only.
+
+    Args:
+        config: A distillation that lists its pairs.
+        count: How many to keep.
+
+    Raises:
+        ValueError: If it lists no pairs, or fewer.
+    """
+    pairs = config.model.get('pairs')
+    if not isinstance(pairs, list):
+        raise ValueError(
+            f'--pairs takes the last of the pairs that a config lists, and model.pairs={pairs!r} lists none; '
+            'tools/positions.py STUDENT TEACHER --write OUT.py writes them out'
+        )
+    if not 1 <= count <= len(pairs):
+        raise ValueError(f'--pairs {count}: the config lists {len(pairs)} pairs')
+    config = copy.deepcopy(config)
+    config.model.pairs = pairs[-count:]
+    return config

@@ -38,7 +38,7 @@ def markdown(found: Sequence[Benchmark], title: str, notes: Sequence[str]) -> st
 
 def _section(one: Benchmark) -> list[str]:
     on_gpu = one.times['distilled'].peak is not None
-    lines = [f'## {one.batch_size} images of {one.size[0]}x{one.size[1]}', '']
+    lines = [f'## {_what(one)}', '']
     lines.append('| part | ms | from first to third quartile |' + ' most memory, MiB |' * on_gpu)
     lines.append('|---|---:|---:|' + '---:|' * on_gpu)
     for name, times in one.times.items():
@@ -51,6 +51,11 @@ def _section(one: Benchmark) -> list[str]:
         '',
     ]
     return lines + _operation(one)
+
+
+def _what(one: Benchmark) -> str:
+    pairs = '1 pair' if one.pairs == 1 else f'{one.pairs} pairs'
+    return f'{one.batch_size} images of {one.size[0]}x{one.size[1]}, {pairs}'
 
 
 def _operation(one: Benchmark) -> list[str]:
@@ -98,7 +103,7 @@ def _chart(found: Sequence[Benchmark], title: str) -> str:
             whole = 1e3 * one.times['distilled'].median
             axes.barh(index + 0.2, whole, 0.36, color='0.6', label='' if index else NAMES['distilled'])
             axes.text(whole, index + 0.2, f' {one.ratio:.2f}', va='center')
-        axes.set_yticks(range(len(found)), [f'{one.batch_size} of {one.size[0]}x{one.size[1]}' for one in found])
+        axes.set_yticks(range(len(found)), [_what(one) for one in found])
         axes.invert_yaxis()
         axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False)
         buffer = io.StringIO()

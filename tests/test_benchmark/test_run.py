@@ -3,7 +3,7 @@ import torch
 import toy
 from mmengine.config import Config
 
-from ovkd_mm.benchmark import Benchmark, benchmark, steps
+from ovkd_mm.benchmark import Benchmark, benchmark, steps, with_last_pairs
 from ovkd_mm.benchmark.timing import Times
 
 
@@ -13,7 +13,7 @@ def times(**medians):
 
 def test_the_limit_is_student_teacher_and_convolutions():
     one = Benchmark(
-        8, (32, 32), times(student=3.0, teacher=2.0, connectors=1.0, pairs=50.0, distilled=9.0), (8, 4, 2, 2), {}
+        8, (32, 32), 4, times(student=3.0, teacher=2.0, connectors=1.0, pairs=50.0, distilled=9.0), (8, 4, 2, 2), {}
     )
     assert one.limit == 6
     assert one.ratio == 1.5
@@ -35,5 +35,23 @@ def test_parts_and_operation_are_measured_on_the_largest_feature(monkeypatch):
     )
     assert one.feature == (2, 6, 8, 8)
     assert 'loss, in one operation' in one.operation
-    assert (one.batch_size, one.size) == (2, (16, 16))
+    assert (one.batch_size, one.size, one.pairs) == (2, (16, 16), len(config.model.pairs))
     assert config.to_dict() == before
+
+
+def test_the_last_pairs_are_kept_of_a_copy():
+    config = Config(dict(model=toy.distiller_config()))
+    before = config.to_dict()
+    assert with_last_pairs(config, 1).model.pairs == config.model.pairs[-1:]
+    assert config.to_dict() == before
+
+
+@pytest.mark.parametrize('count', [0, 3])
+def test_more_pairs_than_there_are_or_none_are_an_error(count):
+    with pytest.raises(ValueError, match=f'--pairs {count}: the config lists 2 pairs'):
+        with_last_pairs(Config(dict(model=toy.distiller_config())), count)
+
+
+def test_pairs_that_are_not_listed_cannot_be_counted():
+    with pytest.raises(ValueError, match=r"model.pairs='auto' lists none; tools/positions.py"):
+        with_last_pairs(Config(dict(model=toy.distiller_config(pairs='auto'))), 1)

@@ -14,6 +14,7 @@ def run(batch_size=8, on_gpu=False):
     return Benchmark(
         batch_size,
         (32, 48),
+        4,
         {name: Times([value], PEAKS[name] * 2**20 if on_gpu else None) for name, value in parts.items()},
         (8, 64, 32, 48),
         {name: Times([value]) for name, value in operation.items()},
@@ -22,7 +23,7 @@ def run(batch_size=8, on_gpu=False):
 
 def test_the_page_says_what_a_step_takes_and_how_near_it_is_to_the_limit():
     page = markdown([run()], 'ofd_toy', ['On this machine.'])
-    assert page.startswith('# ofd_toy\n\n## 8 images of 32x48\n')
+    assert page.startswith('# ofd_toy\n\n## 8 images of 32x48, 4 pairs\n')
     assert "| student's own step | 300.0 | 0.0 |" in page
     assert (
         '**1.250** is the distilled step over what it cannot do without: the first three, 600.0 ms. 10.7 images' in page
@@ -56,5 +57,5 @@ def test_page_figures_and_chart_are_written(tmp_path):
     assert found['runs'][0]['ratio'] == 0.75 / (0.3 + 0.2 + 0.1)
     assert found['runs'][0]['times']['student']['seconds'] == [0.3]
     chart = (folder / 'benchmark.svg').read_text()
-    assert '1.25' in chart and '16 of 32x48' in chart and 'teacher to its last tap' in chart
+    assert '1.25' in chart and '16 images of 32x48, 4 pairs' in chart and 'teacher to its last tap' in chart
     assert ElementTree.fromstring(chart).tag.endswith('svg')

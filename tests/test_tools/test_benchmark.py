@@ -19,6 +19,14 @@ def test_a_config_is_timed_without_data_and_without_a_teacher(tmp_path):
     assert 'Medians of 2 alternating rounds, channels last' in page
 
 
+def test_a_step_is_timed_with_fewer_pairs(tmp_path):
+    flags = ['--pairs', '1', '2', '--batch-size', '2', '--rounds', '1', '--device', 'cpu', '--work-dir', tmp_path]
+    run_tool('benchmark', CONFIG, *flags)
+    found = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert [one['pairs'] for one in found['runs']] == [1, 2]
+    assert '2 images of 32x32, 1 pair<' in (tmp_path / 'benchmark.svg').read_text()
+
+
 def test_a_plain_config_has_no_parts():
     message = run_tool('benchmark', CONFIG.with_name('resnet56_cifar100.py'), '--device', 'cpu', fails=True)
     assert message.startswith('error: ') and 'is not a distillation' in message
