@@ -93,7 +93,7 @@ def compare_normalized(
         by_scale, by_shift = slopes[:, channels]
         for block in blocks:
             centered = full_precision(one[block]) - mean
-            normalized = (centered * factor).add_(shift[channels])
+            normalized = torch.addcmul(shift[channels], centered, factor)
             difference = distance.add(normalized, other[block], _part(margin, block))
             if slope is not None:
                 by_shift += difference.sum((0, 2))[:, None]
@@ -101,12 +101,15 @@ def compare_normalized(
                 slope[block] = difference
         if slope is None:
             continue
+        factor = 2 * weight * factor
+        pull = factor * by_scale * inverse.square() / -count
+        push = factor * by_shift / -count - pull * mean
         for block in blocks:
             back = full_precision(slope[block])
-            if norm.given is None:
-                centered = full_precision(one[block]) - mean
-                back = torch.addcmul(back - by_shift / count, centered, by_scale * inverse.square() / -count)
-            torch.mul(back, 2 * weight * factor, out=slope[block])
+            if norm.given is None:  # mean and variance have a gradient, too
+                torch.addcmul(torch.addcmul(push, full_precision(one[block]), pull), back, factor, out=slope[block])
+            else:
+                torch.mul(back, factor, out=slope[block])
         by_scale *= 2 * weight * inverse
         by_shift *= 2 * weight
     return distance.total.to(scale.dtype), distance.skipped, moments.squeeze(2), slopes.squeeze(2)
