@@ -11,8 +11,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..config_files import fetch_nothing
 from ..distillers import FeatureDistiller, FeaturePair
+from ..distillers.foreign import source_of
 from ..distillers.labels import labels_of
+from ..distillers.teacher import read_model
 from ..positions import reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
@@ -48,7 +51,12 @@ class Steps:
         scope = config.get('default_scope', 'mmengine')
         init_default_scope(scope)
         config.model.input_shape = size
-        config.model.teacher.update(checkpoint=None, allow_random=True)  # time does not depend on the weights
+        # Time does not depend on the weights.
+        teacher = config.model.teacher
+        teacher.update(checkpoint=None, allow_random=True)
+        if not source_of(teacher.model):
+            teacher.model = read_model(teacher.model).model
+        config.model = fetch_nothing(config.model)
         torch.manual_seed(0)
         self.model: FeatureDistiller = MODELS.build(config.model).to(device).train()
         if channels_last:

@@ -21,14 +21,14 @@ from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
 from .settings import half_precision
 
-__all__ = ['Teacher']
+__all__ = ['Teacher', 'read_model']
 
 
 class _Enough(Exception):  # noqa: N818
     """Ends a forward that has passed its last tap."""
 
 
-def _read_config(model: str | dict) -> Config:
+def read_model(model: str | dict) -> Config:
     """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
     if not isinstance(model, str):
         return Config(dict(model=model))
@@ -155,7 +155,7 @@ class Teacher(nn.Module):
                 found = build_foreign(str(model), pretrained=checkpoint is None and not allow_random)
                 channel_order = channel_order or 'rgb'
             else:
-                config = _read_config(model)
+                config = read_model(model)
                 found = build_module(fetch_nothing(config.model) if checkpoint is not None else config.model)
             self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:

@@ -116,3 +116,21 @@ def test_a_loss_that_takes_labels_gets_them(config):
     for name in ('pairs', 'distilled'):
         one.things()[name]()
     assert len(seen) == 2 and torch.equal(*seen)
+
+
+@toy.MODELS.register_module(force=True)
+class Fetching(toy.ToyClassifier):
+    """Would ask the network for weights."""
+
+    def __init__(self, pretrained: bool, **settings) -> None:
+        super().__init__(**settings)
+        if pretrained:
+            pytest.fail('asked for weights')
+
+
+def test_no_weights_are_fetched_of_what_is_only_timed(config, tmp_path):
+    teacher = tmp_path / 'teacher.py'
+    teacher.write_text("model = dict(type='Fetching', width=6, pretrained=True)")
+    config.model.student = dict(type='Fetching', pretrained=True)
+    config.model.teacher.model = str(teacher)
+    built(config).things()['distilled']()
