@@ -11,11 +11,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..config_files import fetch_nothing
+from ..config_files import fetch_nothing, model_of
 from ..distillers import FeatureDistiller, FeaturePair
-from ..distillers.foreign import source_of
 from ..distillers.labels import labels_of
-from ..distillers.teacher import read_model
 from ..positions import reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
@@ -52,13 +50,10 @@ class Steps:
         init_default_scope(scope)
         config.model.input_shape = size
         # Time does not depend on the weights.
-        teacher = config.model.teacher
-        teacher.update(checkpoint=None, allow_random=True)
-        if not source_of(teacher.model):
-            teacher.model = read_model(teacher.model).model
-        config.model = fetch_nothing(config.model)
+        config.model.teacher.update(checkpoint=None, allow_random=True)
+        config.model.student = fetch_nothing(config.model.student)
         torch.manual_seed(0)
-        self.model: FeatureDistiller = MODELS.build(config.model).to(device).train()
+        self.model: FeatureDistiller = MODELS.build(model_of(config)).to(device).train()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         if any(pair.takes_inputs for pair in self.model.pairs):

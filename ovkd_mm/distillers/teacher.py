@@ -21,14 +21,14 @@ from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
 from .settings import half_precision
 
-__all__ = ['Teacher', 'read_model']
+__all__ = ['Teacher']
 
 
 class _Enough(Exception):  # noqa: N818
     """Ends a forward that has passed its last tap."""
 
 
-def read_model(model: str | dict) -> Config:
+def _read_config(model: str | dict) -> Config:
     """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
     if not isinstance(model, str):
         return Config(dict(model=model))
@@ -97,8 +97,8 @@ class Teacher(nn.Module):
         input_shape: ``(H, W)`` of the inputs, to trace the model.
         norm_mode: ``'batch'`` normalises by the batch, which the paper found better (section 3.4);
             ``'running'`` by the running statistics.
-        allow_random: Accept a teacher without a checkpoint. It stays as its constructor made it; ``init_cfg``, which
-            may ask for a download, is not carried out.
+        allow_random: Accept a teacher without a checkpoint. It stays random: nothing is downloaded for it, neither by
+            ``init_cfg`` nor by ``pretrained=True``.
         channel_order: ``'rgb'`` or ``'bgr'``, what the teacher sees after its preprocessor; needed only where neither
             the preprocessor nor the config's data set tells.
         student_order: The same of the inputs.
@@ -155,8 +155,8 @@ class Teacher(nn.Module):
                 found = build_foreign(str(model), pretrained=checkpoint is None and not allow_random)
                 channel_order = channel_order or 'rgb'
             else:
-                config = read_model(model)
-                found = build_module(fetch_nothing(config.model) if checkpoint is not None else config.model)
+                config = _read_config(model)
+                found = build_module(fetch_nothing(config.model))
             self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:
                 _load(self.model, checkpoint)

@@ -19,9 +19,10 @@ def test_a_config_is_timed_without_data_and_without_a_teacher(tmp_path):
     assert 'Medians of 2 alternating rounds, channels last' in page
 
 
-def test_a_step_is_timed_with_fewer_pairs(tmp_path):
+def test_a_step_is_timed_with_fewer_pairs_of_a_config_with_its_preprocessor_beside_the_model(tmp_path):
+    config = ROOT / 'configs' / 'small' / 'ofd_wrn16-2_wrn10-1_cifar10-folder-5e.py'
     flags = ['--pairs', '1', '2', '--batch-size', '2', '--rounds', '1', '--device', 'cpu', '--work-dir', tmp_path]
-    run_tool('benchmark', CONFIG, *flags)
+    run_tool('benchmark', config, *flags)
     found = json.loads((tmp_path / 'benchmark.json').read_text())
     assert [one['pairs'] for one in found['runs']] == [1, 2]
     assert '2 images of 32x32, 1 pair<' in (tmp_path / 'benchmark.svg').read_text()
