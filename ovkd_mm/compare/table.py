@@ -38,7 +38,7 @@ def write_tables(
         columns.append('published')
         cells = [[*texts, study.published.get(row.entry.label, '-')] for row, texts in zip(rows, cells, strict=True)]
     summary, details = _summary(study, key), _details(study, rows)
-    title = f'{len(rows)} trainings of {study.config.stem}'
+    title = f'Methods compared on {study.config.stem}'
 
     lines = [
         f'# {title}',
