@@ -50,4 +50,4 @@ def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'CPU, {cores} cores, {torch.get_num_threads()} threads'
+    return f'CPU; cores: {cores}, threads: {torch.get_num_threads()}'
