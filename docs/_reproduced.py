@@ -53,15 +53,16 @@ def _fill_table(root: Path, row: str, methods: list[dict]) -> None:
 def _line(row: str, published: dict, methods: list[dict]) -> str:
     """The best of the student's rates, the study's first OFD, the best of the other methods."""
     alone, ofd, others = _parted(methods)
+    shown = {'alone': _best(alone), 'OFD': ofd[0] if ofd else None, 'other': _best(others)}
     cells = []
-    for one, label in ((_best(alone), 'alone'), (ofd[0] if ofd else None, 'OFD'), (_best(others), None)):
+    for label, one in shown.items():
         cell = _figure(one['final']) if one else NOT_RUN
         if one and one['label'] != label:
             cell += f' ({one["label"]})'
         cells.append(cell + (f'; the paper: {published[label]}' if label in published else ''))
+    counts = [str(one['seeds']) for one in shown.values() if one] or ['0']
     name = f'[`{row}`](results/{row}.md)' if methods else f'`{row}`'
-    seeds = min((one['seeds'] for one in [*alone, *ofd[:1]]), default=0)
-    return f'| {name} | {" | ".join(cells)} | {seeds} |'
+    return f'| {name} | {" | ".join(cells)} | {counts[0] if len(set(counts)) == 1 else ", ".join(counts)} |'
 
 
 def _parted(methods: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
