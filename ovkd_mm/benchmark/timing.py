@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from rich.progress import track
 
+from .memory import peak_of_tensors
+
 __all__ = ['Times', 'alternate']
 
 
@@ -17,7 +19,7 @@ class Times:
 
     Attributes:
         seconds: One a round.
-        peak: Most bytes of GPU memory that were allocated at once; None on a CPU.
+        peak: Most bytes that it held at once: allocated on a GPU; on a CPU, of tensors that it made itself.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -62,4 +64,6 @@ def alternate(
                 peaks[name] = torch.cuda.max_memory_allocated(device)
             if step >= warmup:
                 seconds[name].append(time.perf_counter() - start)
+    if device.type == 'cpu':
+        peaks = {name: peak_of_tensors(thing) for name, thing in things.items()}
     return {name: Times(found, peaks.get(name)) for name, found in seconds.items()}

@@ -37,12 +37,12 @@ def markdown(found: Sequence[Benchmark], title: str, notes: Sequence[str]) -> st
 
 
 def _section(one: Benchmark) -> list[str]:
-    on_gpu = one.times['distilled'].peak is not None
+    known = one.times['distilled'].peak is not None
     lines = [f'## {_what(one)}', '']
-    lines.append('| part | ms | from first to third quartile |' + ' most memory, MiB |' * on_gpu)
-    lines.append('|---|---:|---:|' + '---:|' * on_gpu)
+    lines.append('| part | ms | from first to third quartile |' + ' most memory at once, MiB |' * known)
+    lines.append('|---|---:|---:|' + '---:|' * known)
     for name, times in one.times.items():
-        memory = f' {(times.peak or 0) / MIB:.0f} |' if on_gpu else ''
+        memory = f' {(times.peak or 0) / MIB:.0f} |' if known else ''
         lines.append(f'| {NAMES[name]} | {1e3 * times.median:.1f} | {1e3 * times.spread:.1f} |{memory}')
     lines += [
         '',

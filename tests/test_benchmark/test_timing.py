@@ -9,9 +9,13 @@ def test_things_take_turns_and_warm_up_unmeasured(monkeypatch):
     calls, clock = [], iter(range(1000))
     monkeypatch.setattr(timing.time, 'perf_counter', lambda: float(next(clock)))
     found = alternate(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), torch.device('cpu'), 2, warmup=3)
-    assert calls == ['a', 'b'] * 5
+    assert calls == ['a', 'b'] * 5 + ['a', 'b']  # for the memory
     assert {name: times.seconds for name, times in found.items()} == dict(a=[1.0, 1.0], b=[1.0, 1.0])
-    assert found['a'].peak is None
+
+
+def test_memory_on_a_cpu_is_that_of_the_tensors_that_a_thing_makes():
+    found = alternate(dict(small=lambda: torch.zeros(2**18), large=lambda: torch.zeros(2**20)), torch.device('cpu'), 1)
+    assert {name: times.peak for name, times in found.items()} == dict(small=2**20, large=2**22)
 
 
 def test_each_thing_gets_its_own_time(monkeypatch):

@@ -43,7 +43,7 @@ def test_the_operation_is_set_beside_the_plain_formula_and_a_copy():
 
 def test_memory_is_shown_where_it_is_known():
     page = markdown([run(on_gpu=True)], 'x', [])
-    assert '| part | ms | from first to third quartile | most memory, MiB |\n|---|---:|---:|---:|' in page
+    assert '| part | ms | from first to third quartile | most memory at once, MiB |\n|---|---:|---:|---:|' in page
     assert '| distilled step | 750.0 | 0.0 | 16 |' in page
 
 
