@@ -6,7 +6,7 @@ from typing import Any
 
 
 def mend(config: ModuleType) -> None:
-    """Keep what ``mmengine.config.config`` had laid out last; a runner asks six times before its first iteration."""
+    """Keep what ``mmengine.config.config`` had laid out last; a runner asks for it again and again."""
     lay_out = config.FormatCode
 
     @functools.lru_cache(maxsize=8)
