@@ -84,14 +84,16 @@ def _figure(final: dict, error: bool = False) -> str:
 
 def _fill_readmes(root: Path, row: str, methods: list[dict]) -> None:
     """Put figures where the configs' READMEs say "not run"."""
-    study = yaml.safe_load((root / 'configs' / 'reproduce' / f'{row}.yml').read_text())
-    config = (root / 'configs' / 'reproduce' / study['config']).resolve()
+    folder = root / 'configs' / 'reproduce'
+    study = yaml.safe_load((folder / f'{row}.yml').read_text())
+    config = (folder / study['config']).resolve()
     student = re.search(r"'\./([\w.-]+\.py)'", config.read_text())  # its first base
     alone, ofd, _ = _parted(methods)
     found = {config: ofd[0] if ofd else None, config.parent / student[1] if student else None: _best(alone)}
     if study.get('teacher'):
-        teacher = (config.parent.parent / 'reproduce' / study['teacher']['config']).resolve()
-        found[teacher] = next((one for one in methods if one['method'] == 'teacher'), None)
+        found[(folder / study['teacher']['config']).resolve()] = next(
+            (one for one in methods if one['method'] == 'teacher'), None
+        )
     for file, one in found.items():
         if file and one:
             _fill_readme(file, f'../../docs/results/{row}.md', one['final'])
