@@ -29,6 +29,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
     parser.add_argument('--channels-last', action='store_true', help='with channels side by side in memory')
     parser.add_argument('--data', action='store_true', help="time the training's data loader, too")
+    parser.add_argument('--peer', choices=['mmrazor'], help='time its step of OFD on the same pair, too')
     parser.add_argument('--device', default=get_device(), help='default: %(default)s')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/benchmark/<config name>')
     add_config_options(parser)
@@ -49,7 +50,7 @@ def measure(args: argparse.Namespace) -> None:
     batches = args.batch_size or [config.train_dataloader.batch_size]
     configs = [with_last_pairs(config, count) for count in args.pairs] if args.pairs else [config]
     found = [
-        benchmark(one, batch, size, torch.device(args.device), args.channels_last, args.rounds)
+        benchmark(one, batch, size, torch.device(args.device), args.channels_last, args.rounds, args.peer == 'mmrazor')
         for one in configs
         for size in sizes
         for batch in batches

@@ -50,7 +50,13 @@ class Benchmark:
 
 
 def benchmark(
-    config: Config, batch_size: int, size: tuple[int, int], device: torch.device, channels_last: bool, rounds: int
+    config: Config,
+    batch_size: int,
+    size: tuple[int, int],
+    device: torch.device,
+    channels_last: bool,
+    rounds: int,
+    mmrazor: bool = False,
 ) -> Benchmark:
     """Measure a distillation on random images with a random teacher.
 
@@ -61,11 +67,13 @@ def benchmark(
         device: Where to run.
         channels_last: Keep channels side by side in memory.
         rounds: How often each part is timed.
+        mmrazor: Time mmrazor's step of the same pair, too.
 
     Raises:
         TypeError: If the config is not one of a distillation.
+        ValueError: If mmrazor is asked for and missing, or has no such method.
     """
-    steps = Steps(config, batch_size, size, device, channels_last)
+    steps = Steps(config, batch_size, size, device, channels_last, mmrazor)
     times = alternate(steps.things(), device, rounds)
     feature = max((tuple(one.shape) for one in steps.features()), key=lambda shape: torch.Size(shape).numel())
     pairs = len(steps.model.pairs)

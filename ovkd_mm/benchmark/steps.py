@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from ..positions import reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
 from .batches import random_batch
+from .peer import mmrazor_model
 
 __all__ = ['PARTS', 'Steps']
 
@@ -34,14 +35,22 @@ class Steps:
         size: ``(H, W)`` of the images, in pixels.
         device: Where to run.
         channels_last: Keep channels side by side in memory.
+        mmrazor: Let mmrazor distil the same pair, too.
 
     Raises:
         TypeError: If the config is not one of a distillation.
-        ValueError: If its method needs the graph from the images to the features, which parts have not.
+        ValueError: If its method needs the graph from the images to the features, which parts have not, or if mmrazor
+            is asked for and missing, or has no such method.
     """
 
     def __init__(
-        self, config: Config, batch_size: int, size: tuple[int, int], device: torch.device, channels_last: bool
+        self,
+        config: Config,
+        batch_size: int,
+        size: tuple[int, int],
+        device: torch.device,
+        channels_last: bool,
+        mmrazor: bool = False,
     ) -> None:
         config = copy.deepcopy(config)
         if 'teacher' not in config.model:
@@ -54,15 +63,16 @@ class Steps:
         config.model.student = fetch_nothing(config.model.student)
         torch.manual_seed(0)
         self.model: FeatureDistiller = MODELS.build(model_of(config)).to(device).train()
+        peer = mmrazor_model(self.model) if mmrazor else None
         if channels_last:
-            self.model.to(memory_format=torch.channels_last)
+            for model in (self.model, peer) if peer else (self.model,):
+                model.to(memory_format=torch.channels_last)
         if any(pair.takes_inputs for pair in self.model.pairs):
             raise ValueError('a method that differentiates by the images cannot be timed in parts')
         for pair in self.model.pairs:
             pair.auto_weight = None  # what is still being measured takes backward passes that most of a training lacks
-        self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
-        for group in self.optimizer.param_groups:
-            group['lr'] = 0.0  # noise is not to be learned, lest losses grow beyond all bounds
+        self.optimizer = _optimizer(self.model, config.optim_wrapper)
+        self.peer = (peer, _optimizer(peer, config.optim_wrapper)) if peer else None
         preprocessor = self.model.data_preprocessor
         if 'size' in vars(preprocessor):  # mmseg's pads to its crop
             preprocessor.size, preprocessor.size_divisor = size, None
@@ -80,14 +90,17 @@ class Steps:
         self.students = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
 
     def things(self) -> dict[str, Callable[[], object]]:
-        """What to time: the :data:`PARTS`, ``pairs`` (connectors, transforms and losses) and ``distilled``."""
-        return dict(
-            student=lambda: self._train(self.model.student),
+        """What to time: :data:`PARTS`, ``pairs`` (connectors, transforms and losses), ``distilled``, ``mmrazor``."""
+        things: dict[str, Callable[[], object]] = dict(
+            student=lambda: self._train(self.model.student, self.optimizer),
             teacher=self._forward_teacher,
             connectors=self._convolve,
             pairs=self._compare,
-            distilled=lambda: self._train(self.model),
+            distilled=lambda: self._train(self.model, self.optimizer),
         )
+        if peer := self.peer:
+            things['mmrazor'] = lambda: self._train(*peer)
+        return things
 
     def features(self) -> Iterator[Tensor]:
         """What the teacher puts out."""
@@ -97,10 +110,10 @@ class Steps:
     def _context(self) -> AbstractContextManager:
         return self.optimizer.optim_context(self.model)
 
-    def _train(self, model: BaseModel) -> None:
-        with self._context():
+    def _train(self, model: BaseModel, optimizer: OptimWrapper) -> None:
+        with optimizer.optim_context(model):
             losses = model(**self.batch, mode='loss')
-        self.optimizer.update_params(model.parse_losses(losses)[0])
+        optimizer.update_params(model.parse_losses(losses)[0])
 
     def _forward_teacher(self) -> None:
         with self._context():
@@ -123,6 +136,13 @@ class Steps:
         weights = [parameter for parameter in self.model.pairs.parameters() if parameter.requires_grad]
         features = [leaf for one in self.students for leaf in _parts(one)]
         torch.autograd.grad(sum(losses[1:], start=losses[0]), weights + features, allow_unused=True)
+
+
+def _optimizer(model: BaseModel, cfg: dict) -> OptimWrapper:
+    optimizer = build_optim_wrapper(model, cfg)
+    for group in optimizer.param_groups:
+        group['lr'] = 0.0  # noise is not to be learned, lest losses grow beyond all bounds
+    return optimizer
 
 
 def _parts(feature: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

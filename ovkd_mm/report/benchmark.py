@@ -21,6 +21,7 @@ NAMES = dict(
     connectors="connectors' convolutions, forward and backward",
     pairs='pairs: connectors, transforms and losses, forward and backward',
     distilled='distilled step',
+    mmrazor="mmrazor's distilled step",
 )
 MIB = 2**20
 
@@ -50,6 +51,8 @@ def _section(one: Benchmark) -> list[str]:
         f'{1e3 * one.limit:.1f} ms. {one.images_per_second:.1f} images a second, data loading left out.',
         '',
     ]
+    if peer := one.times.get('mmrazor'):
+        lines += [f"**{one.times['distilled'].median / peer.median:.3f}** is the distilled step over mmrazor's.", '']
     return lines + _operation(one)
 
 

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import toy
@@ -116,6 +118,21 @@ def test_a_loss_that_takes_labels_gets_them(config):
     for name in ('pairs', 'distilled'):
         one.things()[name]()
     assert len(seen) == 2 and torch.equal(*seen)
+
+
+def test_mmrazor_is_timed_with_an_optimizer_of_its_own(config, monkeypatch):
+    monkeypatch.setattr(steps, 'mmrazor_model', lambda distiller: copy.deepcopy(distiller.student))
+    one = Steps(config, 4, (16, 16), torch.device('cpu'), channels_last=True, mmrazor=True)
+    peer, optimizer = one.peer
+    learned = {id(weight) for group in optimizer.param_groups for weight in group['params']}
+    assert learned == set(map(id, peer.parameters()))
+    assert peer.backbone.stem.weight.is_contiguous(memory_format=torch.channels_last)
+    seen = []
+    peer.register_forward_hook(lambda *_: seen.append(1))
+    monkeypatch.setattr(optimizer.optimizer, 'step', lambda *_: seen.append(2))
+    one.things()['mmrazor']()
+    assert seen == [1, 2]
+    assert 'mmrazor' not in built(config).things()
 
 
 @toy.MODELS.register_module(force=True)

@@ -41,6 +41,15 @@ def test_the_operation_is_set_beside_the_plain_formula_and_a_copy():
     assert '| loss, in one operation | 4.0 | 3.00 | 75% |' in page
 
 
+def test_the_step_is_set_beside_that_of_a_peer():
+    one = run()
+    assert 'mmrazor' not in markdown([one], 'x', [])
+    one.times['mmrazor'] = Times([1.0])
+    page = markdown([one], 'x', [])
+    assert "| mmrazor's distilled step | 1000.0 | 0.0 |" in page
+    assert "**0.750** is the distilled step over mmrazor's." in page
+
+
 def test_memory_is_shown_where_it_is_known():
     page = markdown([run(on_gpu=True)], 'x', [])
     assert '| part | ms | from first to third quartile | most memory at once, MiB |\n|---|---:|---:|---:|' in page

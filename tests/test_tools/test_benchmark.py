@@ -1,7 +1,9 @@
 """``tools/benchmark.py`` on a real config."""
 
+import importlib.util
 import json
 
+import pytest
 from command_line import ROOT, run_tool
 
 CONFIG = ROOT / 'configs' / 'cifar100' / 'ofd_wrn28-4_resnet56_cifar100.py'
@@ -31,3 +33,10 @@ def test_a_step_is_timed_with_fewer_pairs_of_a_config_with_its_preprocessor_besi
 def test_a_plain_config_has_no_parts():
     message = run_tool('benchmark', CONFIG.with_name('resnet56_cifar100.py'), '--device', 'cpu', fails=True)
     assert message.startswith('error: ') and 'is not a distillation' in message
+
+
+def test_a_peer_that_is_not_here_is_an_error():
+    if importlib.util.find_spec('mmrazor'):
+        pytest.skip('mmrazor is here')
+    message = run_tool('benchmark', CONFIG, '--peer', 'mmrazor', '--device', 'cpu', fails=True)
+    assert 'error: --peer mmrazor: mmrazor cannot be imported here' in message
