@@ -36,7 +36,7 @@ def batch_norm_margin(weight: Tensor, bias: Tensor) -> Tensor:
 
     A channel with scale :math:`\gamma` and shift :math:`\beta` is taken as :math:`x \sim N(\beta, \gamma^2)`, and the
     margin is :math:`E[x \mid x < 0] = \beta - s\,\varphi(\beta/s) / \Phi(-\beta/s)` with :math:`s = |\gamma|`
-    (paper, section 3.1, equation 6). Where fewer than one response in a thousand is negative, the authors' code takes
+    (paper, section 3.2). Where fewer than one response in a thousand is negative, the authors' code takes
     :math:`-3s`. A channel of zero scale puts out its shift alone: the margin is the shift where negative, else 0.
 
     Args:

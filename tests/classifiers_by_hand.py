@@ -100,7 +100,7 @@ def overhaul_loss(student: Tensor, conv: Tensor, teacher: Tensor, gamma: Tensor,
 
     Args:
         student: Feature of shape ``(N, C_s, H, W)``.
-        conv: The connector's convolution, ``(C_t, C_s, 1, 1)``; its batch norm is new and normalises by the batch.
+        conv: The connector's convolution, ``(C_t, C_s, 1, 1)``; its batch norm is new and normalizes by the batch.
         teacher: Feature of shape ``(N, C_t, H, W)``.
         gamma: Scales of the teacher's batch norm.
         beta: Its shifts.

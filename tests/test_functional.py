@@ -132,10 +132,10 @@ def test_softened_kl_is_zero_for_equal_logits_and_does_not_see_a_shift_of_them()
     assert (shifted > 0).all()
 
 
-def test_softened_kl_at_a_high_temperature_is_half_the_squared_difference_of_centred_logits_over_classes():
+def test_softened_kl_at_a_high_temperature_is_half_the_squared_difference_of_centered_logits_over_classes():
     student, teacher = torch.randn(2, 4, 5, dtype=torch.float64)
-    centred = student - student.mean(-1, keepdim=True) - teacher + teacher.mean(-1, keepdim=True)
-    torch.testing.assert_close(softened_kl(student, teacher, 1e3), centred.square().mean(-1) / 2, rtol=1e-2, atol=0)
+    centered = student - student.mean(-1, keepdim=True) - teacher + teacher.mean(-1, keepdim=True)
+    torch.testing.assert_close(softened_kl(student, teacher, 1e3), centered.square().mean(-1) / 2, rtol=1e-2, atol=0)
 
 
 def test_an_attention_map_equals_a_loop_over_positions():

@@ -45,7 +45,7 @@ def write_voc_masks(
         pixels = np.random.randint(0, 255, (*mask.shape, 3), dtype=np.uint8)
         cv2.imwrite(str(root / 'JPEGImages' / f'{image_id}.jpg'), pixels)
         picture = Image.fromarray(mask)
-        picture.putpalette(np.random.permutation(768).astype(np.uint8).tobytes())  # colours that are no indices
+        picture.putpalette(np.random.permutation(768).astype(np.uint8).tobytes())  # colors that are no indices
         picture.save(root / folder / f'{image_id}.png')
     (root / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text('\n'.join(masks) + '\n')
     return root

@@ -31,7 +31,7 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
         Path of the plain config.
 
     Raises:
-        ValueError: If the config distils nothing, the checkpoint does not fit, the two are swapped or a file is in
+        ValueError: If the config distills nothing, the checkpoint does not fit, the two are swapped or a file is in
             the way.
         FileNotFoundError: If config or checkpoint do not exist.
     """

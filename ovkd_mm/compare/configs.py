@@ -20,13 +20,13 @@ def read_base(file: Path) -> Config:
     """Read a distillation config.
 
     Raises:
-        ValueError: If it cannot be read, has a mistyped key or distils nothing.
+        ValueError: If it cannot be read, has a mistyped key or distills nothing.
     """
     config = _read(file, f'config={str(file)!r}')
     if not config.get('model') or not is_distillation(config):
         kind = (config.get('model') or {}).get('type')
         raise ValueError(
-            f'config={str(file)!r} distils nothing, its model.type is {kind!r}; '
+            f'config={str(file)!r} distills nothing, its model.type is {kind!r}; '
             "name a config with model.type='ovkd_mm.FeatureDistiller'"
         )
     return config

@@ -6,7 +6,7 @@ from . import mmcv_ops
 
 
 def mend(module: ModuleType) -> None:
-    """Let torch's synchronised batch norm stand for mmcv's, which is there for one thing that torch's can do today.
+    """Let torch's synchronized batch norm stand for mmcv's, which is there for one thing that torch's can do today.
 
     That is batches of nothing (pytorch#36530, mended in torch 1.9), as the configs that ask for it say. Names of
     weights and buffers are the same.

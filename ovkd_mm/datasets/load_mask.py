@@ -18,7 +18,7 @@ class LoadMask(LoadAnnotations):
     """mmseg's ``LoadAnnotations`` that refuses a mask it would misread, naming the file.
 
     mmseg's transform takes whatever the file holds: a pixel of an unknown class then stops the loss with an index out
-    of range (on a GPU, with a failed assertion somewhere later), a colour picture or a mask of another size some
+    of range (on a GPU, with a failed assertion somewhere later), a color picture or a mask of another size some
     transform.
 
     The checks come before ``reduce_zero_label`` and ``label_map`` change the values. How many classes there are is
@@ -36,7 +36,7 @@ class LoadMask(LoadAnnotations):
     Raises:
         FileNotFoundError: If the mask does not exist.
         ValueError: If the image has no mask, ``reduce_zero_label`` is not the data set's, the mask cannot be decoded,
-            is a colour picture, is not as large as its image or holds a value that is neither a class nor void.
+            is a color picture, is not as large as its image or holds a value that is neither a class nor void.
     """
 
     def _load_seg_map(self, results: dict) -> None:
@@ -58,7 +58,7 @@ class LoadMask(LoadAnnotations):
         if mask.ndim != 2 or mask.dtype.kind not in 'biu':
             raise ValueError(
                 f'the mask {path!r} is not a map of class indices, but a picture of shape {mask.shape} and type '
-                f'{mask.dtype}. Save masks as grey or palette PNG, one index a pixel: 0 for the first class, 1 for the '
+                f'{mask.dtype}. Save masks as gray or palette PNG, one index a pixel: 0 for the first class, 1 for the '
                 f"second, {VOID} for void; and read them with imdecode_backend='pillow'"
             )
         _check_size(mask, results)
@@ -129,7 +129,7 @@ def _fix(mask: np.ndarray, values: np.ndarray, num_classes: int | None) -> str:
         return f'If your masks count the classes from 1, set reduce_zero_label=True of the data set; {void}'
     reason = (
         'either metainfo.classes of the data set lacks a class, or the file is not a mask of class indices but, say, a '
-        'grey picture or a JPEG, which blurs them'
+        'gray picture or a JPEG, which blurs them'
     )
     fix = f'{void}; else {reason}' if len(values) == 1 and num_classes is not None else reason
     return fix[0].upper() + fix[1:]

@@ -109,9 +109,9 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
         if isinstance(classes, str):
             raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
         if 'palette' not in (metainfo or {}):
-            colours = dict(zip(cls.METAINFO['classes'], cls.METAINFO['palette'], strict=True))
-            vocs = colours.keys() >= set(classes)
-            loaded['palette'] = [colours[name] for name in classes] if vocs else []  # mmseg then draws one
+            colors = dict(zip(cls.METAINFO['classes'], cls.METAINFO['palette'], strict=True))
+            vocs = colors.keys() >= set(classes)
+            loaded['palette'] = [colors[name] for name in classes] if vocs else []  # mmseg then draws one
         return loaded
 
     def get_label_map(self, new_classes: Sequence[str]) -> dict[int, int] | None:

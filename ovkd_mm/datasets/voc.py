@@ -27,7 +27,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
 
     What is wrong with a folder stops the run with an error that names the file: split lists and annotations when the
     data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on
-    degenerate boxes and fills up cut-off images with grey; use it (``type='VOCDataset'``) where that is wanted.
+    degenerate boxes and fills up cut-off images with gray; use it (``type='VOCDataset'``) where that is wanted.
 
     Boxes are mmdet's, which counts pixels from 0 and a box's last row and column to none, and so makes nothing of VOC's
     box of one pixel, ``xmin == xmax``; here it is one pixel wide, and the log says how many there are.

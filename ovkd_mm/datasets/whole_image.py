@@ -37,7 +37,7 @@ def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict
 
     Raises:
         FileNotFoundError: If the image does not exist.
-        ValueError: If it is cut off (OpenCV would fill it up with grey), has more pixels than pillow takes, or cannot
+        ValueError: If it is cut off (OpenCV would fill it up with gray), has more pixels than pillow takes, or cannot
             be decoded.
     """
     path = info['img_path']
@@ -58,7 +58,7 @@ def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict
 
 
 def _is_cut_off(content: bytes) -> bool:
-    """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with grey."""
+    """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with gray."""
     # Neither marker can occur in the coded data that follows the last start of scan.
     return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
 

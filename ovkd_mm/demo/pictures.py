@@ -47,9 +47,9 @@ def draw_detections(models: Iterable[BaseModel], dataset: dict, count: int) -> l
     images = DATASETS.build(dataset)
     batch = pseudo_collate([images[index] for index in range(min(count, len(images)))])
     visualizer = DetLocalVisualizer(line_width=3)
-    colours = [tuple(round(255 * c) for c in colour) for colour in matplotlib.color_sequences['tab10']]
+    colors = [tuple(round(255 * c) for c in color) for color in matplotlib.color_sequences['tab10']]
     classes = [name.replace('$', r'\$') for name in images.metainfo['classes']]  # no formulas
-    visualizer.dataset_meta = dict(classes=classes, palette=colours * (len(classes) // len(colours) + 1))
+    visualizer.dataset_meta = dict(classes=classes, palette=colors * (len(classes) // len(colors) + 1))
     rows = [[_draw(visualizer, sample, gt_instances=sample.gt_instances)] for sample in batch['data_samples']]
     for model in models:
         for row, sample in zip(rows, model.test_step(batch), strict=True):

@@ -26,7 +26,7 @@ SIZES = ((180, 240), (240, 180), (208, 208))  # heights and widths, in pixels
 MIN_RADIUS, MAX_RADIUS = 22, 80  # of the circle around a shape, in pixels
 MIN_VISIBLE = 0.55  # the share of an object's pixels that occlusion must leave
 RECIPE_VERSION = 1  # raise it whenever a seed gives other pictures than before
-MIN_CONTRAST = 40  # grey levels, between an object's mean colour and what it covers
+MIN_CONTRAST = 40  # gray levels, between an object's mean color and what it covers
 OVERSAMPLING = 4  # shapes are drawn this much larger, then averaged down
 
 
@@ -71,7 +71,7 @@ def make_synthetic_voc(root: str | Path, train: int = 1600, val: int = 200, seed
 def draw_scene(seed: int, index: int) -> tuple[np.ndarray, list[str], list[np.ndarray]]:
     """Draw one image; the same seed and index give the same arrays.
 
-    Later objects cover earlier ones; unlabelled blobs lie below them all.
+    Later objects cover earlier ones; unlabeled blobs lie below them all.
 
     Args:
         seed: The data set's seed.
@@ -82,7 +82,7 @@ def draw_scene(seed: int, index: int) -> tuple[np.ndarray, list[str], list[np.nd
     """
     rng = np.random.default_rng([seed, index])
     height, width = SIZES[rng.integers(len(SIZES))]
-    background = _texture(rng, rng.choice(['plain', 'clouds']), _grey(rng), height, width)
+    background = _texture(rng, rng.choice(['plain', 'clouds']), _gray(rng), height, width)
     image = background.copy()
     names: list[str] = []
     visible: list[np.ndarray] = []
@@ -93,7 +93,7 @@ def draw_scene(seed: int, index: int) -> tuple[np.ndarray, list[str], list[np.nd
             mask = coverage >= 128
             remaining = [old & ~mask for old in visible]
             if all(left.sum() >= MIN_VISIBLE * area for left, area in zip(remaining, areas, strict=True)):
-                _paint(rng, *(LOOKS.get(name) or ('clouds', _grey(rng))), image, background, coverage)
+                _paint(rng, *(LOOKS.get(name) or ('clouds', _gray(rng))), image, background, coverage)
                 visible = remaining
                 if name != 'blob':
                     names.append(str(name))
@@ -160,15 +160,15 @@ def _coverage(rng: np.random.Generator, name: str, height: int, width: int) -> n
     radius = round(math.exp(rng.uniform(math.log(MIN_RADIUS), math.log(MAX_RADIUS))))
     stretch = rng.uniform(0.65, 1.0)
     angle = rng.uniform(0, 2 * math.pi)
-    centre = rng.integers(radius, width - radius + 1), rng.integers(radius, height - radius + 1)
+    center = rng.integers(radius, width - radius + 1), rng.integers(radius, height - radius + 1)
     turn = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
-    contours = [(outline * (1, stretch) @ turn * radius + centre) * OVERSAMPLING for outline in _outline(rng, name)]
+    contours = [(outline * (1, stretch) @ turn * radius + center) * OVERSAMPLING for outline in _outline(rng, name)]
     canvas = np.zeros((height * OVERSAMPLING, width * OVERSAMPLING), np.uint8)
     cv2.fillPoly(canvas, [np.rint(contour).astype(np.int32) for contour in contours], 255)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _grey(rng: np.random.Generator) -> tuple[int, int, int]:
+def _gray(rng: np.random.Generator) -> tuple[int, int, int]:
     return (int(rng.integers(50, 200)),) * 3
 
 
@@ -190,7 +190,7 @@ def _paint(
 
 
 def _texture(rng: np.random.Generator, kind: str, tint: tuple, height: int, width: int) -> np.ndarray:
-    """Two colours near a tint, mixed by a gradient, stripes, checks or clouds: ``[H, W, 3]``, int32 from 0 to 255."""
+    """Two colors near a tint, mixed by a gradient, stripes, checks or clouds: ``[H, W, 3]``, int32 from 0 to 255."""
     y, x = np.mgrid[:height, :width]
     slope = rng.integers(-4, 5, 2)
     period = int(rng.integers(4, 12))

@@ -27,7 +27,7 @@ class FeatureCache:
 
     A file is found by the image's very numbers, as the teacher gets them, so whatever an augmentation makes of an
     image is an image of its own: with random ones nothing is found again, which the log says. Files lie in a folder
-    that is named after the teacher's weights, its places and its normalisation; another teacher has another.
+    that is named after the teacher's weights, its places and its normalization; another teacher has another.
 
     A file takes its name when it is whole, so that a kill leaves no half one, and several processes may share a folder.
 

@@ -104,7 +104,7 @@ class FeaturePair(nn.Module):
             )
         weight = self.weight * factor
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
-        # Before the transform, which may normalise over positions; what it makes of two ends has no positions.
+        # Before the transform, which may normalize over positions; what it makes of two ends has no positions.
         if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
             student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):

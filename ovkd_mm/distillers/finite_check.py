@@ -61,7 +61,7 @@ class FiniteCheck:
             if not all(torch.isfinite(tensor).all() for tensor in tensors):
                 raise ValueError(
                     f"the teacher feature at {place} is NaN or infinite; check teacher.checkpoint, the teacher's input "
-                    "normalisation and, under fp16, whether bf16 or a norm_mode='running' teacher helps"
+                    "normalization and, under fp16, whether bf16 or a norm_mode='running' teacher helps"
                 )
 
     def __deepcopy__(self, memo: dict) -> 'FiniteCheck':

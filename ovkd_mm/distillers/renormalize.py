@@ -72,7 +72,7 @@ class Renormalize(nn.Module):
         self.register_buffer('shift', shift.view(1, -1, 1, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Renormalise a batch of shape ``(N, 3, H, W)``; equal statistics give back the very same tensor."""
+        """Renormalize a batch of shape ``(N, 3, H, W)``; equal statistics give back the very same tensor."""
         if self.identity:
             return inputs
         if self.swap:

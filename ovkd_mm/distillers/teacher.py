@@ -66,7 +66,7 @@ def _check_pixels(model: dict, own: nn.Module, student: nn.Module) -> None:
         )
 
 
-def _normalise_by_batch(model: nn.Module) -> None:
+def _normalize_by_batch(model: nn.Module) -> None:
     """Let batch norms use the batch's statistics and leave their running ones alone."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
@@ -93,9 +93,9 @@ class Teacher(nn.Module):
             ``'torchvision::<name>'`` or ``'transformers::<folder>'``, which bring their own mean and deviation; or a
             dict of a plain module, with the ``data_preprocessor`` that it was trained with.
         checkpoint: Path or URL of its trained weights. Models of timm, torchvision and transformers have their own.
-        student_preprocessor: The student's data preprocessor, whose normalisation the inputs carry.
+        student_preprocessor: The student's data preprocessor, whose normalization the inputs carry.
         input_shape: ``(H, W)`` of the inputs, to trace the model.
-        norm_mode: ``'batch'`` normalises by the batch, which the paper found better (section 3.4);
+        norm_mode: ``'batch'`` normalizes by the batch, which the paper found better (section 3.3);
             ``'running'`` by the running statistics.
         allow_random: Accept a teacher without a checkpoint. It stays random: nothing is downloaded for it, neither by
             ``init_cfg`` nor by ``pretrained=True``.
@@ -163,7 +163,7 @@ class Teacher(nn.Module):
         self.model.requires_grad_(False).eval()
         self.trace: Trace | None = trace(self.model, input_shape)
         if norm_mode == 'batch':
-            _normalise_by_batch(self.model)
+            _normalize_by_batch(self.model)
         preprocessor = self.model.data_preprocessor
         if isinstance(model, dict) and 'data_preprocessor' not in model:
             _check_pixels(model, preprocessor, student_preprocessor)

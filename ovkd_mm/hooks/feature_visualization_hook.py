@@ -24,7 +24,7 @@ class FeatureVisualizationHook(DistillerHook):
     """Shows, for the first image of a batch, what each pair's loss compares: teacher, student and their distance.
 
     The features are those that reach the loss, after both transforms, averaged over channels. Teacher and student share
-    one colour scale; the distance has its own and is that of the loss (the partial L2's is 0 where it skips). The
+    one color scale; the distance has its own and is that of the loss (the partial L2's is 0 where it skips). The
     pictures go to the Visualizer's back-ends as ``distill_<i>``. Losses whose inputs are not maps are left out.
 
     Args:
@@ -104,17 +104,17 @@ def _compared(pair: FeaturePair, args: tuple) -> list[Tensor]:
 
 
 def _draw(visualizer: Visualizer, inputs: Tensor, teacher: Tensor, student: Tensor, distance: Tensor) -> np.ndarray:
-    """The three maps, each laid over the grey input ``(3, H, W)``, side by side: ``(H, 3 * W, 3)``, uint8."""
+    """The three maps, each laid over the gray input ``(3, H, W)``, side by side: ``(H, 3 * W, 3)``, uint8."""
     size = inputs.shape[1:]
     teacher, student, distance = (
         F.interpolate(feature.float().mean(1, keepdim=True), size, mode='bilinear', align_corners=False)[0].cpu()
         for feature in (teacher, student, distance)
     )
-    grey = inputs.float().mean(0).cpu().numpy()
-    grey = cv2.normalize(grey, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    gray = inputs.float().mean(0).cpu().numpy()
+    gray = cv2.normalize(gray, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     pictures = [
-        visualizer.draw_featmap(torch.cat([teacher, student], dim=2), np.hstack([grey, grey])),
-        visualizer.draw_featmap(distance, grey),
+        visualizer.draw_featmap(torch.cat([teacher, student], dim=2), np.hstack([gray, gray])),
+        visualizer.draw_featmap(distance, gray),
     ]
     visualizer.set_image(np.hstack(pictures))
     corners = np.array([[panel * size[1] + 2, 2] for panel in range(3)])

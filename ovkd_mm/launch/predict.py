@@ -24,7 +24,7 @@ Painter = Callable[[str], np.ndarray]
 
 # As mmdet has them.
 IMAGES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
-WRITTEN = ('.jpg', '.jpeg', '.png')  # the others hold no colours, or need a codec that OpenCV may lack
+WRITTEN = ('.jpg', '.jpeg', '.png')  # the others hold no colors, or need a codec that OpenCV may lack
 SMALL = 224  # below, the text on a classified picture is too small to be read
 
 

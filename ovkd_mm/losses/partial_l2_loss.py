@@ -14,7 +14,7 @@ __all__ = ['PartialL2Loss']
 
 @MODELS.register_module()
 class PartialL2Loss(DistillLoss):
-    """Partial L2 distance, summed over channels and positions and averaged over the batch (section 3.3).
+    """Partial L2 distance, summed over channels and positions and averaged over the batch (section 3.2).
 
     Args:
         loss_weight: Weight of the loss. Since it is a sum over C, H and W it belongs to one input size; the paper's

@@ -40,7 +40,7 @@ class MobileNetV1(BaseModule):
         norm_eval: Whether all batch norms keep their running statistics in training, too.
         with_cp: Whether to keep no activations inside a separable convolution and compute them again in backward. The
             running statistics then take in each batch twice, as in the toolkits' backbones.
-        init_cfg: As in every mmengine module; Kaiming's initialisation where it is None.
+        init_cfg: As in every mmengine module; Kaiming's initialization where it is None.
 
     Raises:
         ValueError: If a stage in ``out_indices`` or ``frozen_stages`` does not exist.

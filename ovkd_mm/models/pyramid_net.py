@@ -28,7 +28,7 @@ class PyramidNet(BaseModule):
             ``9 n + 2`` for n bottlenecks.
         alpha: How many channels all blocks together add; the widening factor.
         bottleneck: Whether blocks are bottlenecks (1x1, 3x3 and 1x1) or basic (two 3x3 convolutions).
-        init_cfg: As in every mmengine module; Kaiming's initialisation where it is None.
+        init_cfg: As in every mmengine module; Kaiming's initialization where it is None.
 
     Raises:
         ValueError: If there is no network of that depth or alpha.

@@ -14,7 +14,7 @@ class WideResNet(BaseModule):
     """Wide residual network WRN-depth-width for CIFAR (Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146).
 
     Table 1 of its paper: a 3x3 convolution of 16 channels, three groups ``layer1`` to ``layer3`` of pre-activation
-    blocks, and a last batch norm and ReLU. A group ends in a sum; its feature is read where the next group normalises
+    blocks, and a last batch norm and ReLU. A group ends in a sum; its feature is read where the next group normalizes
     it, and the last group's at the last batch norm.
 
     ======= ======= ============ ===================== ==========
@@ -28,7 +28,7 @@ class WideResNet(BaseModule):
     Args:
         depth: Number of convolutions on the longest path and the classifier: ``6 n + 4``.
         width: What the channels of the groups are multiplied by.
-        init_cfg: As in every mmengine module; Kaiming's initialisation where it is None.
+        init_cfg: As in every mmengine module; Kaiming's initialization where it is None.
 
     Raises:
         ValueError: If there is no network of that depth or width.

@@ -18,7 +18,7 @@ class GroupEnds(Position):
 
     The first end is the input of the group's first layer whose output has the group's spatial size; in pre-activation
     networks, where a batch norm reads that sum, what its activation makes of it. The last end is that of
-    :class:`EndOfGroup`. Sums that nothing has normalised would make Gram matrices of any size.
+    :class:`EndOfGroup`. Sums that nothing has normalized would make Gram matrices of any size.
     """
 
     reads_span = True

@@ -14,7 +14,7 @@ __all__ = ['PreReLU']
 
 @TASK_UTILS.register_module()
 class PreReLU(Position):
-    """The feature of a group of layers before its activation (paper, section 3.2 and figure 3).
+    """The feature of a group of layers before its activation (paper, section 3.1 and figure 3).
 
     If the group ends in an activation, the input of that activation call. Else (pre-activation networks, linear
     bottlenecks) the input of the next activation of the same spatial size that the group feeds. Else the output of the

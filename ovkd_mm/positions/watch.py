@@ -64,7 +64,7 @@ def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
 
 
 def _channels(model: nn.Module) -> int:
-    """Number of channels of the images: what the preprocessor normalises, else three."""
+    """Number of channels of the images: what the preprocessor normalizes, else three."""
     mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
     return len(mean) if isinstance(mean, Tensor) else 3
 

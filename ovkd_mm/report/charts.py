@@ -1,4 +1,4 @@
-"""Charts as SVG whose colours and fonts are the page's."""
+"""Charts as SVG whose colors and fonts are the page's."""
 
 import io
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-__all__ = ['COLOURS', 'Bars', 'Curves', 'draw_svg']
+__all__ = ['COLORS', 'Bars', 'Curves', 'draw_svg']
 
-INK = '#010203'  # stands in figures for the page's text colour, which depends on the reader's theme
-SERIES = '#0a0b'  # and a number: stand in for the runs' colours, which the page defines
-COLOURS = 10
+INK = '#010203'  # stands in figures for the page's text color, which depends on the reader's theme
+SERIES = '#0a0b'  # and a number: stand in for the runs' colors, which the page defines
+COLORS = 10
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Curves:
             axes.yaxis.set_minor_formatter(NullFormatter())
         for index, (steps, values) in enumerate(self.curves):
             marker = 'o' if len(steps) <= 20 else None
-            axes.plot(steps, values, color=_colour(index), marker=marker, markersize=4, linewidth=1.8)
+            axes.plot(steps, values, color=_color(index), marker=marker, markersize=4, linewidth=1.8)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Bars:
         axes.tick_params(axis='y', length=0)
         for index, (value, error) in enumerate(zip(self.values, self.errors, strict=True)):
             if value is not None:
-                axes.barh(index, value - start, left=start, height=0.62, color=_colour(index))
+                axes.barh(index, value - start, left=start, height=0.62, color=_color(index))
                 if error is not None:
                     axes.errorbar(value, index, xerr=error, color=INK, capsize=4, linewidth=1.4)
         axes.set_xlim(left=start)
@@ -94,7 +94,7 @@ def draw_svg(chart: Bars | Curves, names: Sequence[str]) -> Markup:
         names: Of the runs.
 
     Returns:
-        An ``<svg>`` that takes its colours from the page.
+        An ``<svg>`` that takes its colors from the page.
     """
     inked = ('grid.color', 'text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color')
     style = {
@@ -112,10 +112,10 @@ def draw_svg(chart: Bars | Curves, names: Sequence[str]) -> Markup:
         figure.savefig(buffer, format='svg', transparent=True, metadata=dict(Date=None))
     svg = buffer.getvalue()
     svg = svg[svg.index('<svg') :].replace(INK, 'currentColor')
-    for index in range(COLOURS):
-        svg = svg.replace(_colour(index), f'var(--run-{index})')
+    for index in range(COLORS):
+        svg = svg.replace(_color(index), f'var(--run-{index})')
     return Markup(svg)  # matplotlib has escaped the texts
 
 
-def _colour(index: int) -> str:
-    return f'{SERIES}{index % COLOURS:02x}'
+def _color(index: int) -> str:
+    return f'{SERIES}{index % COLORS:02x}'

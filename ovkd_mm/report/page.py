@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..checkpoints.atomic_save import write_whole
-from .charts import COLOURS, Bars, Curves, draw_svg
+from .charts import COLORS, Bars, Curves, draw_svg
 
 __all__ = ['Gallery', 'Series', 'write_report']
 
@@ -32,7 +32,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Series:
-    """A row of the table; its number gives it its colour.
+    """A row of the table; its number gives it its color.
 
     Attributes:
         name: What to call it.
@@ -79,7 +79,7 @@ def write_report(
         charts=charts,
         details=details,
         gallery=gallery,
-        colours=COLOURS,
+        colors=COLORS,
     )
     write_whole(Path(path), page)
 

@@ -89,11 +89,11 @@ def pairs_svg(student: Column, teacher: Column, joins: Sequence[Join]) -> str:
         *_grid_sizes(rows, width),
     ]
     tops = _tops(student, rows), _tops(teacher, rows)
-    for kind, column, x, colours, top, names in (
+    for kind, column, x, colors, top, names in (
         ('student', student, left, STUDENT, tops[0], used[0]),
         ('teacher', teacher, right, TEACHER, tops[1], used[1]),
     ):
-        parts += _column(kind, column, x, colours, top, names)
+        parts += _column(kind, column, x, colors, top, names)
     ends = left + _width(student), right
     for join in joins:
         parts += _join(join, ends, tops[0][join.student] + BOX / 2, tops[1][join.teacher] + BOX / 2)
@@ -136,13 +136,13 @@ def _grid_sizes(rows: dict[tuple[int, ...], int], width: int) -> list[str]:
 
 
 def _column(
-    kind: str, column: Column, x: int, colours: tuple[str, str], tops: dict[str, float], used: set[str]
+    kind: str, column: Column, x: int, colors: tuple[str, str], tops: dict[str, float], used: set[str]
 ) -> list[str]:
     """Head and boxes of a network, and the way of its forward."""
     width = _width(column)
     middle = x + width / 2
     parts = [
-        _text(middle, 34, kind.upper(), 12, colours[1], 'font-weight="bold" letter-spacing="1"'),
+        _text(middle, 34, kind.upper(), 12, colors[1], 'font-weight="bold" letter-spacing="1"'),
         _text(middle, 56, column.title, 14, INK, 'font-weight="bold"'),
         _text(middle, 76, column.text, 12, FAINT),
     ]
@@ -154,7 +154,7 @@ def _column(
             parts.append(f'<path d="{way}" stroke="{LINE}" fill="none" stroke-width="1.5"/>')
     for stage in column.stages:
         top = tops[stage.name]
-        fill, stroke = colours if stage.name in used else UNUSED
+        fill, stroke = colors if stage.name in used else UNUSED
         dashes = '' if stage.name in used else ' stroke-dasharray="5 4"'
         parts += [
             f'<rect x="{x}" y="{top:.0f}" width="{width}" height="{BOX}" rx="8" fill="{fill}" stroke="{stroke}" '
@@ -165,9 +165,9 @@ def _column(
     return parts
 
 
-def _text(x: float, y: float, text: str, size: int, colour: str, more: str = '') -> str:
+def _text(x: float, y: float, text: str, size: int, color: str, more: str = '') -> str:
     """A text around ``x``."""
-    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="middle" font-size="{size}" fill="{colour}"'
+    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="middle" font-size="{size}" fill="{color}"'
     return f'<text {place} {more}'.rstrip() + f'>{escape(text)}</text>'
 
 

@@ -11,7 +11,7 @@ __all__ = ['AttentionMap']
 
 @MODELS.register_module()
 class AttentionMap(Transform):
-    """The normalised sum of squares over channels; see :func:`ovkd_mm.functional.attention_map`.
+    """The normalized sum of squares over channels; see :func:`ovkd_mm.functional.attention_map`.
 
     It has one channel whatever the feature has, so it needs no connector.
     """

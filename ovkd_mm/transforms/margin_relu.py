@@ -15,7 +15,7 @@ __all__ = ['MarginReLU']
 
 @MODELS.register_module()
 class MarginReLU(Transform):
-    """Margin ReLU: keeps positive responses and replaces negative ones below the margin by the margin (section 3.1).
+    """Margin ReLU: keeps positive responses and replaces negative ones below the margin by the margin (section 3.2).
 
     With a batch norm before the activation the margin is its expected negative response in closed form. Without one
     (VGG) it is the mean of the negative responses seen in training so far, per channel and over all processes; that

@@ -126,10 +126,10 @@ def test_an_unknown_method_is_answered_with_the_nearest(base):
 
 def test_a_config_that_distils_nothing_is_named(tmp_path):
     Config(dict(model=dict(type='ImageClassifier'))).dump(tmp_path / 'plain.py')
-    with pytest.raises(ValueError, match=r"distils nothing, its model.type is 'ImageClassifier'"):
+    with pytest.raises(ValueError, match=r"distills nothing, its model.type is 'ImageClassifier'"):
         read_base(tmp_path / 'plain.py')
     Config(dict(a=1)).dump(tmp_path / 'empty.py')
-    with pytest.raises(ValueError, match=r'distils nothing, its model.type is None'):
+    with pytest.raises(ValueError, match=r'distills nothing, its model.type is None'):
         read_base(tmp_path / 'empty.py')
 
 

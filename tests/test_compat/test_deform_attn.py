@@ -32,7 +32,7 @@ def attend(value, locations, weights):
 
 
 def bilinear(level, x, y):
-    """One sample of a map of shape (H, W, channels), whose pixels are centred at halves; outside it is zero."""
+    """One sample of a map of shape (H, W, channels), whose pixels are centered at halves; outside it is zero."""
     height, width, channels = level.shape
     x, y = x * width - 0.5, y * height - 0.5
     total = torch.zeros(channels, dtype=level.dtype)

@@ -21,7 +21,7 @@ def built(norm):
 
 
 @lite
-def test_mmcvs_synchronised_batch_norm_trains_as_a_batch_norm_in_one_process():
+def test_mmcvs_synchronized_batch_norm_trains_as_a_batch_norm_in_one_process():
     found, plain = built('MMSyncBN'), built('BN')
     assert list(found.state_dict()) == list(plain.state_dict())
     image = torch.randn(2, 3, 8, 8)

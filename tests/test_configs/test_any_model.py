@@ -59,7 +59,7 @@ CASES = {
         LAYERS,
         detection,
     ),
-    'anchor-free detector with synchronised batch norms': (
+    'anchor-free detector with synchronized batch norms': (
         'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
         'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py',
         STAGES,

@@ -212,7 +212,7 @@ def test_an_image_reaches_the_model_alike_from_cifars_archive_and_from_a_file(tm
     from_file = images_for_the_model(
         'cifar10/wrn16-2_cifar10-folder', dict(img_path=str(tmp_path / 'image.png'), gt_label=3)
     )
-    # The authors' normalisation.
+    # The authors' normalization.
     by_hand = (rgb / 255 - np.array([125.3, 123.0, 113.9]) / 255) / (np.array([63.0, 62.1, 66.7]) / 255)
     torch.testing.assert_close(from_archive.double(), torch.from_numpy(by_hand).permute(2, 0, 1), rtol=1e-5, atol=1e-5)
     assert torch.equal(from_archive, from_file)

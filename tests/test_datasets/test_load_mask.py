@@ -83,10 +83,10 @@ def test_a_missing_or_broken_mask_is_named(results):
 
 
 @pytest.mark.parametrize('shape', [(20, 30, 3), (20, 30, 4), (20, 30, 2)])
-def test_a_colour_picture_is_no_mask(results, shape):
+def test_a_color_picture_is_no_mask(results, shape):
     path = save(results, np.zeros(shape, np.uint8))
     with pytest.raises(
-        ValueError, match=re.escape(f'{path!r} is not a map of class indices') + '.*grey or palette PNG'
+        ValueError, match=re.escape(f'{path!r} is not a map of class indices') + '.*gray or palette PNG'
     ):
         load(results)
 
@@ -98,7 +98,7 @@ def test_fractions_are_no_classes(results):
         load(results)
 
 
-def test_a_palette_read_as_colours_names_the_backend_that_reads_indices(results):
+def test_a_palette_read_as_colors_names_the_backend_that_reads_indices(results):
     picture = Image.fromarray(stripes(0, 1))
     picture.putpalette([7, 8, 9, 200, 100, 0])
     picture.save(results['seg_map_path'])

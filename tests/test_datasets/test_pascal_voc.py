@@ -45,7 +45,7 @@ def root(tmp_path):
 
 
 def read(root, **options):
-    # Not serialised, since that collects all garbage of the process each time.
+    # Not serialized, since that collects all garbage of the process each time.
     options = {'ann_file': TRAIN, 'data_prefix': PREFIX, 'serialize_data': False, **options}
     return PascalVOCDataset(data_root=str(root), **options)
 

@@ -33,7 +33,7 @@ def devkit(tmp_path):
 
 
 def read(devkit, **options):
-    # Not serialised, since that collects all garbage of the process each time.
+    # Not serialized, since that collects all garbage of the process each time.
     return VOCDataset(**{'data_root': str(devkit), 'ann_file': TRAIN, 'serialize_data': False, **options})
 
 

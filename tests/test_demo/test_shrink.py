@@ -33,10 +33,10 @@ def test_anchors_tile_the_input_at_any_size(name, size):
     assert len(cells) == 6
     for index, (grid, anchors) in enumerate(zip(cells, generator.grid_priors(cells, device='cpu'), strict=True)):
         assert 4 * len(anchors) == boxes[index].numel()
-        centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+        centers = (anchors[:, :2] + anchors[:, 2:]) / 2
         step = size / grid[0]
-        assert centres.min() == pytest.approx(step / 2, rel=1e-4)
-        assert centres.max() == pytest.approx(size - step / 2, rel=1e-4)
+        assert centers.min() == pytest.approx(step / 2, rel=1e-4)
+        assert centers.max() == pytest.approx(size - step / 2, rel=1e-4)
     sides = [(anchors[0, 2] - anchors[0, 0]).item() / size for anchors in generator.base_anchors]
     # SSD300 on VOC: 30, 60, 111, 162, 213 and 264 of 300 pixels.
     assert sides == pytest.approx([0.1, 0.2, 0.37, 0.54, 0.71, 0.88], abs=0.51 / size)

@@ -90,7 +90,7 @@ def test_another_teachers_features_are_not_taken(tmp_path, other):
     assert one.cache.hits == 0
 
 
-def test_another_normalisation_makes_another_cache(tmp_path):
+def test_another_normalization_makes_another_cache(tmp_path):
     images = toy.batch()[0]
     teacher(tmp_path)(images)
     one = teacher(tmp_path)

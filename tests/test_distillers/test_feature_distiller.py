@@ -193,7 +193,7 @@ def test_the_gradient_reaches_student_and_connectors_and_nothing_else():
     assert all(parameter.grad is None for parameter in distilled.teacher.parameters())
 
 
-def test_the_teacher_is_bit_identical_after_training_though_it_normalises_by_the_batch():
+def test_the_teacher_is_bit_identical_after_training_though_it_normalizes_by_the_batch():
     distilled = build()
     before = copy.deepcopy(distilled.teacher.state_dict())
     train(distilled, 3)

@@ -142,13 +142,13 @@ def test_a_student_that_attends_where_its_teacher_does_has_no_loss_at_another_si
     assert one(student, 5 * teacher).item() < 1e-8
 
 
-def test_resize_interpolates_between_the_centres_of_pixels():
+def test_resize_interpolates_between_the_centers_of_pixels():
     one = pair(student=(1, (1, 2)), teacher=(1, (1, 4)), resize=True)
     one.student_transform = Identity()
     seen = []
     one.loss.register_forward_pre_hook(lambda module, args: seen.extend(args))
     one(torch.tensor([[[[0.0, 4.0]]]], requires_grad=True), torch.zeros(1, 1, 1, 4))
-    # Centres at 1/4 and 3/4 of the width before, at 1/8, 3/8, 5/8 and 7/8 after.
+    # Centers at 1/4 and 3/4 of the width before, at 1/8, 3/8, 5/8 and 7/8 after.
     assert seen[0].flatten().tolist() == [0, 1, 3, 4]
 
 

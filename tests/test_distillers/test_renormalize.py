@@ -45,7 +45,7 @@ def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
     ],
     ids=str,
 )
-def test_a_preprocessor_normalises_that_has_a_mean_and_is_told_to_use_it(settings, does):
+def test_a_preprocessor_normalizes_that_has_a_mean_and_is_told_to_use_it(settings, does):
     assert normalizes(types.SimpleNamespace(**settings)) is does
 
 

@@ -157,7 +157,7 @@ def test_a_teacher_of_other_classes_names_the_config_that_its_training_left(chec
         teacher(wrong, checkpoint=checkpoint)
 
 
-def test_batch_mode_normalises_by_the_batch_and_running_mode_does_not():
+def test_batch_mode_normalizes_by_the_batch_and_running_mode_does_not():
     inputs = 5 * batch()[0] + 3
     features = {}
     for mode in ('batch', 'running'):
@@ -280,7 +280,7 @@ def seen_by(teacher, inputs):
     return seen[0]
 
 
-def test_a_teacher_sees_its_own_normalisation_of_the_students_inputs():
+def test_a_teacher_sees_its_own_normalization_of_the_students_inputs():
     images = [torch.randint(256, (3, 16, 16), dtype=torch.uint8) for _ in range(2)]
     student = ImgDataPreprocessor(mean=(10, 20, 30), std=(2, 3, 4))
     inputs = student(dict(inputs=images))['inputs']

@@ -30,7 +30,7 @@ def test_equal_numbers_unknown_classes_and_other_toolkits_heads_pass():
     ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='bbox_head'))
 
 
-def test_mmsegs_and_mmpretrains_heads_are_recognised():
+def test_mmsegs_and_mmpretrains_heads_are_recognized():
     from mmpretrain.models.heads import LinearClsHead
     from mmseg.models.decode_heads import FCNHead
 
@@ -41,7 +41,7 @@ def test_mmsegs_and_mmpretrains_heads_are_recognised():
             ClassCountHook().before_train(one)
 
 
-def test_a_classifiers_head_is_recognised_by_its_place_whatever_its_layers_are_called():
+def test_a_classifiers_head_is_recognized_by_its_place_whatever_its_layers_are_called():
     from mmpretrain.models.heads import ArcFaceClsHead, VisionTransformerClsHead
 
     for head in (VisionTransformerClsHead(num_classes=3, in_channels=4), ArcFaceClsHead(num_classes=3, in_channels=4)):

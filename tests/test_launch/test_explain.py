@@ -11,13 +11,13 @@ from ovkd_mm.models import MobileNetV1
 
 
 def paint(shape):
-    """Knows neither a colour nor a width."""
+    """Knows neither a color nor a width."""
 
 
 def test_an_unexpected_keyword_that_no_dict_of_the_config_holds_is_a_fault():
     config = Config(dict(model=dict(width=1)))
     with pytest.raises(TypeError) as caught:
-        paint(config.model, colour=2)
+        paint(config.model, color=2)
     assert mistake(caught.value) is None
 
 

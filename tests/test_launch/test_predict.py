@@ -99,7 +99,7 @@ def test_a_checkpoint_without_names_gets_those_of_the_configs_data_set(toolkit, 
     assert all(text.split(':')[0] in PascalVOCDataset.METAINFO['classes'] for text in texts)
 
 
-def test_a_detector_of_more_classes_than_its_data_set_has_colours_paints_them_all(image, tmp_path):
+def test_a_detector_of_more_classes_than_its_data_set_has_colors_paints_them_all(image, tmp_path):
     config, state = model('mmdet', 25)
     for key, value in state.items():
         if key.startswith('bbox_head.cls_convs') and key.endswith('bias') and len(value) % 26 == 0:

@@ -131,7 +131,7 @@ def test_norm_eval_keeps_the_statistics_and_trains_the_weights():
     assert model.training
 
 
-def test_initialisation_is_kaimings():
+def test_initialization_is_kaimings():
     model = MobileNetV1()
     with torch.no_grad():
         model.layer5[1][3].weight.fill_(7)

@@ -65,7 +65,7 @@ def test_every_weight_learns(depth, bottleneck):
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
-def test_initialisation_is_kaimings():
+def test_initialization_is_kaimings():
     model = PyramidNet(8, 300)
     with torch.no_grad():
         model.layer3[0].conv2.weight.fill_(7)

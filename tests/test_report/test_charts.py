@@ -6,7 +6,7 @@ from ovkd_mm.report.charts import Bars, Curves, draw_svg
 @pytest.mark.parametrize(
     'chart', [Curves('a curve', [([1, 2], [0.5, 0.25]), ([], [])], log=True), Bars('a bar', [1.0, None], [0.1, None])]
 )
-def test_a_chart_is_svg_in_the_pages_colours_with_text_that_stays_text(chart):
+def test_a_chart_is_svg_in_the_pages_colors_with_text_that_stays_text(chart):
     svg = draw_svg(chart, ['one', 'two'])
     assert svg.count('<svg') == 1
     assert 'var(--run-0)' in svg

@@ -100,7 +100,7 @@ def test_pictures_are_embedded_in_order(page):
     assert reds == pytest.approx([250, 60, 0, 120], abs=4)
 
 
-def test_charts_take_their_colours_from_the_page(page):
+def test_charts_take_their_colors_from_the_page(page):
     assert len(page.all('svg')) == 3
     styles = ' '.join(attributes.get('style', '') for attributes in page.all('path'))
     # The teacher has a task loss and a metric, the distilled student a distillation loss, too.
@@ -146,13 +146,13 @@ def comparison(tmp_path) -> Page:
 
 
 def bar_lengths(page: Page) -> dict[str, float]:
-    """Lengths of filled rectangles by their colour."""
+    """Lengths of filled rectangles by their color."""
     lengths = {}
     for attributes in page.all('path'):
-        if colour := re.search(r'fill: var\((--run-\d)\)', attributes.get('style', '')):
+        if color := re.search(r'fill: var\((--run-\d)\)', attributes.get('style', '')):
             xs = [float(x) for x in re.findall(r'[ML] ([\d.]+) ', attributes['d'])]
             if len(xs) == 4:
-                lengths[colour[1]] = max(xs) - min(xs)
+                lengths[color[1]] = max(xs) - min(xs)
     return lengths
 
 

@@ -34,7 +34,7 @@ def test_places_of_one_size_share_its_rows_and_the_last_ones_stand_side_by_side(
     assert y['a'] < y['c'] < y['d'] < y['e']
 
 
-def test_a_pair_joins_the_boxes_of_its_places_which_alone_are_coloured():
+def test_a_pair_joins_the_boxes_of_its_places_which_alone_are_colored():
     root, texts, y = drawn(STUDENT, TEACHER, JOINS)
     dashed = [box for box in root.iter(f'{SVG}rect') if box.get('stroke-dasharray')]
     assert len(dashed) == 3

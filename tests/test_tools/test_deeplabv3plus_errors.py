@@ -141,7 +141,7 @@ BAD = {
         'train',
         r'SegmentationClassAug/c\.png. is 79x60, but its image .*JPEGImages/c\.jpg. is 80x60',
     ),
-    'a colour picture for a mask': (
+    'a color picture for a mask': (
         lambda root: save(root / 'SegmentationClass/b.png', np.zeros((60, 80, 3), np.uint8)),
         [],
         'train',

@@ -52,7 +52,7 @@ def loader(**dataset) -> dict:
 
 
 def config(folder: Path) -> Config:
-    """A toy that distils itself; every path is below the folder."""
+    """A toy that distills itself; every path is below the folder."""
     return Config(
         dict(
             model=toy.distiller_config(),
@@ -145,10 +145,10 @@ def home(tmp_path_factory):
     (lists / 'latin.txt').write_bytes('a\nStraße\n'.encode('latin-1'))
 
     good = np.zeros((60, 80), np.uint8)
-    for name in ('train', 'colour', 'size', 'values', 'missing', 'torn'):
+    for name in ('train', 'color', 'size', 'values', 'missing', 'torn'):
         write_voc_masks(home / 'seg', {name: good}, split=name)
     folder = home / 'seg/SegmentationClass'
-    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(folder / 'colour.png')
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(folder / 'color.png')
     Image.fromarray(np.zeros((60, 79), np.uint8)).save(folder / 'size.png')
     Image.fromarray(np.full((60, 80), 77, np.uint8)).save(folder / 'values.png')
     (folder / 'missing.png').unlink()
@@ -273,7 +273,7 @@ MISTAKES = {
         ('demo --data seg', 'is not in VOC format: it needs JPEGImages, Annotations and ImageSets/Main'),
     ],
     'masks': [
-        (MASKS + f'ann_file={SEG}/colour.txt', r'colour\.png. is not a map of class indices.*palette PNG'),
+        (MASKS + f'ann_file={SEG}/color.txt', r'color\.png. is not a map of class indices.*palette PNG'),
         (MASKS + f'ann_file={SEG}/size.txt', r'size\.png. is 79x60, but its image'),
         (MASKS + f'ann_file={SEG}/values.txt', r'values\.png. holds 77 .*21 classes are 0 to 20'),
         (MASKS + f'ann_file={SEG}/values.txt train_dataloader.dataset.own_masks=True', 'If 77 is void, set ignore_index=77 of the data set'),
@@ -356,7 +356,7 @@ MISTAKES = {
         ('compare configs/ablation/positon.yml', r'nearest: /\S+/configs/ablation/position.yml'),
         ('compare --config toy.py --methods kdd --work-dir new', "unknown method 'kdd'; nearest: kd"),
         ('compare --config toy.py --methods kd --seeds -1', 'seeds must be whole numbers from 0 up'),
-        ('compare --config plain.py --methods kd --work-dir new', 'distils nothing'),
+        ('compare --config plain.py --methods kd --work-dir new', 'distills nothing'),
         ('compare --methods kd', 'config is missing: .*--config'),
     ],
     'model_keys': [

@@ -19,7 +19,7 @@ def test_connector_starts_as_the_authors_do():
     assert torch.equal(connector.bn.bias, torch.zeros(512))
 
 
-def test_connector_normalises_each_channel_of_its_output():
+def test_connector_normalizes_each_channel_of_its_output():
     out = Conv1x1(3, 5)(10 * torch.randn(8, 3, 6, 6) + 4)
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(out.var((0, 2, 3), unbiased=False), torch.ones(5), atol=1e-3, rtol=0)

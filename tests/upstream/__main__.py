@@ -1,4 +1,4 @@
-"""Distils every config of ``configs.txt`` for a step and writes ``docs/upstream.md``.
+"""Distills every config of ``configs.txt`` for a step and writes ``docs/upstream.md``.
 
 ``make test-upstream``. Each config has a process of its own; what was checked before stays, so that it can be stopped
 and run again. ``--again`` checks anew.
@@ -21,18 +21,23 @@ ROWS = Path(__file__).with_name('configs.txt')
 SECONDS = 600  # for one config
 HEAD = """# Models of the toolkits
 
-Each row is a config that a toolkit ships, and as the teacher another one of its folder, larger where there is one. Both
-have random weights, pairs are `pairs='auto'`, the method is OFD, inputs are small, and one step is trained: the losses
-are finite; every connector and at least 80 % of the backbone's learnable weights before the last place get a gradient
-from the distillation alone; of each place some output of the backbone sees the image through it and through nothing
-else; the optimizer trains the student's weights as the plain model's; and with weight 0 losses, and outputs always, are
-those of the plain model, bit for bit. `make test-upstream` writes this page.
+Each row is a config that a toolkit ships. Its teacher is another config of the same folder, a larger one where there is
+one. Both have random weights, inputs are small, and one step of OFD with `pairs='auto'` is trained. A row passes if
 
-What does not train alone mostly asks for compiled operators of mmcv, for files that upstream does not ship or for a
-download; two detectors ask RoIAlign for boxes that the compiled operator refuses on a CPU, too; BEiT takes two views of
-an image, which are not made here. What does not pass: of TridentNet's three branches the teacher has one in evaluation;
-MAE trains on a quarter of its tokens; all HiViTs share one list of `out_indices`, so that a teacher of another depth
-leaves the student without outputs, and with `out_indices` written out in both configs it passes.
+- the losses are finite;
+- every connector, and at least 80 % of the backbone's learnable weights before the last place, get a gradient from the
+  distillation alone;
+- for each place, some output of the backbone depends on the image through that place and nothing else;
+- the optimizer trains the student's weights as it trains the plain model's;
+- the outputs, and at weight 0 the losses, are those of the plain model, bit for bit.
+
+`make test-upstream` writes this page.
+
+Most configs that do not train alone need compiled operators of mmcv, files that upstream does not ship, or a download.
+Two detectors give RoIAlign boxes that the compiled operator refuses on a CPU, too. BEiT takes two views of an image,
+which are not made here. Three do not pass: TridentNet's teacher, in evaluation, has one of its three branches; MAE
+trains on a quarter of its tokens; all HiViTs share one list of `out_indices`, so a teacher of another depth leaves the
+student without outputs (with `out_indices` written out in both configs it passes).
 
 {summary}
 

@@ -1,4 +1,4 @@
-# Paying More Attention to Attention (Zagoruyko & Komodakis, ICLR 2017): normalised sums of squares over channels, L2.
+# Paying More Attention to Attention (Zagoruyko & Komodakis, ICLR 2017): normalized sums of squares over channels, L2.
 # The weight is beta of the authors' code, the same in every group.
 method = dict(
     position=dict(type='ovkd_mm.EndOfGroup'),
