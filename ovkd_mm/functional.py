@@ -243,9 +243,14 @@ def by_distribution(logits: Tensor, classes: int | None) -> Tensor:
         classes: How many channels make a distribution, background included; all of them if ``None``.
 
     Raises:
-        ValueError: If the channels are not a multiple of ``classes``.
+        ValueError: If the channels are not a multiple of ``classes``, or there is one class alone.
     """
     classes = classes or logits.shape[1]
+    if classes < 2:
+        raise ValueError(
+            'logits of one class are no distribution, so there is nothing to learn from them: compare features, by a '
+            "method such as '_base_/methods/ofd.py', or give the model a channel for the background"
+        )
     if logits.shape[1] % classes:
         raise ValueError(
             f'{logits.shape[1]} channels of logits are not a multiple of classes={classes}; in model.logits set '

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from toy import METHOD, PAIRS, ToyImages, batch, distiller_config, toy_runner
 
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
+from ovkd_mm.distillers.gradient_ratio import gradient_ratios
 from ovkd_mm.hooks import FSDPKeysHook, ParaphraserHook
 
 METHODS = {
@@ -196,6 +197,17 @@ def flexible_runner(folder: Path, **wrapper) -> dict:
         distributed.barrier()
         checkpoints[name] = load_checkpoint_file(folder / name / 'epoch_2.pth')['state_dict']
     return checkpoints
+
+
+def with_losses_that_overflow_on_one(folder: Path) -> dict:
+    """How many backward passes a measurement takes under float16, where the other process's loss is 300 times ours."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    with torch.autocast('cpu', torch.float16):
+        loss = layers(torch.randn(4, 8)).float().square().mean() * 300 ** distributed.get_rank()
+        with mock.patch('torch.autograd.grad', wraps=torch.autograd.grad) as passes:
+            (ratio,) = gradient_ratios(loss, [3 * loss], list(layers.parameters()))
+    return dict(passes=passes.call_count, ratio=ratio)
 
 
 def with_auto_weight(folder: Path) -> dict:

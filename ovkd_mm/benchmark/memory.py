@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 __all__ = ['peak_of_tensors']
 
@@ -48,5 +48,5 @@ class _Watch(TorchDispatchMode):
 
 
 def _storages(values: object) -> list[tuple[int, StorageWeakRef, int]]:
-    storages = [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    storages = [leaf.untyped_storage() for leaf in tree_flatten(values)[0] if isinstance(leaf, Tensor)]
     return [(storage._cdata, StorageWeakRef(storage), storage.nbytes()) for storage in storages]

@@ -94,6 +94,13 @@ class AutoWeight(nn.Module):
         return measured < AT_FIRST or seen % SPACING == 0
 
     @torch.compiler.disable
+    def restart(self) -> None:
+        """Forget what was measured, in another training."""
+        if self.known:
+            print_log(f"loss_weight='auto' was {self.factor:.4g} in what was loaded; it is measured anew", 'current')
+            self._write([0.0] * 4)
+
+    @torch.compiler.disable
     def step(self, student_learns: bool) -> None:
         """Count an iteration.
 

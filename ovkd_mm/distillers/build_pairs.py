@@ -1,8 +1,9 @@
 """From the pairs of a config to :class:`FeaturePair`."""
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -42,6 +43,7 @@ def build_pairs(
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit.
     """
     method = dict(method)
+    _check_parts('method', method)
     pairs, logits = method.pop('pairs', pairs), method.pop('logits', logits)
     key = _position(method.get('position', {})).listed_in
     found: object = pairs
@@ -58,30 +60,41 @@ def build_pairs(
         found = auto_pairs(student, teacher)
     if not isinstance(found, Sequence):
         raise TypeError(f'{key} must be a list of dicts, got {found!r}')
+    if not found:
+        raise ValueError(f'{key} is empty, so nothing would be distilled: list a pair, or train the student alone')
     linear = method.pop('without_activation', {})
     check_settings('method.without_activation', linear, COMPARED)
     for index, pair in enumerate(found):
         check_settings(f'{key}[{index}]', pair, PAIR)
-    weights = _weights(method.get('weight', 1.0), found)
-    shared = _auto_weight('method.loss', method.get('loss', {}))
+        _check_parts(f'{key}[{index}]', pair)
+    weights = _weights(key, method.get('weight', 1.0), found)
+    autos: dict[str, AutoWeight | None] = {}
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
-        cfg = {**method, **pair, 'weight': weight}
+        cfg = {**method, **{name: _over(method, name, part) for name, part in pair.items()}, 'weight': weight}
         # A part that the pair names itself stays as it is.
         instead = {name: part for name, part in linear.items() if name not in pair}
-        auto = _auto_weight(f'{key}[{index}].loss', pair['loss']) if 'loss' in pair else shared
-        yield _build_pair(f'{key}[{index}]', cfg, instead, auto, student, teacher, teacher_model)
+        yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, teacher_model)
 
 
-def _auto_weight(key: str, loss: dict) -> AutoWeight | None:
-    """What measures the weight of a loss, if its config asks for it; one object for all pairs that have this config."""
-    return auto_weight(f'{key}.loss_weight', loss['loss_weight']) if 'loss_weight' in loss else None
+def _check_parts(key: str, settings: dict) -> None:
+    for name in PARTS:
+        if not isinstance(settings.get(name, {}), dict):
+            raise TypeError(f"{key}.{name} must be a dict such as dict(type='ovkd_mm...'), got {settings[name]!r}")
+
+
+def _over(method: dict, name: str, setting: Any) -> Any:
+    """What a pair says: of a part without a type, only what it says otherwise than the method."""
+    if name in PARTS and isinstance(setting, dict) and 'type' not in setting:
+        return {**method.get(name, {}), **setting}
+    return setting
 
 
 def _build_pair(
     key: str,
     cfg: dict,
     linear: dict,
-    auto: AutoWeight | None,
+    own_loss: bool,
+    autos: dict[str, AutoWeight | None],
     student: Trace,
     teacher: Trace,
     teacher_model: nn.Module,
@@ -95,7 +108,14 @@ def _build_pair(
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
-    if auto:
+        own_weight = 'method.without_activation.loss' if 'loss_weight' in linear.get('loss', {}) else 'method.loss'
+    else:
+        own_weight = 'method.loss'
+    # One for all pairs that have it from the same place of the config.
+    where = f'{key}.loss' if own_loss else own_weight
+    if where not in autos:
+        autos[where] = auto_weight(f'{where}.loss_weight', cfg['loss'].get('loss_weight', 1.0))
+    if auto := autos[where]:
         cfg['loss'] = {**cfg['loss'], 'loss_weight': 1.0}
     norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
@@ -142,13 +162,18 @@ def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Plac
         raise ValueError(f'{key}: {exc}') from exc
 
 
-def _weights(weight: float | str, pairs: Sequence[dict]) -> list[float]:
+def _weights(key: str, weight: float | str, pairs: Sequence[dict]) -> list[float]:
     """What each pair weighs: its own weight, else what the method says."""
-    stages = [pair.get('stage', index) for index, pair in enumerate(pairs)]
+    stages = [_number(f'{key}[{index}].stage', pair.get('stage', index)) for index, pair in enumerate(pairs)]
     if weight == 'halved':
         weights = [0.5 ** (max(stages) - stage) for stage in stages]
-    elif isinstance(weight, (int, float)):
-        weights = [weight] * len(stages)
     else:
-        raise ValueError(f"method.weight must be a number or 'halved', got {weight!r}")
-    return [pair.get('weight', default) for pair, default in zip(pairs, weights, strict=True)]
+        weights = [_number('method.weight', weight, " or 'halved'")] * len(stages)
+    own = [pair.get('weight', default) for pair, default in zip(pairs, weights, strict=True)]
+    return [_number(f'{key}[{index}].weight', one) for index, one in enumerate(own)]
+
+
+def _number(key: str, value: Any, otherwise: str = '') -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f'{key} must be a number from 0 up{otherwise}, got {value!r}')
+    return value

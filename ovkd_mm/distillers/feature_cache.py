@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..compat.autocast import autocast_dtype
 from ..positions import Place, Span
 from .settings import half_precision
 
@@ -35,7 +36,7 @@ class FeatureCache:
         folder: Where; made if it is not there.
         dtype: ``'float16'`` or ``'bfloat16'`` keeps features so, in half the room and no longer bit for bit; by default
             as they are.
-        gigabytes: How large the folder may grow. Then no more is kept.
+        gigabytes: How large the folder may grow. Then, or where the disk has no more room, no more is kept.
 
     Attributes:
         hits: The part of the last batch that was there, from 0 to 1.
@@ -72,8 +73,7 @@ class FeatureCache:
 
     def names(self, inputs: Tensor) -> list[str]:
         """The name of each image of a batch ``(N, ...)``."""
-        kind = inputs.device.type
-        lowered = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)  # as features then are
+        lowered = autocast_dtype(inputs.device.type)  # as features then are
         batch = inputs.detach().cpu()
         about = f'{tuple(batch.shape[1:])} {batch.dtype} {lowered}'.encode()
         return [hashlib.blake2b(about + bytes(_numbers(image)), digest_size=16).hexdigest() for image in batch]
@@ -107,7 +107,13 @@ class FeatureCache:
             if self._size >= self.limit:
                 return
             if not self._file(name).exists():
-                self._save(name, [_part(feature, index, self.dtype) for feature in features])
+                try:
+                    self._save(name, [_part(feature, index, self.dtype) for feature in features])
+                except (OSError, RuntimeError) as exc:  # the latter is what torch makes of a disk without room
+                    self.limit = 0
+                    print_log(
+                        f'teacher.cache: {self.root} cannot be written to ({exc}); no more is kept', 'current', level=30
+                    )
 
     def _file(self, name: str) -> Path:
         return self._folder / name[:2] / f'{name}.pt'

@@ -68,6 +68,7 @@ class FeatureDistiller(StudentFacade):
             pair's own weight being 0, the teacher does not run, and the student may take any inputs.
         task_weight: Weight of the student's own losses, 1 unless a hook changes it.
         student_learns: False while a hook lets the connectors learn alone.
+        methods: How many there are.
         measuring: Whether gradients are being measured, for ``loss_weight='auto'``, and not learned from.
 
     Raises:
@@ -98,6 +99,7 @@ class FeatureDistiller(StudentFacade):
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
         super().__init__(student)
+        self.methods = len(methods)
         self.distill_weight = self.task_weight = 1.0
         self.student_learns, self.measuring = True, False
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
@@ -158,6 +160,8 @@ class FeatureDistiller(StudentFacade):
         else:
             inputs = self._one_batch(inputs)
             takes_inputs = any(pair.takes_inputs for pair in self.pairs)
+            if takes_inputs or self._measures():
+                self._check_not_recomputed()
             if takes_inputs:
                 self._check_differentiable_twice()
                 inputs = inputs.detach().requires_grad_()
@@ -211,6 +215,15 @@ class FeatureDistiller(StudentFacade):
             'a teacher is compared with a student on one batch of images, a tensor (N, 3, H, W). Name a student whose '
             'forward takes one, such as the detector inside a semi-supervised one, or set the weight of all pairs to 0'
         )
+
+    def _check_not_recomputed(self) -> None:
+        for path, module in self.student.named_modules():
+            if getattr(module, 'with_cp', False) is True and any(one.requires_grad for one in module.parameters()):
+                raise ValueError(
+                    f'the student has with_cp=True ({path}), under which torch gives no gradient but that of a whole '
+                    "step; loss_weight='auto' and methods that match gradients (ovkd_mm.InputGradient) take others. "
+                    f"Set with_cp=False, and to save memory all the same activation_checkpointing=['{path}']"
+                )
 
     def _check_differentiable_twice(self) -> None:
         if get_world_size() > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in self.student.modules()):

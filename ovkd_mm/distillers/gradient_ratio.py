@@ -6,6 +6,8 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
+from ..compat.autocast import autocast_dtype
+
 __all__ = ['gradient_ratios']
 
 # Of the losses while they are measured; gradients in float16 vanish or overflow where GradScaler has not scaled yet.
@@ -45,9 +47,17 @@ def gradient_ratios(task: Tensor, others: Sequence[Tensor], weights: Sequence[nn
 
 def _gradients(loss: Tensor, weights: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
     """The gradients, scaled so that none of them vanishes or overflows on its way, and back."""
-    half = torch.is_autocast_enabled(loss.device.type) and torch.get_autocast_dtype(loss.device.type) == torch.float16
-    for scale in SCALES if half else [1.0]:
+    scales = SCALES if autocast_dtype(loss.device.type) == torch.float16 else (1.0,)
+    for scale in scales:
         found = torch.autograd.grad(loss * scale, weights, retain_graph=True, allow_unused=True)
-        if all(one is None or one.isfinite().all() for one in found):
+        if scale == scales[-1] or _are_finite(found):
             break
     return [None if one is None else one.float() / scale for one in found]
+
+
+def _are_finite(gradients: Sequence[Tensor | None]) -> bool:
+    """Whether they are so on all ranks, which thus take as many backward passes; SyncBN's wait for each other."""
+    known = [one.isfinite().all() for one in gradients if one is not None]
+    finite = torch.stack(known).all().int() if known else torch.tensor(1)
+    all_reduce(finite, 'min')
+    return bool(finite)

@@ -12,6 +12,11 @@ __all__ = ['labels_of']
 IMAGE, PIXELS = 'gt_label', 'gt_sem_seg'
 
 
+def _is_mixed(sample: Any) -> bool:
+    """Whether an image is no longer of its class alone: Mixup and CutMix leave the label beside the scores."""
+    return 'gt_score' in sample and sample.gt_score[sample.gt_label.item()] != 1
+
+
 def labels_of(samples: Any) -> Tensor:
     """The true class of each image ``(N,)``, or of each pixel ``(N, H, W)``.
 
@@ -24,7 +29,7 @@ def labels_of(samples: Any) -> Tensor:
     if isinstance(samples, Tensor):
         return samples
     if isinstance(samples, Sequence) and samples:
-        if all(IMAGE in sample and len(sample.gt_label) == 1 for sample in samples):
+        if all(IMAGE in sample and len(sample.gt_label) == 1 and not _is_mixed(sample) for sample in samples):
             return torch.cat([sample.gt_label for sample in samples])
         if all(PIXELS in sample for sample in samples):
             return torch.cat([sample.gt_sem_seg.data for sample in samples])

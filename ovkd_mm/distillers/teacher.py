@@ -1,6 +1,7 @@
 """Teacher: the frozen network that is learned from."""
 
 import contextlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from .channel_order import ChannelOrder, loaded_order, seen_order
 from .feature_cache import FeatureCache
 from .foreign import build_foreign, build_module, source_of
 from .renormalize import Renormalize, normalizes
-from .settings import half_precision
+from .settings import check_settings, half_precision
 
 __all__ = ['Teacher']
 
@@ -34,6 +35,14 @@ def _read_config(model: str | dict) -> Config:
         return Config(dict(model=model))
     what = f'teacher.model={model!r}'
     return buildable(read_config_file(model, what), what)
+
+
+def _cache(cache: str | dict) -> FeatureCache:
+    settings = dict(folder=cache) if isinstance(cache, str) else cache
+    check_settings('teacher.cache', settings, list(inspect.signature(FeatureCache).parameters))
+    if not settings.get('folder'):
+        raise ValueError(f'teacher.cache names no folder: set it to one, or to dict(folder=...); got {cache!r}')
+    return FeatureCache(**settings)
 
 
 def _load(model: nn.Module, checkpoint: str) -> None:
@@ -113,6 +122,7 @@ class Teacher(nn.Module):
         cache: The cache, or None.
 
     Raises:
+        TypeError: If ``cache`` is neither a folder nor a dict.
         ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` or ``dtype`` is
             unknown, if a dict has no ``data_preprocessor``, if the order of the channels cannot be known, or if there
             is a cache for features that depend on the batch.
@@ -142,7 +152,7 @@ class Teacher(nn.Module):
                 "teacher.cache needs teacher.norm_mode='running': with the batch's statistics what the teacher makes "
                 'of an image depends on the other images'
             )
-        self.cache = FeatureCache(**(dict(folder=cache) if isinstance(cache, str) else cache)) if cache else None
+        self.cache = None if cache is None else _cache(cache)
         foreign = source_of(model)
         if checkpoint is None and not allow_random and not foreign:
             raise ValueError(
@@ -173,6 +183,8 @@ class Teacher(nn.Module):
             student_order,
             channel_order or seen_order(preprocessor, loaded_order(config)),
         )
+        # What decides about features without a weight of its own, such as a dilation.
+        self._built_from = str(model) if foreign else str(config.model.to_dict())
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
         self._entry = self.trace.entry
@@ -190,7 +202,7 @@ class Teacher(nn.Module):
                 if not isinstance(module, _BatchNorm):
                     _lower(module, self.dtype)
         if self.cache:
-            self.cache.belongs_to(self, places, f'{self.renormalize.swap} {self.dtype}')
+            self.cache.belongs_to(self, places, f'{self._built_from} {self.renormalize.swap} {self.dtype}')
 
     def _stop_after_last(self) -> None:
         if all(tap.feature is not None for tap in self._taps):

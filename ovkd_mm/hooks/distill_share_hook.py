@@ -16,6 +16,12 @@ class DistillShareHook(DistillerHook):
     task weighs nothing, as in the first stage of AB.
     """
 
+    def before_train(self, runner: Runner) -> None:
+        """Let weights that are measured begin anew, unless training is resumed: ``load_from`` loads those of before."""
+        if runner.iter == 0:
+            for auto in self.distiller(runner).pairs.auto_weights:
+                auto.restart()
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None
     ) -> None:

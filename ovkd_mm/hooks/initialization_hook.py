@@ -35,9 +35,15 @@ class InitializationHook(DistillerHook):
 
         Raises:
             TypeError: If the model is not a ``FeatureDistiller``.
-            ValueError: If there is a ``DistillScheduleHook`` too.
+            ValueError: If there is a ``DistillScheduleHook`` too, or several methods.
         """
         self._model = self.distiller(runner)
+        if self._model.methods > 1:
+            raise ValueError(
+                'InitializationHook, which the method AB brings, ends all distillation after its stage, and the '
+                f'{self._model.methods} methods of model.method would learn side by side. Train one after the other: '
+                "with method='ab', then with the others and load_from set to the checkpoint of the first"
+            )
         if any(isinstance(hook, DistillScheduleHook) for hook in runner.hooks):
             raise ValueError(
                 'custom_hooks has an InitializationHook and a DistillScheduleHook, and both set the weight of '

@@ -1,5 +1,6 @@
 """The contract of distances, the last part of a method."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from ..transforms import Transform
 
-__all__ = ['DistillLoss']
+__all__ = ['DistillLoss', 'positive']
 
 
 class DistillLoss(nn.Module, ABC):
@@ -20,6 +21,9 @@ class DistillLoss(nn.Module, ABC):
         loss_weight: Weight of the loss. In a config also ``'auto'`` or ``dict(share=...)``: the distiller measures it
             (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
+    Raises:
+        ValueError: If the weight is negative or no number.
+
     Attributes:
         takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
             images ``(N,)`` or of masks ``(N, H, W)``.
@@ -29,6 +33,8 @@ class DistillLoss(nn.Module, ABC):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        if not isinstance(loss_weight, (int, float)) or not 0 <= loss_weight < math.inf:
+            raise ValueError(f'{type(self).__name__}.loss_weight must be a number from 0 up, got {loss_weight!r}')
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -75,3 +81,18 @@ class DistillLoss(nn.Module, ABC):
             compared: Whether this iteration compared anything; False while the weight of distillation is 0.
         """
         return {}
+
+
+def positive(setting: str, value: float) -> float:
+    """A setting that has to be above 0.
+
+    Args:
+        setting: What to call it.
+        value: What it is.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not value > 0:
+        raise ValueError(f'{setting} must be above 0, got {value}')
+    return value

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ..functional import channel_wise_kl
 from ..registry import MODELS
-from .base import DistillLoss
+from .base import DistillLoss, positive
 
 __all__ = ['CWDLoss']
 
@@ -25,9 +25,7 @@ class CWDLoss(DistillLoss):
 
     def __init__(self, loss_weight: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__(loss_weight)
-        if temperature <= 0:
-            raise ValueError(f'CWDLoss.temperature must be above 0, got {temperature}')
-        self.temperature = temperature
+        self.temperature = positive('CWDLoss.temperature', temperature)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two features of shape ``(N, C, H, W)``; a scalar."""

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ..functional import by_distribution, correlation_distance
 from ..registry import MODELS
-from .base import DistillLoss
+from .base import DistillLoss, positive
 
 __all__ = ['DISTLoss']
 
@@ -26,6 +26,9 @@ class DISTLoss(DistillLoss):
         intra_weight: :math:`\gamma`.
         classes: How many channels make a distribution, background included; all of them if ``None``. The pair's
             ``classes`` is handed on.
+
+    Raises:
+        ValueError: If the temperature is not positive.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class DISTLoss(DistillLoss):
         classes: int | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = temperature
+        self.temperature = positive('DISTLoss.temperature', temperature)
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.classes = classes

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from ..functional import decoupled_kl
+from ..functional import by_distribution, decoupled_kl
 from ..registry import MODELS
-from .base import DistillLoss
+from .base import DistillLoss, positive
 
 __all__ = ['DKDLoss']
 
@@ -24,6 +24,9 @@ class DKDLoss(DistillLoss):
         target_weight: Weight of the true class against all others (alpha).
         other_weight: Weight of the others among themselves (beta).
         ignore_index: A label that is no class.
+
+    Raises:
+        ValueError: If the temperature is not positive.
     """
 
     takes_labels = True
@@ -37,7 +40,7 @@ class DKDLoss(DistillLoss):
         ignore_index: int = 255,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = temperature
+        self.temperature = positive('DKDLoss.temperature', temperature)
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.ignore_index = ignore_index
@@ -61,8 +64,9 @@ class DKDLoss(DistillLoss):
         """What each distribution adds, shape ``(N,)`` or ``(N, H, W)``; 0 where there is no true class.
 
         Raises:
-            ValueError: If there are not as many labels as distributions, or one is no class.
+            ValueError: If there are not as many labels as distributions, one is no class, or there is one class alone.
         """
+        by_distribution(student, None)  # refuses one class
         labels = _nearest(labels, student)
         known = labels != self.ignore_index
         wrong = labels[known & ((labels < 0) | (labels >= student.shape[1]))]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ..functional import by_distribution, softened_kl, standardized
 from ..registry import MODELS
-from .base import DistillLoss
+from .base import DistillLoss, positive
 
 __all__ = ['KDLoss']
 
@@ -36,11 +36,9 @@ class KDLoss(DistillLoss):
         standardize: bool = False,
     ) -> None:
         super().__init__(loss_weight)
-        if temperature <= 0:
-            raise ValueError(f'KDLoss.temperature must be above 0, got {temperature}')
         if classes is not None and classes <= 0:
             raise ValueError(f'classes of a pair of logits must be above 0, got {classes}')
-        self.temperature = temperature
+        self.temperature = positive('KDLoss.temperature', temperature)
         self.classes = classes
         self.standardize = standardize
 
@@ -55,7 +53,7 @@ class KDLoss(DistillLoss):
             Shape ``(N, 1)`` or ``(N, anchors, H, W)``.
 
         Raises:
-            ValueError: If the logits' channels are not a multiple of ``classes``.
+            ValueError: If the logits' channels are not a multiple of ``classes``, or there is one class alone.
         """
         student, teacher = (by_distribution(logits, self.classes) for logits in (student, teacher))
         if self.standardize:

@@ -77,7 +77,7 @@ class MobileNetV1(BaseModule):
                 in_channels = channels
             self.add_module(f'layer{stage}', nn.Sequential(*layers))
         self._freeze_stages()
-        self.register_load_state_dict_pre_hook(_rename_timms)
+        self._register_load_state_dict_pre_hook(_rename_timms, with_module=True)  # public after torch 2.1
 
     @property
     def _stages(self) -> list[nn.Sequential]:

@@ -13,6 +13,9 @@ from .gpu import kernels_for
 
 __all__ = ['can_pass_once', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
 
+# Of torch 2.1, and of later ones, which warn of that.
+_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
+
 
 def can_pass_once(feature: Tensor) -> bool:
     """Whether there is an operation for such a feature; else there are the plain formulas."""
@@ -20,7 +23,7 @@ def can_pass_once(feature: Tensor) -> bool:
 
 
 def _backend(feature: Tensor) -> ModuleType | None:
-    if feature.dim() < 2 or feature.numel() == 0 or torch.compiler.is_compiling():
+    if feature.dim() < 2 or feature.numel() == 0 or _is_compiling():
         return None
     return blocks if feature.device.type == 'cpu' else kernels_for(feature)
 

@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
-from torch.autograd.graph import Node, get_gradient_edge
+from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .activations import is_activation
@@ -196,7 +196,9 @@ class Trace:
     @property
     def source(self) -> Node:
         """Where the graph begins: the images."""
-        return get_gradient_edge(self.images).node
+        # As torch.autograd.graph.get_gradient_edge does it, which torch 2.1 lacks.
+        view = cast(Node, self.images.view_as(self.images).grad_fn)
+        return cast(Node, view.next_functions[0][0])
 
     def layers_after(self, source: Node) -> dict[Node | None, int]:
         """For what is computed from a node the most layers with weights (convolutions, linear ones) on the way."""

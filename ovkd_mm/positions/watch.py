@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 from torch.utils.hooks import RemovableHandle
 
 from ..rng import preserve_rng_state
@@ -28,6 +28,9 @@ def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
     known.
     """
     modes = [(module, module.training) for module in model.modules()]
+    # Statistics, and what spectral norms hold, are written to in training.
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    values = [(buffer, buffer.clone()) for buffer in model.buffers()]
     # Blocks of the toolkits, which have no types.
     checkpointed: list[Any] = [module for module in model.modules() if getattr(module, 'with_cp', False)]
     model.eval()
@@ -44,6 +47,11 @@ def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+        for module, held in buffers:
+            module._buffers.update(held)
+        with torch.no_grad():
+            for buffer, value in values:
+                buffer.copy_(value)
         for module in checkpointed:
             module.with_cp = True
 
@@ -105,7 +113,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
         if isinstance(output, Tensor):
             call.output = Value.of(output)
         else:
-            call.outputs = tuple(Value.of(one) for one in tree_leaves(output) if isinstance(one, Tensor))
+            call.outputs = tuple(Value.of(one) for one in tree_flatten(output)[0] if isinstance(one, Tensor))
 
     handles: list[RemovableHandle] = []
     for path, module in model.named_modules():

@@ -214,3 +214,16 @@ def test_two_processes_have_one_weight(tmp_path):
     first, second = two_processes.run(two_processes.with_auto_weight, tmp_path)
     assert first['factors'] == second['factors'] and first['alone'] != second['alone']
     assert first['factors'][0] == pytest.approx(math.sqrt(first['alone'] * second['alone']), rel=1e-5)
+
+
+@pytest.mark.parametrize('changes', [dict(method=method()), dict(method='jacobian')], ids=['measured', 'jacobian'])
+def test_a_student_that_is_recomputed_in_the_toolkits_way_is_refused_with_the_way_that_works(changes):
+    model = MODELS.build(distiller_config(**changes)).train()
+    model.student.backbone.layer1[0].with_cp = True
+    with pytest.raises(
+        ValueError, match=r"with_cp=True .backbone.layer1.0.*activation_checkpointing=\['backbone.layer1.0'"
+    ):
+        model(*batch(), mode='loss')
+    fixed = build(1e-3)
+    fixed.student.backbone.layer1[0].with_cp = True
+    fixed(*batch(), mode='loss')

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from mmengine.registry import MODELS
 from torch import nn
@@ -57,3 +59,61 @@ def test_a_transform_is_handed_what_it_names_of_its_own_side():
 def test_a_part_may_be_named_by_its_class():
     (first, _) = pairs_of(loss=dict(type=L2Loss), student_transform=dict(type=Identity))
     assert isinstance(first.loss, L2Loss) and isinstance(first.student_transform, Identity)
+
+
+PLACES = dict(student='backbone.layer1', teacher='backbone.layer1')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'kind', 'message'),
+    [
+        (dict(pairs=[]), ValueError, 'pairs is empty, so nothing would be distilled'),
+        (
+            dict(pairs=[PLACES | dict(weight='auto')]),
+            ValueError,
+            r"pairs\[0\].weight must be a number from 0 up, got 'auto'",
+        ),
+        (dict(pairs=[PLACES | dict(weight=-1)]), ValueError, r'pairs\[0\].weight must be a number from 0 up, got -1'),
+        (dict(pairs=[PLACES | dict(weight=math.nan)]), ValueError, r'pairs\[0\].weight must be a number .* got nan'),
+        (dict(pairs=[PLACES | dict(stage='last')]), ValueError, r"pairs\[0\].stage must be a number .* got 'last'"),
+        (dict(pairs=[PLACES | dict(loss='L2Loss')]), TypeError, r"pairs\[0\].loss must be a dict .* got 'L2Loss'"),
+        (
+            dict(method=METHOD | dict(position='ovkd_mm.PreReLU')),
+            TypeError,
+            r"method.position must be a dict .*PreReLU'",
+        ),
+        (dict(method=METHOD | dict(weight=True)), ValueError, "method.weight must be a number from 0 up or 'halved'"),
+        (
+            dict(method=METHOD | dict(loss=METHOD['loss'] | dict(loss_weight=-1.0))),
+            ValueError,
+            'PartialL2Loss.loss_weight must be a number from 0 up, got -1.0',
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_with_what_it_can_be(changes, kind, message):
+    with pytest.raises(kind, match=message):
+        MODELS.build(distiller_config(**changes))
+
+
+def test_a_part_without_a_type_changes_of_the_methods_what_it_says():
+    pairs = [PLACES | dict(loss=dict(loss_weight=7.0)), PLACES]
+    first, second = MODELS.build(distiller_config(pairs=pairs)).pairs
+    assert type(first.loss) is type(second.loss)
+    assert (first.loss.loss_weight, second.loss.loss_weight) == (7.0, METHOD['loss']['loss_weight'])
+
+
+def test_the_weight_without_an_activation_is_measured_or_written_down_by_itself():
+    stem = dict(student='backbone.stem', teacher='backbone.stem')  # which nothing activates
+
+    def autos(weight, without):
+        linear = dict(loss=dict(loss_weight=without)) if without else dict(loss=dict(type='ovkd_mm.L2Loss'))
+        method = METHOD | dict(loss=METHOD['loss'] | dict(loss_weight=weight), without_activation=linear)
+        return [pair for pair in MODELS.build(distiller_config(method=method, pairs=[PLACES, stem])).pairs]
+
+    activated, plain = autos('auto', 0.5)
+    assert activated.auto_weight and plain.auto_weight is None and plain.loss.loss_weight == 0.5
+    activated, plain = autos(0.5, 'auto')
+    assert activated.auto_weight is None and activated.loss.loss_weight == 0.5
+    assert plain.auto_weight and plain.loss.loss_weight == 1.0
+    activated, plain = autos('auto', None)
+    assert activated.auto_weight is plain.auto_weight is not None

@@ -12,10 +12,10 @@ from ovkd_mm.distillers.feature_cache import FeatureCache
 from ovkd_mm.positions import GroupEnds, PreReLU
 
 
-def teacher(cache, seed=0, places=('layer1', 'layer2'), position=PreReLU, **arguments):
+def teacher(cache, seed=0, places=('layer1', 'layer2'), position=PreReLU, model=None, **arguments):
     torch.manual_seed(seed)
     one = Teacher(
-        dict(type='ToyClassifier'),
+        model or dict(type='ToyClassifier'),
         student_preprocessor=ImgDataPreprocessor(mean=(0, 0, 0), std=(1, 1, 1)),
         input_shape=(16, 16),
         allow_random=True,
@@ -213,3 +213,39 @@ def test_a_distillation_with_a_cache_is_bit_for_bit_the_one_without(tmp_path):
     for one, other in zip(plain, cached, strict=True):
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     assert all(torch.equal(weights[name], cached_weights[name]) for name in weights)
+
+
+def test_a_teacher_of_equal_weights_and_other_settings_has_features_of_its_own(tmp_path):
+    images = toy.batch()[0]
+    teacher(tmp_path)(images)
+    other = teacher(tmp_path, model=dict(type='ToyClassifier', inplace=False))  # nothing in its weights tells
+    other(images)
+    assert other.cache.hits == 0
+
+
+@pytest.mark.parametrize('error', [OSError('No space left on device'), RuntimeError('unexpected pos 896 vs 790')])
+def test_where_the_disk_has_no_room_the_teacher_goes_on_and_it_is_said_once(tmp_path, monkeypatch, error):
+    images, live = toy.batch()[0], teacher(None)(toy.batch()[0])
+    one, said = teacher(tmp_path), []
+    monkeypatch.setattr(torch, 'save', mock.Mock(side_effect=error))
+    monkeypatch.setattr(feature_cache, 'print_log', lambda message, *_, **__: said.append(message))
+    assert same(one(images), live) and same(one(images), live)
+    (message,) = said
+    assert message == f'teacher.cache: {tmp_path} cannot be written to ({error}); no more is kept'
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'kind', 'message'),
+    [
+        (dict(dir='features'), ValueError, r"teacher.cache has no setting 'dir'"),
+        (True, TypeError, 'teacher.cache must be a dict'),
+        ({}, ValueError, r'teacher.cache names no folder: .*got {}'),
+        ('', ValueError, r"teacher.cache names no folder: .*got ''"),
+    ],
+)
+def test_a_cache_without_a_folder_or_with_an_unknown_setting_is_an_error(setting, kind, message):
+    model = toy.distiller_config()
+    model['teacher'] |= dict(cache=setting, norm_mode='running')
+    with pytest.raises(kind, match=message):
+        MODELS.build(model)

@@ -374,7 +374,7 @@ def test_the_method_says_what_a_pair_weighs_unless_the_pair_says_it_itself(weigh
 
 
 def test_an_unknown_rule_for_the_pairs_weights_is_an_error_that_names_both_choices():
-    with pytest.raises(ValueError, match=r"method.weight must be a number or 'halved', got 'doubled'"):
+    with pytest.raises(ValueError, match=r"method.weight must be a number from 0 up or 'halved', got 'doubled'"):
         build(method=METHOD | dict(weight='doubled'))
 
 

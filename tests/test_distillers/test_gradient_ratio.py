@@ -1,5 +1,6 @@
 import pytest
 import torch
+import two_processes
 from torch import nn
 from toy import needs_float16
 
@@ -34,3 +35,10 @@ def test_gradients_that_float16_does_not_hold_are_measured_under_autocast(size):
         task, other = out.float().square().mean(), out.float().square().mean() * size
         (ratio,) = gradient_ratios(task, [other], list(layers.parameters()))
     assert ratio == pytest.approx(size, rel=0.02)
+
+
+@needs_float16
+def test_all_processes_take_as_many_backward_passes_whichever_of_them_overflows(tmp_path):
+    first, second = two_processes.run(two_processes.with_losses_that_overflow_on_one, tmp_path)
+    assert first['passes'] == second['passes'] > 2
+    assert first['ratio'] == pytest.approx(3, rel=0.02) == second['ratio']

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 from mmengine.registry import MODELS
-from toy import ToyClassifier, distiller_config, toy_runner
+from toy import METHOD, ToyClassifier, distiller_config, toy_runner
 
 
 @MODELS.register_module()
@@ -43,3 +43,25 @@ def test_there_is_no_share_while_the_task_weighs_nothing_and_none_is_distilled_a
 def test_a_model_that_distils_nothing_is_refused(tmp_path):
     with pytest.raises(TypeError, match='DistillShareHook needs a FeatureDistiller, got ToyClassifier'):
         toy_runner(tmp_path, dict(type='ToyClassifier'), custom_hooks=[dict(type='ovkd_mm.DistillShareHook')]).train()
+
+
+def test_a_measured_weight_begins_anew_in_another_training_and_goes_on_in_a_resumed_one(tmp_path):
+    method = METHOD | dict(loss=METHOD['loss'] | dict(loss_weight='auto'))
+    saving = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4))
+
+    def counts(runner):
+        return runner.model.pairs[0].auto_weight.state[1:].tolist()
+
+    first = toy_runner(tmp_path / 'first', distiller_config(method=method), iters=4, default_hooks=saving)
+    first.train()
+    assert counts(first) == [4, 4, 4]
+    for folder, settings, expected in (('new', {}, [2, 2, 2]), ('resumed', dict(resume=True), [6, 6, 6])):
+        runner = toy_runner(
+            tmp_path / folder,
+            distiller_config(method=method),
+            iters=expected[0],
+            load_from=str(tmp_path / 'first' / 'iter_4.pth'),
+            **settings,
+        )
+        runner.train()
+        assert counts(runner) == expected

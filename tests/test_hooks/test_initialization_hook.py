@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from toy import Record, toy_runner
+from toy import METHOD, Record, distiller_config, toy_runner
 
 from ovkd_mm.hooks import InitializationHook
 
@@ -94,3 +94,10 @@ def test_wrong_lengths_and_models_are_errors(tmp_path):
         InitializationHook()
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
         run(tmp_path, InitializationHook(epochs=1), model=dict(type='ToyClassifier'))
+
+
+def test_several_methods_beside_it_are_an_error(tmp_path):
+    with pytest.raises(
+        ValueError, match=r'InitializationHook, which the method AB brings, .* the 2 methods of model.method'
+    ):
+        run(tmp_path, InitializationHook(iters=1), iters=2, model=distiller_config(method=[METHOD, METHOD]))

@@ -35,3 +35,14 @@ def test_weights_multiply_their_parts():
     parts = [DISTLoss(inter_weight=a, intra_weight=b)(student, teacher) for a, b in ((1, 0), (0, 1))]
     both = DISTLoss(loss_weight=7, inter_weight=2, intra_weight=3)(student, teacher)
     torch.testing.assert_close(both, 7 * (2 * parts[0] + 3 * parts[1]))
+
+
+@pytest.mark.parametrize('temperature', [0, -1, float('nan')])
+def test_temperatures_are_positive(temperature):
+    with pytest.raises(ValueError, match=f'DISTLoss.temperature must be above 0, got {temperature}'):
+        DISTLoss(temperature=temperature)
+
+
+def test_one_class_is_no_distribution_to_learn_from():
+    with pytest.raises(ValueError, match='logits of one class are no distribution'):
+        DISTLoss()(torch.randn(2, 1), torch.randn(2, 1))

@@ -67,3 +67,14 @@ def test_a_confident_teacher_and_student_keep_it_finite():
 def test_labels_that_do_not_fit_are_refused(labels, why):
     with pytest.raises(ValueError, match=why):
         DKDLoss()(torch.randn(2, 5), torch.randn(2, 5), labels)
+
+
+@pytest.mark.parametrize('temperature', [0, -1, float('nan')])
+def test_temperatures_are_positive(temperature):
+    with pytest.raises(ValueError, match=f'DKDLoss.temperature must be above 0, got {temperature}'):
+        DKDLoss(temperature=temperature)
+
+
+def test_one_class_is_no_distribution_to_learn_from():
+    with pytest.raises(ValueError, match='logits of one class are no distribution'):
+        DKDLoss()(torch.randn(2, 1), torch.randn(2, 1), torch.zeros(2, dtype=torch.long))

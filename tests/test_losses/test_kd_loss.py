@@ -54,9 +54,11 @@ def test_temperatures_and_classes_are_positive():
         KDLoss(classes=0)
 
 
-def test_one_class_is_a_distribution_without_a_choice():
+@pytest.mark.parametrize('loss', [KDLoss(classes=1), KDLoss(classes=1, standardize=True)])
+def test_one_class_is_no_distribution_to_learn_from(loss):
     student, teacher = torch.randn(2, 2, 3, 4, 4)
-    assert KDLoss(classes=1)(student, teacher) == 0
+    with pytest.raises(ValueError, match='logits of one class are no distribution, so there is nothing to learn'):
+        loss(student, teacher)
 
 
 def test_standardized_logits_teach_their_order_and_not_their_size():

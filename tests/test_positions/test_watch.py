@@ -140,3 +140,16 @@ def test_a_model_is_traced_with_one_image_of_its_own_precision():
     net.register_forward_pre_hook(lambda module, args: seen.extend(args))
     assert ModuleOutput('0').resolve(trace(net, (4, 6))).shape == (4, 4, 6)
     assert seen[0].shape == (1, 3, 4, 6) and seen[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    'layer',
+    [nn.InstanceNorm2d(3, affine=True, track_running_stats=True), nn.utils.spectral_norm(nn.Conv2d(3, 3, 1))],
+    ids=['instance norm', 'spectral norm'],
+)
+def test_buffers_that_a_layer_writes_in_training_are_as_found_and_its_own(layer):
+    net = nn.Sequential(layer, nn.ReLU()).train()
+    buffers, values = dict(net.named_buffers()), copy.deepcopy(dict(net.named_buffers()))
+    trace(net, (4, 4), training=True)
+    assert buffers and all(value is buffers[name] for name, value in net.named_buffers())
+    assert all(torch.equal(value, values[name]) for name, value in net.named_buffers())

@@ -21,7 +21,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from ovkd_mm.benchmark.batches import random_batch
 from ovkd_mm.config_files import model_of, read_config_file
@@ -188,7 +188,7 @@ def _check_crossed(student: Any, places: list[Place], data: Callable[[], dict]) 
     image = student.data_preprocessor(data(), True)['inputs'][: 2 if norms else 1].requires_grad_()
     taps: list[Tap | SpanTap] = [Tap(replace(place, layout=NCHW)) for place in places]  # the tensors, no views
     with reading(student, taps):
-        outputs = [output for output in tree_leaves(student.backbone(image)) if isinstance(output, Tensor)]
+        outputs = [output for output in tree_flatten(student.backbone(image))[0] if isinstance(output, Tensor)]
         features = [one.take() for one in taps]
     around = dict(zip(places, features, strict=True))
     for output in reversed([output for output in outputs if output.requires_grad]):
