@@ -9,7 +9,7 @@ from mmengine.device import get_device
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.benchmark import benchmark, images_per_second, with_last_pairs
 from ovkd_mm.compare.environment import environment
-from ovkd_mm.launch.cli import add_config_options, read_config, run, use_amp
+from ovkd_mm.launch.cli import add_config_options, at_least, check_device, read_config, run, use_amp
 from ovkd_mm.launch.input_shape import input_shape_of
 from ovkd_mm.report.benchmark import markdown, write_benchmark
 
@@ -18,14 +18,20 @@ def arguments() -> argparse.ArgumentParser:
     """Flags."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a distillation config')
-    parser.add_argument('--batch-size', nargs='+', type=int, metavar='N', help="one or several; default: the config's")
     parser.add_argument(
-        '--input-shape', nargs='+', type=int, metavar='PIXELS', help="one or several, of squares; default: the config's"
+        '--batch-size', nargs='+', type=at_least(1), metavar='N', help="one or several; default: the config's"
+    )
+    parser.add_argument(
+        '--input-shape',
+        nargs='+',
+        type=at_least(1),
+        metavar='PIXELS',
+        help="one or several, of squares; default: the config's",
     )
     parser.add_argument(
         '--pairs', nargs='+', type=int, metavar='N', help="only the last N of the config's pairs, one or several N"
     )
-    parser.add_argument('--rounds', type=int, default=15, help='how often each part is timed (default: 15)')
+    parser.add_argument('--rounds', type=at_least(1), default=15, help='how often each part is timed (default: 15)')
     parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
     parser.add_argument('--channels-last', action='store_true', help='with channels side by side in memory')
     parser.add_argument('--data', action='store_true', help="time the training's data loader, too")
@@ -38,6 +44,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def measure(args: argparse.Namespace) -> None:
     """Measure, print and write."""
+    check_device(args.device)
     config = read_config(args.config, args.cfg_options)
     if args.amp:
         use_amp(config, args.device)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.demo import run_demo
-from ovkd_mm.launch.cli import run
+from ovkd_mm.launch.cli import at_least, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,7 +18,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', help='a VOC-format folder with train and val or trainval and test; default: generate')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='where everything goes (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of data and training (default: %(default)s)')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='seed of data and training (default: %(default)s)')
     return parser
 
 

@@ -1,19 +1,22 @@
 """The configs of a study's runs."""
 
+import contextlib
 import copy
+import hashlib
 import json
 from pathlib import Path
 
 from mmengine.config import Config
 
 from ..config_files import read_config_file
+from ..distillers.foreign import source_of
 from ..distillers.settings import PARTS
 from ..launch.config_keys import check_keys, check_option
-from ..launch.plain_config import is_distillation, plain_config
+from ..launch.plain_config import forget_run, is_distillation, plain_config
 from ..method_files import read_method
 from .study import NONE, Entry, Study
 
-__all__ = ['as_json', 'entry_config', 'read_base', 'read_plain', 'seeded', 'what_differs']
+__all__ = ['as_json', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest', 'what_differs']
 
 
 def read_base(file: Path) -> Config:
@@ -74,7 +77,7 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
         _apply(options, config, entry.label)
     if entry.method == NONE:
         return plain_config(config)
-    _check_checkpoint(config.model.get('teacher') or {})
+    _check_teacher(config.model.get('teacher'))
     return config
 
 
@@ -87,7 +90,7 @@ def _read(file: Path, what: str) -> Config:
 def _apply(options: dict, config: Config, label: str) -> None:
     try:
         config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
-    except (KeyError, TypeError, IndexError) as exc:
+    except (KeyError, TypeError, IndexError, AttributeError) as exc:
         raise ValueError(f'{label}: these settings do not fit the config: {exc}') from exc
 
 
@@ -128,10 +131,36 @@ def _check_pairs(config: Config) -> None:
                 )
 
 
-def _check_checkpoint(teacher: dict) -> None:
+def _check_teacher(teacher: object) -> None:
+    if not isinstance(teacher, dict):
+        raise ValueError(f'model.teacher must be a dict with model and checkpoint, got {teacher!r}')
     checkpoint = teacher.get('checkpoint')
+    if checkpoint is not None and not isinstance(checkpoint, str):
+        raise ValueError(f'model.teacher.checkpoint must be a path or URL, got {checkpoint!r}')
     if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(
             f'model.teacher.checkpoint={checkpoint!r} does not exist; train the teacher first, '
             'or name its weights with --cfg-options model.teacher.checkpoint=...'
         )
+
+
+def teacher_digest(config: Config) -> str | None:
+    """What tells a distillation's teacher from others: a digest of the files, of config and checkpoint, that it names.
+
+    Args:
+        config: Of a distillation; of a plain one there is no teacher, and no digest.
+    """
+    teacher = (config.model.get('teacher') if is_distillation(config) else None) or {}
+    model, checkpoint = teacher.get('model'), teacher.get('checkpoint')
+    digest, known = hashlib.sha256(), False
+    if isinstance(model, str) and not source_of(model):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # which is said where the teacher is built
+            read = read_config_file(model, 'model.teacher.model', imports=False)
+            digest.update(json.dumps(as_json(forget_run(read)), sort_keys=True).encode())
+            known = True
+    if checkpoint is not None and Path(checkpoint).is_file():
+        with open(checkpoint, 'rb') as file:
+            while block := file.read(2**20):
+                digest.update(block)
+        known = True
+    return digest.hexdigest() if known else None

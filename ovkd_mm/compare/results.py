@@ -99,9 +99,10 @@ class Result:
         return min(values) if self.metric and self.metric.less_is_better else max(values)
 
     @property
-    def seconds_per_iteration(self) -> float:
-        """Mean over the training iterations."""
-        return self.log.seconds / self.log.curve('loss')[0][-1]
+    def seconds_per_iteration(self) -> float | None:
+        """Mean over the training iterations; None where none was logged."""
+        steps, _ = self.log.curve('loss')
+        return self.log.seconds / steps[-1] if steps else None
 
     @property
     def memory(self) -> tuple[int, str]:
@@ -155,7 +156,7 @@ class Row:
 
     def statistic(self, name: str) -> tuple[float, float | None] | None:
         """Mean and deviation of a figure over the seeds; None where there is none."""
-        values = [getattr(result, name) for result in self.finished]
+        values = [value for result in self.finished if (value := getattr(result, name)) is not None]
         return mean_and_std(values) if values else None
 
     def curve(self, name: str) -> tuple[list[int], list[float]]:

@@ -1,7 +1,6 @@
 """A study from its beginning to its table."""
 
 import contextlib
-import hashlib
 import json
 import signal
 import subprocess
@@ -11,14 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from ..launch.plain_config import is_distillation
 from .claim import claimed
-from .configs import as_json, entry_config, read_base, read_plain, seeded
+from .configs import as_json, entry_config, read_base, read_plain, seeded, teacher_digest
 from .results import Result, Row, choose_metric
 from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
@@ -168,7 +165,7 @@ def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
                 f'methods: {other!r} and {label!r} are the very same training; a setting that should tell them apart '
                 "changes nothing (the method's are below model.method)"
             )
-    digests = {label: _digest(config) for label, config in configs.items()}
+    digests = {label: teacher_digest(config) for label, config in configs.items()}
     return [
         Training(
             entry.label,
@@ -180,19 +177,6 @@ def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
         for seed in study.seeds
         for entry in study.entries
     ]
-
-
-def _digest(config: Config) -> str | None:
-    """A digest of the teacher's checkpoint, if there is one in a file."""
-    teacher = (config.model.get('teacher') if is_distillation(config) else None) or {}
-    checkpoint = teacher.get('checkpoint')
-    if checkpoint is None or not Path(checkpoint).is_file():
-        return None
-    with open(checkpoint, 'rb') as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check(waiting: Sequence[Training], metric: str | None, console: Console) -> dict[str, dict]:

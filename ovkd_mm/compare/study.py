@@ -154,13 +154,16 @@ def read_study(
     published = content.get('published') or {}
     if not isinstance(published, dict) or set(published) - labels:
         raise ValueError(f'{file}: published must be a mapping from labels of methods to figures, got {published!r}')
+    metric = content.get('metric') if metric is None else metric
+    if metric is not None and not isinstance(metric, str):
+        raise ValueError(f"{file}: metric must be the key of a validation metric, such as 'mIoU'; got {metric!r}")
     trained = None if 'model.teacher.checkpoint' in options else content.get('teacher')
     return Study(
         config=Path(config).resolve(),
         entries=tuple(entries),
         seeds=tuple(file_seeds if seeds is None else seeds),
         options=options,
-        metric=metric or content.get('metric'),
+        metric=metric or None,
         published={label: str(figure) for label, figure in published.items()},
         teacher=_teacher(trained, Path(file).parent, f'{file}: teacher') if file and trained is not None else None,
     )
@@ -206,8 +209,8 @@ def _teacher(setting: object, folder: Path, key: str) -> StudyTeacher:
 
 def _options(content: dict, key: str) -> dict:
     options = content.get('cfg_options') or {}
-    if not isinstance(options, dict):
-        raise ValueError(f'{key} must be a mapping from a key to a value, got {options!r}')
+    if not isinstance(options, dict) or any(not isinstance(name, str) for name in options):
+        raise ValueError(f'{key} must be a mapping from a key, such as model.input_shape, to a value; got {options!r}')
     return options
 
 
@@ -223,6 +226,8 @@ def _entries(methods: list | dict, key: str) -> list[Entry]:
         settings = {} if settings is None else settings
         if not isinstance(settings, dict):
             raise ValueError(f'{key}.{label} must be a mapping from a key to a value, got {settings!r}')
+        if wrong := [name for name in settings if not isinstance(name, str)]:
+            raise ValueError(f'{key}.{label}: a key is text, such as model.input_shape; got {wrong}')
         options = {name: value for name, value in settings.items() if name != 'method'}
         entries.append(Entry(str(label), settings.get('method'), options))
     return entries

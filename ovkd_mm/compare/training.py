@@ -35,7 +35,7 @@ class Training:
         seed: The seed.
         config: What is trained.
         folder: Its work dir.
-        teacher: What tells the teacher's weights from others, since a file of the same name may hold others.
+        teacher: What tells the teacher from others, since files of the same names may hold others.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Training:
     @property
     def file(self) -> Path:
         """The config's file."""
-        return self.folder.with_suffix('.py')
+        return self.folder.with_name(f'{self.folder.name}.py')  # a share in the name has a dot
 
     @property
     def log(self) -> Path:
@@ -87,7 +87,7 @@ class Training:
         elif differing := what_differs(self.note['recipe'], self.recipe):
             what = ', '.join(key.removeprefix('config.') for key in differing)
             if differing == ['teacher']:
-                what = "the content of the teacher's checkpoint"
+                what = "the content of the teacher's checkpoint or config"
             raise ValueError(f'{self.folder} holds a run of another config, which differs in: {what}; {advice}')
         elif self.state == 'finished' and (reason := self._lack(metric)):
             raise ValueError(f'{self.folder} is finished, but {reason}')

@@ -164,7 +164,10 @@ def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Plac
 
 def _weights(key: str, weight: float | str, pairs: Sequence[dict]) -> list[float]:
     """What each pair weighs: its own weight, else what the method says."""
-    stages = [_number(f'{key}[{index}].stage', pair.get('stage', index)) for index, pair in enumerate(pairs)]
+    stages = [pair.get('stage', index) for index, pair in enumerate(pairs)]
+    for index, stage in enumerate(stages):
+        if not isinstance(stage, int):
+            raise ValueError(f'{key}[{index}].stage must be a whole number, got {stage!r}')
     if weight == 'halved':
         weights = [0.5 ** (max(stages) - stage) for stage in stages]
     else:

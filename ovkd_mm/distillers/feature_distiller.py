@@ -73,7 +73,7 @@ class FeatureDistiller(StudentFacade):
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
-        TypeError: If teacher, method or a pair is not a dict, or the pairs are not a list.
+        TypeError: If student, teacher, method or a pair is not a dict, or the pairs are not a list.
     """
 
     def __init__(
@@ -95,6 +95,8 @@ class FeatureDistiller(StudentFacade):
             if not isinstance(own, list):
                 raise ValueError(f'method.hooks must be a list of hook configs, got {own!r}')
             hooks += own
+        if not isinstance(student, dict):
+            raise TypeError(f'student must be the config of a model, a dict; got {student!r}')
         student = copy.deepcopy(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)

@@ -20,6 +20,8 @@ from .mistakes import mistake
 __all__ = [
     'add_config_arguments',
     'add_config_options',
+    'at_least',
+    'check_device',
     'check_optimizer',
     'check_order',
     'load_config',
@@ -77,7 +79,10 @@ class _Options(DictAction):
         for value in values:
             if '=' not in value:
                 raise argparse.ArgumentError(self, f'{value!r} is not KEY=VALUE')
-        super().__call__(parser, namespace, values, *args)
+        try:
+            super().__call__(parser, namespace, values, *args)
+        except AssertionError as error:
+            raise argparse.ArgumentError(self, f'{" ".join(values)}: {error}') from error
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +172,32 @@ def use_amp(config: Config, device: str) -> None:
         raise ValueError(f'--amp needs a GPU, and this is to run on {device}; leave it out')
     config.optim_wrapper.type = 'AmpOptimWrapper'
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Args:
+        device: As ``--device`` names it.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # by what torch was built with
+        raise ValueError(f'--device {device}: {str(error).splitlines()[0]}') from error
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number from ``least`` up."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'must be a whole number from {least} up, got {text!r}')
+        return int(text)
+
+    return number
 
 
 def check_optimizer(config: Config) -> None:

@@ -1,12 +1,15 @@
 """From a distillation config to the plain config of its student."""
 
 import copy
+import inspect
 from collections.abc import Callable
 
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
+from ..distillers import FeatureDistiller
 from ..hooks import DistillerHook
+from ..nearest import nearest
 
 __all__ = ['forget_run', 'is_distillation', 'plain_config']
 
@@ -19,7 +22,7 @@ RUN = ('experiment_name', 'launcher', 'load_from', 'resume', 'work_dir')
 
 def is_distillation(config: Config) -> bool:
     """Whether the config's model is a :class:`FeatureDistiller`."""
-    return config.model.type == 'ovkd_mm.FeatureDistiller'
+    return config.model.get('type') == 'ovkd_mm.FeatureDistiller'
 
 
 def plain_config(config: Config) -> Config:
@@ -27,9 +30,13 @@ def plain_config(config: Config) -> Config:
 
     Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a resumed training
     has left in a config, whichever its model, is taken out: it would ask any other checkpoint for an optimizer.
+
+    Raises:
+        ValueError: If the distillation has no student, or a setting that is none.
     """
     config = copy.deepcopy(config)
     if is_distillation(config):
+        _check_settings(config.model)
         preprocessor = config.model.get('data_preprocessor')
         config.model = config.model.student
         if preprocessor is not None:
@@ -39,6 +46,18 @@ def plain_config(config: Config) -> Config:
         _leave_out(config, _wants_a_distiller)
     _leave_out(config, _checks_a_resume)
     return config
+
+
+def _check_settings(model: dict) -> None:
+    known = [*inspect.signature(FeatureDistiller).parameters, 'type']
+    for key in model:
+        if key not in known:
+            raise ValueError(
+                f'model.{key}: a distillation has no setting {key!r}{nearest(key, known)}; '
+                f"the student's own is model.student.{key}"
+            )
+    if not isinstance(model.get('student'), dict):
+        raise ValueError(f"model.student must be the student's config, a dict; got {model.get('student')!r}")
 
 
 def forget_run(config: Config) -> Config:

@@ -1,5 +1,6 @@
 """From configs to traced networks, and to the pairs of places that ``pairs='auto'`` takes."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def read_networks(
     teacher: str | Path | None = None,
     input_shape: Sequence[int] | None = None,
     checkpoint: str | None = None,
+    options: dict | None = None,
 ) -> Asked:
     """Build and trace the model of a config, and that of its teacher; nothing is downloaded or initialized.
 
@@ -70,6 +72,7 @@ def read_networks(
         teacher: Another one, or a name such as ``'timm::resnet50'``.
         input_shape: ``(H, W)`` in pixels; by default that of the training pipeline.
         checkpoint: Weights of the teacher, or of the model that has none.
+        options: Settings of the config, with dots in the keys.
 
     Raises:
         FileNotFoundError: If there is no such config or checkpoint.
@@ -78,6 +81,7 @@ def read_networks(
     """
     what = f'the config {str(path)!r}'
     config = read_config_file(path, what)
+    config.merge_from_dict(copy.deepcopy(options or {}))
     if not config.get('model'):
         raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
     if input_shape and min(input_shape) < 1:
@@ -92,7 +96,9 @@ def read_networks(
             raise ValueError(
                 f'{what} has a teacher of its own, so {str(teacher)!r} cannot be it; leave one of them out'
             )
-        taught = config.model.teacher.model
+        taught = (config.model.get('teacher') or {}).get('model')
+        if taught is None:
+            raise ValueError(f'{what} is a distillation without model.teacher.model')
     # As a distiller traces them: what learns in training, what is learned from in evaluation.
     student = _build(buildable(plain, what), str(path), shape.size, None if taught else checkpoint, training=True)
     if taught is None:

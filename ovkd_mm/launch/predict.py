@@ -17,6 +17,7 @@ from ..checkpoints.state_dict import load_strictly, model_weights
 from ..config_files import model_of
 from ..datasets.whole_image import run_pipeline
 from ..toolkits import TOOLKITS
+from .cli import check_device
 
 __all__ = ['build_painter', 'paint', 'picture_files']
 
@@ -42,7 +43,7 @@ def picture_files(inputs: Iterable[str], out_dir: str) -> dict[Path, Path]:
 
     Raises:
         FileNotFoundError: If an input does not exist or a folder holds no image.
-        ValueError: If a file is there already.
+        ValueError: If a file is there already, or would be of two images.
     """
     out = Path(os.path.abspath(out_dir))
     images = list(dict.fromkeys(image for name in inputs for image in _images(name, out)))
@@ -51,6 +52,12 @@ def picture_files(inputs: Iterable[str], out_dir: str) -> dict[Path, Path]:
     for image in images:
         file = out / image.relative_to(shared)
         files[image] = file if file.suffix.lower() in WRITTEN else file.with_name(f'{file.name}.png')
+    named: dict[Path, Path] = {}
+    for image, file in files.items():
+        if (other := named.setdefault(file, image)) != image:
+            raise ValueError(
+                f'the pictures of {str(other)!r} and {str(image)!r} would both be {file.name!r}; rename one'
+            )
     taken = [file for file in files.values() if file.exists()]
     if taken:
         raise ValueError(
@@ -89,7 +96,7 @@ def build_painter(config: Config, checkpoint: str, device: str, score_thr: float
         ValueError: If it cannot be read or does not fit, the config is of none of the toolkits or lacks
             ``test_dataloader``, or there is no such device.
     """
-    _check_device(device)
+    check_device(device)
     scope = config.get('default_scope')
     if scope not in PAINTERS:
         raise ValueError(f'default_scope={scope!r} of the config: predictions of {", ".join(PAINTERS)} can be painted')
@@ -124,13 +131,6 @@ def paint(painter: Painter, files: dict[Path, Path]) -> None:
     if broken:
         others = f', and so are {len(broken) - 1} more' if len(broken) > 1 else ''
         raise ValueError(f'{broken[0]}. It is left out{others}; {len(files) - len(broken)} pictures are painted')
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # by what torch was built with
-        raise ValueError(f'--device {device}: {str(error).splitlines()[0]}') from error
 
 
 def _detector(config: Config, checkpoint: str, device: str, score_thr: float) -> Painter:

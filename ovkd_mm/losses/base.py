@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..transforms import Transform
 
-__all__ = ['DistillLoss', 'positive']
+__all__ = ['DistillLoss']
 
 
 class DistillLoss(nn.Module, ABC):
@@ -18,11 +18,8 @@ class DistillLoss(nn.Module, ABC):
     signature what it wants to be handed from the pair: ``classes``, the pair's own, of class scores.
 
     Args:
-        loss_weight: Weight of the loss. In a config also ``'auto'`` or ``dict(share=...)``: the distiller measures it
-            (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
-
-    Raises:
-        ValueError: If the weight is negative or no number.
+        loss_weight: Weight of the loss, from 0 up, else a ``ValueError``. In a config also ``'auto'`` or
+            ``dict(share=...)``: it is measured (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
     Attributes:
         takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
@@ -81,18 +78,3 @@ class DistillLoss(nn.Module, ABC):
             compared: Whether this iteration compared anything; False while the weight of distillation is 0.
         """
         return {}
-
-
-def positive(setting: str, value: float) -> float:
-    """A setting that has to be above 0.
-
-    Args:
-        setting: What to call it.
-        value: What it is.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if not value > 0:
-        raise ValueError(f'{setting} must be above 0, got {value}')
-    return value

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from ..functional import by_distribution, correlation_distance
 from ..registry import MODELS
-from .base import DistillLoss, positive
+from .base import DistillLoss
+from .temperature import checked
 
 __all__ = ['DISTLoss']
 
@@ -40,7 +41,7 @@ class DISTLoss(DistillLoss):
         classes: int | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive('DISTLoss.temperature', temperature)
+        self.temperature = checked(DISTLoss, temperature)
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.classes = classes

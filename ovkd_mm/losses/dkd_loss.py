@@ -6,7 +6,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..functional import by_distribution, decoupled_kl
 from ..registry import MODELS
-from .base import DistillLoss, positive
+from .base import DistillLoss
+from .temperature import checked
 
 __all__ = ['DKDLoss']
 
@@ -40,7 +41,7 @@ class DKDLoss(DistillLoss):
         ignore_index: int = 255,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive('DKDLoss.temperature', temperature)
+        self.temperature = checked(DKDLoss, temperature)
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.ignore_index = ignore_index

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from ..functional import by_distribution, softened_kl, standardized
 from ..registry import MODELS
-from .base import DistillLoss, positive
+from .base import DistillLoss
+from .temperature import checked
 
 __all__ = ['KDLoss']
 
@@ -38,7 +39,7 @@ class KDLoss(DistillLoss):
         super().__init__(loss_weight)
         if classes is not None and classes <= 0:
             raise ValueError(f'classes of a pair of logits must be above 0, got {classes}')
-        self.temperature = positive('KDLoss.temperature', temperature)
+        self.temperature = checked(KDLoss, temperature)
         self.classes = classes
         self.standardize = standardize
 

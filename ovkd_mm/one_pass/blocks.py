@@ -106,10 +106,14 @@ def compare_normalized(
         push = factor * by_shift / -count - pull * mean
         for block in blocks:
             back = full_precision(slope[block])
-            if norm.given is None:  # mean and variance have a gradient, too
-                torch.addcmul(torch.addcmul(push, full_precision(one[block]), pull), back, factor, out=slope[block])
-            else:
+            if norm.given is not None:
                 torch.mul(back, factor, out=slope[block])
+                continue
+            made = torch.addcmul(push, full_precision(one[block]), pull)  # mean and variance have a gradient, too
+            if slope.dtype == made.dtype:
+                torch.addcmul(made, back, factor, out=slope[block])
+            else:  # torch 2.1 casts nothing on its way out
+                slope[block] = made.addcmul_(back, factor)
         by_scale *= 2 * weight * inverse
         by_shift *= 2 * weight
     return distance.total.to(scale.dtype), distance.skipped, moments.squeeze(2), slopes.squeeze(2)

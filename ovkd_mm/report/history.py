@@ -1,6 +1,8 @@
 """What a training logged."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,17 +57,29 @@ def read_history(work_dir: str | Path) -> list[dict]:
 
     Returns:
         One dict a log line, in the order of training. A training line has ``loss``, ``time`` and the like, a validation
-        line the metrics; ``step`` is the iteration in both (mmengine numbers some validation lines by epoch).
+        line the metrics; ``step`` is the iteration in both. Of a validation that mmengine numbers by epoch it is that
+        of the training line before.
     """
-    entries = {}
+    entries: dict[tuple[int, bool, int], dict] = {}
     step = 0
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):  # the folders are named by time
-        for line in file.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # cut off where the run was killed
-                continue
-            is_validation = 'loss' not in entry
-            step = entry['step'] = step if is_validation else entry['step']
-            entries[step, is_validation] = entry
+        lines = list(_lines(file))
+        if first := next((line['step'] for line in lines if 'loss' in line), None):
+            # It was resumed before that.
+            entries = {key: entry for key, entry in entries.items() if key[0] < first}
+            step = max((at for at, is_validation, _ in entries if not is_validation), default=0)
+        since = 0  # validations after the last training line, of which several would have its number
+        for line in lines:
+            is_validation = 'loss' not in line
+            by_epoch = is_validation and line['step'] < step
+            since = since + 1 if is_validation else 0
+            at = step if by_epoch else line['step']
+            step = step if is_validation else at
+            entries[at, is_validation, since if by_epoch else 0] = line | dict(step=at)
     return [entries[key] for key in sorted(entries)]
+
+
+def _lines(file: Path) -> Iterator[dict]:
+    for line in file.read_text().splitlines():
+        with contextlib.suppress(ValueError):  # cut off where the run was killed
+            yield json.loads(line)

@@ -1,6 +1,8 @@
 """The search: trials in child processes, of which the worse half ends early."""
 
 import copy
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from rich.markup import escape
 
 from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
-from ..compare.configs import entry_config, read_base, seeded
+from ..compare.configs import as_json, entry_config, read_base, seeded, teacher_digest
 from ..compare.results import Metric, choose_metric
 from ..compare.study import Entry, Study
 from ..compare.training import Training
@@ -39,7 +41,8 @@ def tune(
     """Search method, share and number of pairs by the validation metric, and write ``table.md``.
 
     Trials are proposed by Optuna's TPE sampler; after each quarter of a trial successive halving ends those that are
-    not in the better half. The same call goes on where it stopped, in the middle of a trial, too.
+    not in the better half. The same call goes on where it stopped, in the middle of a trial, too. A trial that fails
+    ends the search; one that fails again in the next call is left behind.
 
     Args:
         config: A distillation config.
@@ -67,12 +70,15 @@ def tune(
     work_dir, console = Path(work_dir), Console(highlight=False)
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
-    space = space_of(Path(config), base, methods, methods_folder)
+    whole = entry_config(base, study, Entry('search'), methods_folder)
+    space = space_of(Path(config), study.options, whole, methods, methods_folder)
     first = entry_config(base, study, space.entry(methods[0], 1.0, len(space.pairs)), methods_folder)
     chosen = choose_metric(metric, first, [])
     if chosen is None:
         raise ValueError('which metric is searched by is not known: name it with --metric')
     recipe = dict(config=str(study.config), methods=list(methods), part=part, seed=seed, options=repr(options or {}))
+    teacher = teacher_digest(whole)
+    recipe |= dict(metric=chosen.key, content=_digest(whole), teacher=teacher)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with claimed(work_dir, recipe) as lock:
         search = optuna.create_study(
@@ -88,13 +94,21 @@ def tune(
         def objective(trial: Any) -> float:
             entry = space.suggest(trial)
             short = shortened(seeded(entry_config(base, study, entry, methods_folder), seed), part)
-            training = Training(entry.label, seed, short, work_dir / entry.folder)
+            training = Training(entry.label, seed, short, work_dir / entry.folder, teacher)
             training.check()
+            failed_before = training.state == 'failed'
             place = f'[{len(_ended(optuna, search)) + 1}/{trials}] {entry.label}'
             with console.status(escape(place)) as status:
-                values = _train(
-                    trial, training, chosen, tool, lock, lambda text: status.update(escape(f'{place}: {text}'))
-                )
+                try:
+                    values = _train(
+                        trial, training, chosen, tool, lock, lambda text: status.update(escape(f'{place}: {text}'))
+                    )
+                except ValueError as error:
+                    if not failed_before:
+                        raise
+                    trial.set_user_attr('failed', training.note['reason'])
+                    console.print(escape(f'{place}: {error}, a second time; the search goes on without it'))
+                    raise optuna.TrialPruned from error
             early = '' if training.state == 'finished' else f', ended after {len(values)} of {RUNGS} validations'
             console.print(escape(f'{place}: {chosen.key} {values[-1]:.4g}{early}'))
             if early:
@@ -118,6 +132,8 @@ def shortened(config: Config, part: float) -> Config:
     config.train_cfg.update({key: length, 'val_interval': every})
     config.train_cfg.pop('dynamic_intervals', None)
     config.default_hooks.checkpoint.update(interval=every, max_keep_ckpts=1)
+    if key == 'max_iters' and config.default_hooks.get('logger'):
+        config.default_hooks.logger.log_metric_by_epoch = False  # else validations have no iteration
     return config
 
 
@@ -173,21 +189,27 @@ def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) 
     sign = 1 if metric.less_is_better else -1
 
     def order(trial: Any) -> tuple[int, float]:
-        last = max(trial.intermediate_values)
-        return -last, sign * trial.intermediate_values[last]
+        last = max(trial.intermediate_values, default=0)
+        return -last, sign * trial.intermediate_values.get(last, 0.0)
 
     lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
     for trial in sorted(_ended(optuna, search), key=order):
-        last = max(trial.intermediate_values)
+        last = max(trial.intermediate_values, default=0)
         whole = trial.state == optuna.trial.TrialState.COMPLETE
         seen = 'all' if whole else f'ended after {last} of {RUNGS} validations'
+        if failed := trial.user_attrs.get('failed'):
+            seen = f'failed: {failed}'.replace('|', '\\|')
+        value = f'{trial.intermediate_values[last]:.4g}' if last else '-'
         given = trial.params
         lines.append(
-            f'| {given["method"]} | {given["share"]:.3g} | {given["pairs"]} of {len(space.pairs)} | '
-            f'{trial.intermediate_values[last]:.4g} | {seen} |'
+            f'| {given["method"]} | {given["share"]:.3g} | {given["pairs"]} of {len(space.pairs)} | {value} | {seen} |'
         )
     lines += ['', f'One seed and {part:.0%} of the schedule: train the best ones whole, over several seeds.', '']
     return '\n'.join(lines)
+
+
+def _digest(config: Config) -> str:
+    return hashlib.sha256(json.dumps(as_json(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _count(work_dir: Path) -> int:

@@ -44,12 +44,13 @@ class Space:
         return Entry(f'{method}, share {share:.3g}, {kept} pairs', method, options)
 
 
-def space_of(config: Path, base: Config, methods: Sequence[str], folder: Path) -> Space:
+def space_of(config: Path, options: dict, base: Config, methods: Sequence[str], folder: Path) -> Space:
     """The space of a distillation config.
 
     Args:
         config: Its path.
-        base: The same, read.
+        options: Settings of it.
+        base: The same, read and with these.
         methods: Names of files of methods.
         folder: Where they lie.
 
@@ -60,6 +61,6 @@ def space_of(config: Path, base: Config, methods: Sequence[str], folder: Path) -
         read_method(name, folder)
     pairs = base.model.get('pairs', 'auto')
     if pairs == 'auto':
-        student, teacher = read_networks(config).networks
+        student, teacher = read_networks(config, options=options).networks
         pairs = auto_pairs(student.trace, teacher.trace)
     return Space(tuple(methods), tuple(dict(pair) for pair in pairs))

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from toy import PAIRS, distiller_config
 
 from ovkd_mm.compare import Entry, Study, read_study
-from ovkd_mm.compare.configs import entry_config, read_base, seeded, what_differs
+from ovkd_mm.compare.configs import entry_config, read_base, seeded, teacher_digest, what_differs
 from ovkd_mm.launch.plain_config import plain_config
 
 METHODS = ROOT / 'configs/_base_/methods'
@@ -190,3 +190,30 @@ def test_every_study_that_ships_comes_to_configs_that_differ(file, checkpoint, m
 def test_the_four_ablations_ship():
     names = {file.stem for file in STUDIES if file.parent.name == 'ablation'}
     assert names == {*CHANGES, 'teacher_norm'}
+
+
+def test_another_teachers_config_or_weights_in_a_file_of_the_same_name_are_another_teacher(tmp_path):
+    teacher, weights = tmp_path / 'teacher.py', tmp_path / 'teacher.pth'
+    teacher.write_text("model = dict(type='ToyClassifier', width=6)")
+    weights.write_bytes(b'weights')
+    config = Config(dict(model=distiller_config(teacher=dict(model=str(teacher), checkpoint=str(weights)))))
+    digests = [teacher_digest(config)]
+    assert digests[0] == teacher_digest(config)
+    teacher.write_text(teacher.read_text() + '\ndata_preprocessor = dict(mean=[0.0])')
+    digests.append(teacher_digest(config))
+    weights.write_bytes(b'others')
+    digests.append(teacher_digest(config))
+    assert len(set(digests)) == 3 and None not in digests
+    assert teacher_digest(Config(dict(model=dict(type='ToyClassifier')))) is None
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'message'),
+    [
+        ('x', r"model.teacher must be a dict .* got 'x'"),
+        (dict(checkpoint=5), 'checkpoint must be a path or URL, got 5'),
+    ],
+)
+def test_a_teacher_that_is_none_is_named(teacher, message):
+    with pytest.raises(ValueError, match=message):
+        build(toy_base(), Entry('own'), **{'model.teacher': teacher})

@@ -5,6 +5,7 @@ from compared_run import CPU, logged_run
 from mmengine.config import Config
 
 from ovkd_mm.compare.results import Metric, Result, Row, choose_metric, mean_and_std
+from ovkd_mm.compare.study import Entry
 from ovkd_mm.compare.training import Training
 
 
@@ -78,3 +79,13 @@ def test_memory_is_the_gpus_where_the_log_has_it(tmp_path):
 def test_one_value_has_no_deviation():
     assert mean_and_std([2.0]) == (2.0, None)
     assert mean_and_std([60.0, 63.0, 66.0]) == (63.0, 3.0)  # divided by 2, not by 3
+
+
+def test_a_run_too_short_for_a_line_of_its_training_has_no_time(tmp_path):
+    run = logged_run(tmp_path, 'at', 0, [1.0, 3.0])
+    (log,) = run.folder.glob('*/vis_data/scalars.json')
+    log.write_text('\n'.join(line for line in log.read_text().splitlines() if 'loss' not in line))
+    result = Result(run, Metric('mIoU'))
+    assert result.final == 3.0 and result.as_json()['seconds_per_iteration'] is None
+    row = Row(Entry('at', 'at'), [result])
+    assert row.statistic('seconds_per_iteration') is None and row.cells(2)[2] == '-'

@@ -94,7 +94,9 @@ def test_the_table_is_written_after_each_run(study, tmp_path):
 def test_other_weights_in_the_teachers_file_are_noticed_before_anything_is_trained(study, teacher):
     study(seeds=(0,))
     teacher.write_bytes(b'others')
-    with pytest.raises(ValueError, match=r"kd/seed0 holds a run of .* the content of the teacher's checkpoint; delete"):
+    with pytest.raises(
+        ValueError, match=r"kd/seed0 holds a run of .* the content of the teacher's checkpoint or config; delete"
+    ):
         study()
 
 

@@ -104,6 +104,9 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: [kd]\nseeds: 3', r'seeds must be a list such as \[0, 1, 2\], got 3'),
         ('methods: [kd]\nseeds: [-1, true]', r'whole numbers from 0 up, got \[-1, True\]'),
         ('methods: [kd]\ncfg_options: [a]', 'cfg_options must be a mapping'),
+        ('methods: [kd]\ncfg_options: {5: 3}', 'cfg_options must be a mapping from a key, such as model.input_shape'),
+        ('methods: {soft: {5: 3}}', r'methods.soft: a key is text, such as model.input_shape; got .5.'),
+        ('methods: [kd]\nmetric: 5', 'metric must be the key of a validation metric'),
         (
             'methods: [kd]\nseed: 3',
             r"keys config, methods, .*, published; got \['seed'\]",

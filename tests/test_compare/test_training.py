@@ -113,7 +113,7 @@ def test_a_run_of_another_config_or_teacher_is_refused(run, tmp_path):
     folder = tmp_path / 'kd/seed3'
     with pytest.raises(ValueError, match=r'holds a run of another config, which differs in: a; delete the folder'):
         Training('kd', 3, Config(dict(a=2)), folder, 'abc').check()
-    with pytest.raises(ValueError, match="differs in: the content of the teacher's checkpoint; delete"):
+    with pytest.raises(ValueError, match="differs in: the content of the teacher's checkpoint or config; delete"):
         Training('kd', 3, Config(dict(a=1)), folder, 'abd').check()
     Training('kd', 3, Config(dict(a=1)), folder, 'abc').check()
 

@@ -75,7 +75,7 @@ PLACES = dict(student='backbone.layer1', teacher='backbone.layer1')
         ),
         (dict(pairs=[PLACES | dict(weight=-1)]), ValueError, r'pairs\[0\].weight must be a number from 0 up, got -1'),
         (dict(pairs=[PLACES | dict(weight=math.nan)]), ValueError, r'pairs\[0\].weight must be a number .* got nan'),
-        (dict(pairs=[PLACES | dict(stage='last')]), ValueError, r"pairs\[0\].stage must be a number .* got 'last'"),
+        (dict(pairs=[PLACES | dict(stage='last')]), ValueError, r"pairs\[0\].stage must be a whole number, got 'last'"),
         (dict(pairs=[PLACES | dict(loss='L2Loss')]), TypeError, r"pairs\[0\].loss must be a dict .* got 'L2Loss'"),
         (
             dict(method=METHOD | dict(position='ovkd_mm.PreReLU')),

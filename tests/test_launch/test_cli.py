@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.launch.cli import add_config_arguments, load_config, use_amp
+from ovkd_mm.launch.cli import add_config_arguments, add_config_options, at_least, check_device, load_config, use_amp
 
 
 @pytest.fixture
@@ -49,3 +49,24 @@ def test_mixed_precision_is_a_gpus():
         use_amp(config, 'cpu')
     use_amp(config, 'cuda:1')
     assert config.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic')
+
+
+def test_a_list_without_its_end_is_an_error_of_the_flag(capsys):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', 'train_pipeline=[(1,2'])
+    assert 'error: argument --cfg-options: train_pipeline=[(1,2: ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', ['0', '-1', 'x', '1.5'])
+def test_numbers_that_count_something_are_whole_and_from_their_least_up(text):
+    assert at_least(1)('3') == 3 and at_least(0)('0') == 0
+    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a whole number from 1 up, got '{text}'"):
+        at_least(1)(text)
+
+
+def test_a_device_that_is_not_here_is_named():
+    check_device('cpu')
+    with pytest.raises(ValueError, match='--device foo: '):
+        check_device('foo')

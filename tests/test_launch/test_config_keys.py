@@ -52,7 +52,7 @@ def test_variants_of_a_runners_key_are_no_mistakes(name):
         'custom_hook': 'custom_hooks',
         'param_schedulers': 'param_scheduler',
         'optim_wraper': 'optim_wrapper',
-        'visualizer': 'visualizer',
+        'visualiser': 'visualizer',
         'default_scop': 'default_scope',
     }.items(),
 )

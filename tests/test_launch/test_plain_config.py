@@ -68,3 +68,16 @@ def test_the_student_alone_starts_from_the_weights_that_its_config_names():
 
 def test_a_seed_that_a_training_drew_leaves_no_trace():
     assert forget_run(Config(dict(seeded=1, randomness=dict(seed=7)))).to_dict() == dict(seeded=1)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(studnt=dict(depth=28)), r"model.studnt: a distillation has no setting 'studnt'; nearest: student"),
+        (dict(backbone=dict(depth=28)), r"model.backbone: .* the student's own is model.student.backbone"),
+        (dict(student=None), r"model.student must be the student's config, a dict; got None"),
+    ],
+)
+def test_settings_that_would_be_thrown_away_with_the_teacher_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        plain_config(Config(dict(model=distiller_config(**changes))))

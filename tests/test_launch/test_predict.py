@@ -204,3 +204,11 @@ def test_images_that_cannot_be_read_are_named_when_the_others_are_painted(image,
         paint(lambda path: np.full((4, 4, 3), (255, 0, 0), np.uint8), files)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['good.png']
     assert (cv2.imread(str(tmp_path / 'out' / 'good.png')) == (0, 0, 255)).all()  # red, as painters give RGB
+
+
+def test_two_images_that_would_have_one_picture_are_an_error(tmp_path):
+    touch(tmp_path / 'a.bmp', tmp_path / 'a.bmp.png')
+    with pytest.raises(
+        ValueError, match=r"pictures of '.*a.bmp' and '.*a.bmp.png' would both be 'a.bmp.png'; rename one"
+    ):
+        picture_files([str(tmp_path)], str(tmp_path / 'out'))

@@ -6,6 +6,7 @@ import torch
 
 from ovkd_mm.one_pass import blocks, gpu, operation
 
+pytest.importorskip('triton', minversion='3.0', reason='whose interpreter runs on a CPU')
 kernels = pytest.importorskip('ovkd_mm.one_pass.kernels')
 
 

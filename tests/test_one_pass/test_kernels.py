@@ -11,7 +11,7 @@ from torch import nn
 
 from ovkd_mm.one_pass import blocks, operation
 
-triton = pytest.importorskip('triton')
+triton = pytest.importorskip('triton', minversion='3.0', reason='whose interpreter runs on a CPU')
 kernels = pytest.importorskip('ovkd_mm.one_pass.kernels')
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 SHAPES = [(2, 3, 5, 7), (1, 1, 70, 70), (5, 17, 1, 1), (4, 6, 9)]

@@ -51,6 +51,24 @@ def test_a_validation_that_is_all_a_resumed_run_had_left_to_do_stands_at_the_end
     assert Run(read_history(tmp_path)).curve('m') == ([10, 20], [0.1, 0.2])
 
 
+def test_validations_between_two_lines_of_the_training_all_count(tmp_path):
+    by_epoch = [dict(step=50, loss=2.0), *({'m': m, 'step': 0} for m in (0.1, 0.3, 0.2)), dict(step=100, loss=1.0)]
+    log(tmp_path / 'a', '20250101_000000', by_epoch)
+    assert Run(read_history(tmp_path / 'a')).curve('m') == ([50, 50, 50], [0.1, 0.3, 0.2])
+    by_iteration = [{'m': 0.1, 'step': 10}, {'m': 0.3, 'step': 20}, dict(step=25, loss=1.0), {'m': 0.2, 'step': 30}]
+    log(tmp_path / 'b', '20250101_000000', by_iteration)
+    assert Run(read_history(tmp_path / 'b')).curve('m') == ([10, 20, 30], [0.1, 0.3, 0.2])
+
+
+def test_a_resumed_run_replaces_validations_before_its_first_line(tmp_path):
+    first = [dict(step=50, loss=2.0), {'m': 0.1, 'step': 60}, {'m': 0.2, 'step': 70}, dict(step=100, loss=1.0)]
+    log(tmp_path, '20250101_000000', [*first, {'m': 0.9, 'step': 110}])
+    log(tmp_path, '20250102_000000', [{'m': 0.3, 'step': 70}, dict(step=100, loss=1.5)])
+    run = Run(read_history(tmp_path))
+    assert run.curve('m') == ([60, 70], [0.1, 0.3])
+    assert run.curve('loss') == ([50, 100], [2.0, 1.5])
+
+
 def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
     log(tmp_path, '20250101_000000', [dict(step=10, loss=9.0)], end='\n{"loss": 3.')
     assert read_history(tmp_path) == [dict(step=10, loss=9.0)]

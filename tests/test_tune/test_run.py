@@ -36,6 +36,7 @@ def search(tmp_path, monkeypatch):
         def train(self, tool, facts, metric, progress, lock):
             begun.append(self.label)
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.config.dump(self.file)
             self._write(state='started', recipe=self.recipe)
             log = self.folder / '20250101_000000/vis_data'
             log.mkdir(parents=True, exist_ok=True)
@@ -144,3 +145,49 @@ def test_a_part_of_the_schedule_is_validated_and_saved_after_each_quarter(loop, 
     assert (short.train_cfg[length[0]], short.train_cfg.val_interval) == (length[1], every)
     assert short.default_hooks.checkpoint.interval == every
     assert 'val_interval' not in whole.train_cfg
+
+
+def test_a_trial_that_fails_twice_is_left_behind_and_the_search_goes_on(search):
+    shares = []
+
+    def unlucky(share, rung):
+        shares.append(share)
+        return None if share == shares[0] else near_one(share, rung)
+
+    with pytest.raises(ValueError, match='failed: no luck'):
+        search(unlucky, trials=3)
+    table, begun, _ = search(unlucky, trials=3)
+    assert len(begun) == 3 and table.count('| ofd |') == 3
+    (row,) = [line for line in table.splitlines() if 'failed: no luck' in line]
+    assert row == table.splitlines()[4] and '| - |' in row  # the last
+
+
+@pytest.mark.parametrize('changed', ['metric', 'config', 'teacher'])
+def test_a_search_of_another_metric_config_or_teacher_is_another_search(search, tmp_path, changed):
+    search(near_one, trials=1)
+    settings = {}
+    if changed == 'metric':
+        settings = dict(metric='recall')
+    elif changed == 'teacher':
+        (tmp_path / 'teacher.pth').write_bytes(b'other weights')
+    else:
+        config = Config.fromfile(tmp_path / 'base.py')
+        config.train_cfg.max_epochs = 40
+        config.dump(tmp_path / 'base.py')
+    what = dict(metric='metric=accuracy', config='content=', teacher='teacher=')[changed]
+    with pytest.raises(ValueError, match=f'holds a study with {what}'):
+        search(near_one, trials=2, **settings)
+
+
+def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path):
+    search(near_one, trials=8, options={'model.pairs.1.weight': 5.0})
+    files = list((tmp_path / 'work').glob('ofd-*.py'))
+    pairs = [
+        Config.fromfile(folder.with_name(f'{folder.name}.py')).model.pairs for folder in _trials(tmp_path / 'work')
+    ]
+    assert len(files) == len(pairs) == 8
+    assert {len(some) for some in pairs} == {1, 2} and all(some[-1].weight == 5.0 for some in pairs)
+
+
+def _trials(folder):
+    return [path.parent for path in folder.glob('work/*/run.json')]

@@ -39,7 +39,7 @@ def test_a_trial_asks_for_method_share_and_number_of_pairs():
 def test_the_pairs_are_the_configs_or_what_auto_finds(tmp_path):
     for pairs in (PAIRS, 'auto'):
         Config(dict(model=distiller_config(pairs=pairs))).dump(tmp_path / 'base.py')
-        space = space_of(tmp_path / 'base.py', read_base(tmp_path / 'base.py'), ['ofd'], METHODS)
+        space = space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['ofd'], METHODS)
         assert [pair['student'] for pair in space.pairs] == ['backbone.layer1', 'backbone.layer2']
     with pytest.raises(ValueError, match="unknown method 'odf'; nearest: ofd"):
-        space_of(tmp_path / 'base.py', read_base(tmp_path / 'base.py'), ['odf'], METHODS)
+        space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['odf'], METHODS)
