@@ -72,7 +72,12 @@ def show_positions(wishes: Wishes) -> None:
     if wishes.write and own:
         raise ValueError('--write needs the plain config of a student; CONFIG is a distillation already')
     name = wishes.method or default_method(asked.config.get('default_scope'), asked.input_shape.size)
-    methods = methods_of(asked.config.model.method if own and not wishes.method else name)
+    told = asked.config.model.get('method') if own else None
+    if own and not wishes.method and not told:
+        raise ValueError(
+            f'the config {str(wishes.config)!r} is a distillation without model.method; name one: --method'
+        )
+    methods = methods_of(told if told and not wishes.method else name)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)

@@ -114,3 +114,10 @@ def test_a_student_is_traced_as_it_trains_and_a_teacher_as_it_teaches(home, monk
     monkeypatch.setattr('toy.ToyClassifier.forward', watched)
     read_networks('student.py', 'teacher.py', (16, 16))
     assert modes == [True, False]
+
+
+def test_a_distillation_without_a_teacher_is_named(tmp_path):
+    config = tmp_path / 'ofd.py'
+    config.write_text("model = dict(type='ovkd_mm.FeatureDistiller', student=dict(type='ToyClassifier'))")
+    with pytest.raises(ValueError, match=r'is a distillation without model\.teacher\.model'):
+        read_networks(config, input_shape=(16, 16))

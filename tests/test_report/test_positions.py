@@ -103,3 +103,12 @@ def test_a_backbone_that_stops_early_is_told(shown, monkeypatch):
     assert "The backbone stopped early, what would come later is not seen: RuntimeError('half-way')" in shown(
         'student.py'
     )
+
+
+def test_a_distillation_without_a_method_is_shown_with_one_that_is_named(shown):
+    model = toy.distiller_config()
+    del model['method']
+    Config(dict(model=model)).dump('lacking.py')
+    with pytest.raises(ValueError, match=r"'lacking.py' is a distillation without model.method; name one: --method"):
+        shown('lacking.py')
+    assert 'method at' in shown('lacking.py', method='at')
