@@ -145,3 +145,8 @@ def test_a_training_does_not_outlive_the_one_who_waits_for_it(run, tmp_path, mon
         run("print('begun', flush=True)\ntime.sleep(3)\n(folder / 'outlived').touch()")
     assert not (tmp_path / 'kd/seed3/outlived').exists()
     assert json.loads((tmp_path / 'kd/seed3/run.json').read_text())['state'] == 'started'
+
+
+def test_folders_that_differ_behind_a_dot_have_a_config_each(tmp_path):
+    files = {Training('ofd', 0, Config({}), tmp_path / f'ofd-share-1.{share}-3-pairs').file for share in (25, 61)}
+    assert {file.name for file in files} == {'ofd-share-1.25-3-pairs.py', 'ofd-share-1.61-3-pairs.py'}
