@@ -16,7 +16,6 @@ FAMILIES = (
     'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco',
     'mmdet::yolo/yolov3_d53_8xb8-320-273e_coco',
     'mmdet::yolox/yolox_s_8xb8-300e_coco',
-    'mmseg::bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024',
     'mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024',
     'mmseg::fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024',
     'mmseg::ocrnet/ocrnet_hr18_4xb4-80k_ade20k-512x512',
