@@ -10,7 +10,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
 from torch import nn
-from toy import ToyClassifier, batch
+from toy import ToyClassifier, batch, needs_compile, needs_float16
 
 from ovkd_mm.distillers import Teacher
 from ovkd_mm.positions import PreReLU
@@ -209,7 +209,7 @@ def attached(**arguments):
     return one
 
 
-@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('dtype', ['bfloat16', pytest.param('float16', marks=needs_float16)])
 @pytest.mark.parametrize('norm_mode', ['batch', 'running'])
 def test_a_teacher_computes_in_the_dtype_that_is_asked_for(norm_mode, dtype):
     lower, images = attached(norm_mode=norm_mode, dtype=dtype), batch()[0]
@@ -229,6 +229,7 @@ def test_another_dtype_is_an_error():
         teacher(allow_random=True, dtype='bf16')
 
 
+@needs_compile
 @pytest.mark.parametrize('norm_mode', ['batch', 'running'])
 def test_a_compiled_teacher_reads_the_same_in_one_graph(monkeypatch, norm_mode):
     graphs = []

@@ -1,5 +1,6 @@
 import torch
 from torch.nn import functional as F  # noqa: N812
+from toy import needs_float16
 
 from ovkd_mm.losses import L2Loss
 from ovkd_mm.transforms import ChannelCorrelation, Conv1x1
@@ -30,6 +31,7 @@ def test_a_students_feature_passes_a_connector_and_a_teachers_does_not():
     assert ChannelCorrelation()(torch.randn(2, 6, 4, 4)).shape == (2, 6, 6)
 
 
+@needs_float16
 def test_sums_are_float32_under_autocast():
     feature = torch.full((1, 2, 64, 64), 100.0)
     with torch.autocast('cpu', torch.float16):
