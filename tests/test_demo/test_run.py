@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from command_line import ROOT
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from voc_folder import write_voc
 
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
@@ -115,13 +117,33 @@ def test_bad_data_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / 'work').exists()
 
 
-def test_data_of_ones_own_is_learned_and_reported(tmp_path):
+def test_data_of_ones_own_is_what_is_trained_and_validated_on(tmp_path, monkeypatch, capsys):
     images = {f'{i:06d}': [('cat', 5, 5, 60, 50), ('dog', 30 + i, 20, 78, 58)] for i in range(6)}
     write_voc(tmp_path / 'data', images, split='trainval')
-    write_voc(tmp_path / 'data', images, split='test')
-    page = run_demo(ROOT, tmp_path / 'work', data=tmp_path / 'data', plan=PLAN).read_text()
-    assert 'trainval.txt' in page
-    assert 'test.txt' in page
+    write_voc(tmp_path / 'data', dict(list(images.items())[:2]), split='test')
+    trained = []
+
+    def stop(trainings, *_):
+        trained.extend(trainings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('ovkd_mm.demo.run.train_all', stop)
+    monkeypatch.setenv('COLUMNS', '1000')
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(ROOT, tmp_path / 'work', data=tmp_path / 'data', plan=PLAN)
+    told = capsys.readouterr().out
+    assert 'trainval.txt' in told and 'test.txt' in told
+    ((teacher, config),) = [(one.label, one.config) for one in trained]
+    assert teacher == 'teacher'
+    loaded = [build_dataset(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader)]
+    assert [len(data) for data in loaded] == [6, 2]
+    assert all(data.metainfo['classes'] == ('cat', 'dog') for data in loaded)
+
+
+def build_dataset(cfg):
+    init_default_scope('mmdet')
+    register_all_modules(init_default_scope=False)
+    return DATASETS.build(cfg)
 
 
 def test_the_distilled_checkpoint_is_the_students(work_dir):
