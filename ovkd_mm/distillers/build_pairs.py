@@ -106,13 +106,12 @@ def _build_pair(
         )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
+    # Where the config says what the loss weighs: what is measured is one for all pairs that have it from there.
+    where = f'{key}.loss' if own_loss else 'method.loss'
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
-        own_weight = 'method.without_activation.loss' if 'loss_weight' in linear.get('loss', {}) else 'method.loss'
-    else:
-        own_weight = 'method.loss'
-    # One for all pairs that have it from the same place of the config.
-    where = f'{key}.loss' if own_loss else own_weight
+        if 'loss_weight' in linear.get('loss', {}):
+            where = 'method.without_activation.loss'
     if where not in autos:
         autos[where] = auto_weight(f'{where}.loss_weight', cfg['loss'].get('loss_weight', 1.0))
     if auto := autos[where]:
