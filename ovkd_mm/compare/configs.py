@@ -16,7 +16,7 @@ from ..launch.plain_config import forget_run, is_distillation, plain_config
 from ..method_files import read_method
 from .study import NONE, Entry, Study
 
-__all__ = ['as_json', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest', 'what_differs']
+__all__ = ['as_json', 'as_text', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest', 'what_differs']
 
 
 def read_base(file: Path) -> Config:
@@ -106,6 +106,11 @@ def as_json(config: Config) -> dict:
     return json.loads(json.dumps(config.to_dict(), default=repr))
 
 
+def as_text(config: Config) -> str:
+    """A config as a text that equal ones share, whatever the order of their keys."""
+    return json.dumps(as_json(config), sort_keys=True)
+
+
 def what_differs(one: object, two: object, key: str = '') -> list[str]:
     """The keys, with dots, by which two nested values differ."""
     if isinstance(one, dict) and isinstance(two, dict):
@@ -156,7 +161,7 @@ def teacher_digest(config: Config) -> str | None:
     if isinstance(model, str) and not source_of(model):
         with contextlib.suppress(FileNotFoundError, ValueError):  # which is said where the teacher is built
             read = read_config_file(model, 'model.teacher.model', imports=False)
-            digest.update(json.dumps(as_json(forget_run(read)), sort_keys=True).encode())
+            digest.update(as_text(forget_run(read)).encode())
             known = True
     if checkpoint is not None and Path(checkpoint).is_file():
         with open(checkpoint, 'rb') as file:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from .claim import claimed
-from .configs import as_json, entry_config, read_base, read_plain, seeded, teacher_digest
+from .configs import as_text, entry_config, read_base, read_plain, seeded, teacher_digest
 from .results import Result, Row, choose_metric
 from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
@@ -159,7 +159,7 @@ def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
     configs = {entry.label: entry_config(base, study, entry, methods) for entry in study.entries}
     labels: dict[str, str] = {}
     for label, config in configs.items():
-        other = labels.setdefault(json.dumps(as_json(config), sort_keys=True), label)
+        other = labels.setdefault(as_text(config), label)
         if other != label:
             raise ValueError(
                 f'methods: {other!r} and {label!r} are the very same training; a setting that should tell them apart '

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.markup import escape
 
 from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
-from ..compare.configs import as_json, entry_config, read_base, seeded, teacher_digest
+from ..compare.configs import as_text, entry_config, read_base, seeded, teacher_digest
 from ..compare.results import Metric, choose_metric
 from ..compare.study import Entry, Study
 from ..compare.training import Training
@@ -78,7 +77,7 @@ def tune(
         raise ValueError('which metric is searched by is not known: name it with --metric')
     recipe = dict(config=str(study.config), methods=list(methods), part=part, seed=seed, options=repr(options or {}))
     teacher = teacher_digest(whole)
-    recipe |= dict(metric=chosen.key, content=_digest(whole), teacher=teacher)
+    recipe |= dict(metric=chosen.key, content=hashlib.sha256(as_text(whole).encode()).hexdigest()[:12], teacher=teacher)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with claimed(work_dir, recipe) as lock:
         search = optuna.create_study(
@@ -206,10 +205,6 @@ def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) 
         )
     lines += ['', f'One seed and {part:.0%} of the schedule: train the best ones whole, over several seeds.', '']
     return '\n'.join(lines)
-
-
-def _digest(config: Config) -> str:
-    return hashlib.sha256(json.dumps(as_json(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _count(work_dir: Path) -> int:
