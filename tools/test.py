@@ -30,7 +30,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def draw_predictions(config: Config, args: argparse.Namespace) -> None:
     """Switch on the toolkit's own visualization hook."""
-    hook = config.get('default_hooks', {}).get('visualization')
+    hook = (config.get('default_hooks') or {}).get('visualization')
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config')
     hook.update(show=args.show, wait_time=args.wait_time)

@@ -62,7 +62,7 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
 
 def _checkpoint_hook(config: Config) -> dict:
     """The settings of mmengine's ``CheckpointHook``."""
-    return config.get('default_hooks', {}).get('checkpoint') or {}
+    return (config.get('default_hooks') or {}).get('checkpoint') or {}
 
 
 def _folder(config: Config) -> Path:

@@ -12,6 +12,7 @@ from ..config_files import read_config_file
 from ..distillers.foreign import source_of
 from ..distillers.settings import PARTS
 from ..launch.config_keys import check_keys, check_option
+from ..launch.config_values import check_values
 from ..launch.plain_config import forget_run, is_distillation, plain_config
 from ..method_files import read_method
 from .study import NONE, Entry, Study
@@ -45,6 +46,7 @@ def read_plain(file: Path, options: dict) -> Config:
     for key in options:
         check_option(config, key, f'teacher: {key}')
     _apply(options, config, 'teacher')
+    check_values(config)
     return config
 
 
@@ -75,6 +77,7 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
         config.model.method = found if len(found) > 1 else found[0]
     for options in (study.options, entry.options):
         _apply(options, config, entry.label)
+    check_values(config)
     if entry.method == NONE:
         return plain_config(config)
     _check_teacher(config.model.get('teacher'))

@@ -35,7 +35,7 @@ def choose_metric(key: str | None, config: Config, trainings: Sequence[Training]
     Returns:
         None if nothing is validated yet that would tell.
     """
-    hook = config.get('default_hooks', {}).get('checkpoint') or {}
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
     best = hook.get('save_best')
     best = best[0] if isinstance(best, list) else best
     key = key or (best if best != 'auto' else None)

@@ -15,6 +15,7 @@ from mmengine.registry import OPTIMIZERS
 from ..config_files import read_config_file
 from ..nearest import nearest
 from .config_keys import check_keys, check_option, check_scope
+from .config_values import check_values
 from .mistakes import mistake
 
 __all__ = [
@@ -129,6 +130,7 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     if not config.get('model'):
         raise ValueError(f'the config {str(path)!r} has no model; it has {", ".join(sorted(config))}')
     check_scope(config)
+    check_values(config)
     return config
 
 

@@ -123,16 +123,24 @@ def tune(
 
 
 def shortened(config: Config, part: float) -> Config:
-    """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it."""
+    """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it.
+
+    Raises:
+        ValueError: If it has no schedule.
+    """
     config = copy.deepcopy(config)
-    key = 'max_epochs' if 'max_epochs' in config.train_cfg else 'max_iters'
-    length = max(round(config.train_cfg[key] * part), 1)
+    schedule, hooks = config.get('train_cfg') or {}, config.get('default_hooks') or {}
+    key = next((key for key in ('max_epochs', 'max_iters') if schedule.get(key)), None)
+    if key is None:
+        raise ValueError(f'train_cfg={config.get("train_cfg")!r} has no max_epochs or max_iters to shorten')
+    length = max(round(schedule[key] * part), 1)
     every = max(math.ceil(length / RUNGS), 1)
-    config.train_cfg.update({key: length, 'val_interval': every})
-    config.train_cfg.pop('dynamic_intervals', None)
-    config.default_hooks.checkpoint.update(interval=every, max_keep_ckpts=1)
-    if key == 'max_iters' and config.default_hooks.get('logger'):
-        config.default_hooks.logger.log_metric_by_epoch = False  # else validations have no iteration
+    schedule.update({key: length, 'val_interval': every})
+    schedule.pop('dynamic_intervals', None)
+    hooks['checkpoint'] = dict(hooks.get('checkpoint') or dict(type='CheckpointHook'), interval=every, max_keep_ckpts=1)
+    if key == 'max_iters':  # else validations have no iteration
+        hooks['logger'] = dict(hooks.get('logger') or dict(type='LoggerHook'), log_metric_by_epoch=False)
+    config.default_hooks = hooks
     return config
 
 

@@ -147,6 +147,11 @@ def test_pairs_with_parts_of_their_own_are_refused_where_methods_are_swapped():
     build(Config(dict(model=distiller_config(pairs='auto'))), Entry('at', 'at'))
 
 
+def test_numbers_that_cannot_be_are_refused_before_anything_is_trained(base, checkpoint):
+    with pytest.raises(ValueError, match=r'train_dataloader\.batch_size must be .* got 0'):
+        build(base, Entry('own', options={'train_dataloader.batch_size': 0}))
+
+
 def test_settings_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match='odd: these settings do not fit'):
         build(toy_base(), Entry('odd', None, {'model.pairs.7.weight': 1}))

@@ -33,6 +33,10 @@ def test_the_metric_is_the_flags_then_save_best_then_a_toolkits(tmp_path, key, h
     assert choose_metric(None, Config(dict(a=1)), []) is None
 
 
+def test_a_config_without_hooks_has_no_metric_of_its_own():
+    assert choose_metric(None, Config(dict(default_hooks=None)), []) is None
+
+
 def test_the_metric_of_unknown_toolkits_is_the_first_logged(tmp_path):
     folder = tmp_path / 'run/20250101_000000/vis_data'
     folder.mkdir(parents=True)

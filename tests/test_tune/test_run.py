@@ -147,6 +147,17 @@ def test_a_part_of_the_schedule_is_validated_and_saved_after_each_quarter(loop, 
     assert 'val_interval' not in whole.train_cfg
 
 
+def test_a_config_without_hooks_is_saved_and_logged_all_the_same():
+    short = shortened(Config(dict(train_cfg=dict(max_iters=40), default_hooks=None)), 1.0)
+    assert short.default_hooks.checkpoint == dict(type='CheckpointHook', interval=10, max_keep_ckpts=1)
+    assert short.default_hooks.logger == dict(type='LoggerHook', log_metric_by_epoch=False)
+
+
+def test_a_config_without_a_schedule_is_refused():
+    with pytest.raises(ValueError, match='train_cfg=None has no max_epochs or max_iters'):
+        shortened(Config(dict(train_cfg=None)), 0.5)
+
+
 def test_a_trial_that_fails_twice_is_left_behind_and_the_search_goes_on(search):
     shares = []
 

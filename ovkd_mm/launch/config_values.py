@@ -1,0 +1,43 @@
+"""Values of a config that torch, Python or an empty schedule would answer, without its key."""
+
+import logging
+
+from mmengine.config import Config
+
+__all__ = ['check_values']
+
+# The least of each, where the config has it.
+LEAST = {
+    'train_cfg.max_epochs': 1,
+    'train_cfg.max_iters': 1,
+    'train_cfg.val_interval': 1,
+    'randomness.seed': 0,
+    **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
+    **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
+}
+
+
+def check_values(config: Config) -> None:
+    """Refuse numbers that cannot be, and a log level that there is not.
+
+    Args:
+        config: With all its options.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for key, least in LEAST.items():
+        folder, name = key.split('.')
+        settings = config.get(folder)
+        value = settings.get(name) if isinstance(settings, dict) else None
+        if folder == 'train_cfg' and isinstance(value, float) and value.is_integer():
+            value = int(value)  # as mmengine takes 4e4
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise ValueError(f'{key} must be a whole number from {least} up, got {value!r}')
+    level = config.get('log_level')
+    if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
+        raise ValueError(f'log_level must be one of {", ".join(_levels())}, got {level!r}')
+
+
+def _levels() -> list[str]:
+    return [logging.getLevelName(number) for number in range(logging.DEBUG, logging.CRITICAL + 1, 10)]
