@@ -12,10 +12,20 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from .nearest import nearest
 
-__all__ = ['SHIPPED', 'buildable', 'fetch_nothing', 'model_of', 'not_there', 'read_config_file']
+__all__ = [
+    'CONFIGS',
+    'SHIPPED',
+    'buildable',
+    'explain_missing',
+    'from_here',
+    'model_of',
+    'read_config_file',
+    'without_pretrained',
+]
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = Path('.mim', 'configs')  # of a package; a checkout of ours has links there
+CONFIGS = PACKAGE / SHIPPED
 
 
 def read_config_file(path: str | Path, what: str, imports: bool = True) -> Config:
@@ -33,7 +43,7 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
     path = str(path)
     if '::' not in path:
         if not Path(path).is_file():
-            raise FileNotFoundError(f'{what} {not_there(path)}')
+            raise FileNotFoundError(f'{what} {explain_missing(path)}')
         if Path(path).suffix not in ('.py', '.yml', '.yaml', '.json'):
             raise ValueError(
                 f'{what} is not a config, whose name would end with .py. On a command line the config comes before the '
@@ -49,8 +59,8 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
         if missing is None:
             raise ValueError(f'{what} cannot be read: {type(error).__name__}: {error}') from error
         if missing == path:
-            raise FileNotFoundError(f'{what} {not_there(missing)}') from error
-        raise FileNotFoundError(f'{what} cannot be read: its _base_ {missing!r} {not_there(missing)}') from error
+            raise FileNotFoundError(f'{what} {explain_missing(missing)}') from error
+        raise FileNotFoundError(f'{what} cannot be read: its _base_ {missing!r} {explain_missing(missing)}') from error
 
 
 def model_of(config: Config) -> dict:
@@ -77,7 +87,7 @@ def buildable(config: Config, what: str) -> Config:
     return config
 
 
-def fetch_nothing(model: dict) -> dict:
+def without_pretrained(model: dict) -> dict:
     """A model without ``pretrained=True``, at which mmpretrain's ``TIMMBackbone`` asks the network for weights.
 
     For models whose weights come from elsewhere, or do not matter.
@@ -91,7 +101,7 @@ def fetch_nothing(model: dict) -> dict:
     return without(model)
 
 
-def not_there(name: str) -> str:
+def explain_missing(name: str) -> str:
     """What to say of a config that does not exist: where it was looked for, and the nearest ones that do.
 
     Args:
@@ -109,7 +119,7 @@ def not_there(name: str) -> str:
         wanted = Path(os.path.abspath(path))
         if wanted.is_dir():
             return 'is a folder, not a config'
-        near = [_shown(found) for found in _near(wanted, [(PACKAGE / SHIPPED).resolve()])]
+        near = [from_here(found) for found in _near(wanted, [(PACKAGE / SHIPPED).resolve()])]
         where = str(wanted.parent)
     return f'does not exist; looked for in {where}' + (f'; nearest: {", ".join(near)}' if near else '')
 
@@ -157,5 +167,6 @@ def _near(wanted: Path, elsewhere: list[Path]) -> list[Path]:
     return [file for (name, _), file in ranked if name >= max(0.6, 1 if best == 1 else 0)][: 1 if best == 1 else 3]
 
 
-def _shown(path: Path) -> str:
+def from_here(path: Path) -> str:
+    """A path as a user in this folder would write it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -245,7 +245,7 @@ def by_distribution(logits: Tensor, classes: int | None) -> Tensor:
     Raises:
         ValueError: If the channels are not a multiple of ``classes``, or there is one class alone.
     """
-    classes = classes or logits.shape[1]
+    classes = logits.shape[1] if classes is None else classes
     if classes < 2:
         raise ValueError(
             'logits of one class are no distribution, so there is nothing to learn from them: compare features, by a '
@@ -286,8 +286,8 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     Returns:
         What each position adds, shape ``(N, C, H, W)``.
     """
-    own, other = ((x.flatten(2) / temperature).log_softmax(-1) for x in (student, teacher.detach()))
-    return (temperature**2 * other.exp() * (other - own)).view_as(student)
+    learned, target = ((x.flatten(2) / temperature).log_softmax(-1) for x in (student, teacher.detach()))
+    return (temperature**2 * target.exp() * (target - learned)).view_as(student)
 
 
 def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -344,6 +344,6 @@ def decoupled_kl(
         binary.append(torch.stack((logits[true] - whole, rest - whole), 1))
         others.append((logits - rest[:, None]).masked_fill(true, -1e4))  # of which exp is 0, and the difference too
     target, other = (
-        F.kl_div(own, wanted, reduction='none', log_target=True).sum(1) for own, wanted in (binary, others)
+        F.kl_div(learned, wanted, reduction='none', log_target=True).sum(1) for learned, wanted in (binary, others)
     )
     return temperature**2 * (target_weight * target + other_weight * other)

@@ -1,34 +1,31 @@
 """The files of methods, by their names."""
 
-import difflib
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config
 
-from .config_files import PACKAGE, SHIPPED
+from .config_files import CONFIGS
+from .nearest import nearest
 
 __all__ = ['METHODS', 'default_method', 'methods_of', 'read_method']
 
-METHODS = PACKAGE / SHIPPED / '_base_' / 'methods'
+METHODS = CONFIGS / '_base_' / 'methods'
 
 
-def read_method(name: str, folder: Path = METHODS, others: str = '') -> dict:
-    """The four parts that a file of the folder holds.
+def read_method(name: str, others: str = '') -> dict:
+    """The four parts that a file of ``_base_/methods`` holds.
 
     Args:
         name: Of the file, without its ending.
-        folder: Where it lies.
         others: What to say besides where there is none.
 
     Raises:
         ValueError: If there is no such file. The message names the nearest ones.
     """
-    names = sorted(path.stem for path in folder.glob('*.py'))
+    names = sorted(path.stem for path in METHODS.glob('*.py'))
     if name not in names:
-        near = difflib.get_close_matches(str(name), names) or names
-        raise ValueError(f'unknown method {name!r}; nearest: {", ".join(near)}{others}')
-    return Config.fromfile(folder / f'{name}.py').method
+        raise ValueError(f'unknown method {name!r}{nearest(str(name), names)}{others}')
+    return Config.fromfile(METHODS / f'{name}.py').method
 
 
 def methods_of(setting: str | dict | Sequence[str | dict]) -> list[dict]:

@@ -8,7 +8,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import ovkd_mm  # noqa: F401
-from ovkd_mm.one_pass import kernels
+from ovkd_mm.fused import kernels
 
 FEATURES = ('student', 'teacher', 'feature')
 NUMBERS = dict(twice_weight='fp32', positions='i64', channels='i32', inner='i32', kept='*i32', counts='*i32')

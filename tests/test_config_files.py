@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from ovkd_mm.config_files import buildable, fetch_nothing, not_there, read_config_file
+from ovkd_mm.config_files import buildable, explain_missing, read_config_file, without_pretrained
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -31,12 +31,12 @@ def home(tmp_path, monkeypatch):
     ],
 )
 def test_a_path_is_answered_with_its_folder_and_the_nearest_file(home, path, near):
-    answer = not_there(path)
+    answer = explain_missing(path)
     assert answer.startswith(f'does not exist; looked for in {(home / path).parent}; nearest: {near}')
 
 
 def test_without_anything_near_the_folder_is_all(home):
-    assert not_there('zzz.py') == f'does not exist; looked for in {home}'
+    assert explain_missing('zzz.py') == f'does not exist; looked for in {home}'
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_without_anything_near_the_folder_is_all(home):
     ],
 )
 def test_a_name_is_answered_with_the_nearest_of_its_package(name, near):
-    assert f'; nearest: {near}' in not_there(name)
+    assert f'; nearest: {near}' in explain_missing(name)
 
 
 def test_a_package_that_is_unknown_or_absent_is_named():
-    assert not_there('mmdett::ssd/x.py') == 'names no package with configs; nearest: mmdet, mmdet3d, mmedit'
-    assert not_there('mmrotate::gwd/x.py') == 'needs mmrotate, which is not installed'
+    assert explain_missing('mmdett::ssd/x.py') == 'names no package with configs; nearest: mmdet, mmdet3d, mmedit'
+    assert explain_missing('mmrotate::gwd/x.py') == 'needs mmrotate, which is not installed'
 
 
 def test_a_base_that_does_not_exist_is_told_from_what_else_a_config_may_lack(home):
@@ -104,7 +104,7 @@ def test_a_model_that_fetches_nothing_is_the_same_but_for_what_asks_the_network(
         backbone=dict(type='TIMMBackbone', pretrained=True, out_indices=(1, 2)),
         parts=[dict(pretrained=True), dict(pretrained='torchvision://resnet18')],
     )
-    found = fetch_nothing(ConfigDict(model))
+    found = without_pretrained(ConfigDict(model))
     assert found.backbone == dict(type='TIMMBackbone', pretrained=False, out_indices=(1, 2))
     assert found.parts == [dict(pretrained=False), dict(pretrained='torchvision://resnet18')]
     assert model['backbone']['pretrained'] is True

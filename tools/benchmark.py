@@ -22,11 +22,11 @@ def arguments() -> argparse.ArgumentParser:
         '--batch-size', nargs='+', type=at_least(1), metavar='N', help="one or several; default: the config's"
     )
     parser.add_argument(
-        '--input-shape',
+        '--sizes',
         nargs='+',
         type=at_least(1),
         metavar='PIXELS',
-        help="one or several, of squares; default: the config's",
+        help="sides of square images, one or several; default: the config's",
     )
     parser.add_argument(
         '--pairs', nargs='+', type=int, metavar='N', help="only the last N of the config's pairs, one or several N"
@@ -48,12 +48,12 @@ def measure(args: argparse.Namespace) -> None:
     config = read_config(args.config, args.cfg_options)
     if args.amp:
         use_amp(config, args.device)
-    if args.input_shape:
-        sizes = [(side, side) for side in args.input_shape]
+    if args.sizes:
+        sizes = [(side, side) for side in args.sizes]
     elif told := input_shape_of(config):
         sizes = [told.size]
     else:
-        raise ValueError("the config does not tell the images' size: set --input-shape")
+        raise ValueError("the config does not tell the images' size: set --sizes")
     batches = args.batch_size or [config.train_dataloader.batch_size]
     configs = [with_last_pairs(config, count) for count in args.pairs] if args.pairs else [config]
     found = [

@@ -14,8 +14,6 @@ import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a comp
 from ovkd_mm.compare import read_study, run_study
 from ovkd_mm.launch.cli import add_config_options, run
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def arguments() -> argparse.ArgumentParser:
     """Flags; those that a study file has, too, override it."""
@@ -42,12 +40,7 @@ def compare(args: argparse.Namespace) -> None:
     """Compare."""
     study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
     name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
-    rows = run_study(
-        study,
-        args.work_dir or Path('work_dirs', name),
-        ROOT / 'configs' / '_base_' / 'methods',
-        ROOT / 'tools' / 'train.py',
-    )
+    rows = run_study(study, args.work_dir or Path('work_dirs', name))
     if any(not result.finished for row in rows for result in row.results):
         sys.exit('Some runs failed, see the table. The same command tries them again.')
 

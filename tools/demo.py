@@ -4,13 +4,10 @@ Without a data set of your own it generates one. It takes some minutes on two co
 """
 
 import argparse
-from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.demo import run_demo
 from ovkd_mm.launch.cli import at_least, run
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,7 +21,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def demo(args: argparse.Namespace) -> None:
     """Run the demo."""
-    run_demo(ROOT, args.work_dir, args.data, args.seed)
+    run_demo(args.work_dir, args.data, args.seed)
 
 
 def main() -> None:

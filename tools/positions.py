@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.launch.cli import run
-from ovkd_mm.report.positions import Wishes, show_positions
+from ovkd_mm.launch.cli import at_least, run
+from ovkd_mm.report.positions import Options, show_positions
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -22,12 +22,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--method', help="a file of configs/_base_/methods; default: OFD, or the config's own")
     parser.add_argument('--all', action='store_true', help="more places than those of pairs='auto'")
     parser.add_argument(
-        '--input-shape', nargs=2, type=int, metavar=('H', 'W'), help='default: that of the training pipeline'
+        '--input-shape', nargs=2, type=at_least(1), metavar=('H', 'W'), help='default: that of the training pipeline'
     )
     parser.add_argument('--checkpoint', help='weights of the teacher, or of CONFIG alone: shows the margins')
     parser.add_argument('--write', type=Path, metavar='OUT.py', help='write a distillation config')
     parser.add_argument(
-        '--svg', type=Path, metavar='OUT.svg', nargs='?', const='', help='draw the pairs; default: beside OUT.py'
+        '--svg', type=Path, metavar='OUT.svg', nargs='?', const=Path(), help='draw the pairs; default: beside OUT.py'
     )
     return parser
 
@@ -35,7 +35,7 @@ def arguments() -> argparse.ArgumentParser:
 def positions(args: argparse.Namespace) -> None:
     """Show, and write."""
     flags = vars(args)
-    show_positions(Wishes(every=flags['all'], **{key: flags[key] for key in flags if key not in ('all', 'traceback')}))
+    show_positions(Options(every=flags['all'], **{key: flags[key] for key in flags if key not in ('all', 'traceback')}))
 
 
 def main() -> None:

@@ -10,10 +10,8 @@ import argparse
 from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
-from ovkd_mm.launch.cli import add_config_options, run
+from ovkd_mm.launch.cli import add_config_options, at_least, run
 from ovkd_mm.tune import tune
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -23,11 +21,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--methods', nargs='+', default=['ofd'], metavar='NAME', help='files of configs/_base_/methods (default: ofd)'
     )
-    parser.add_argument('--trials', type=int, default=20, help='how many to train in all (default: 20)')
+    parser.add_argument('--trials', type=at_least(1), default=20, help='how many to train in all (default: 20)')
     parser.add_argument(
         '--part', type=float, default=0.1, help='of the schedule that a trial takes at most (default: 0.1)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of trainings and search (default: 0)')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of trainings and search (default: 0)')
     parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")
     parser.add_argument('--work-dir', help='where everything goes; default: work_dirs/tune_<config>')
     add_config_options(parser)
@@ -39,8 +37,6 @@ def search(args: argparse.Namespace) -> None:
     tune(
         args.config,
         args.work_dir or Path('work_dirs', f'tune_{Path(args.config).stem}'),
-        ROOT / 'configs' / '_base_' / 'methods',
-        ROOT / 'tools' / 'train.py',
         args.methods,
         args.trials,
         args.part,

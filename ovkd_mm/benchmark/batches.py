@@ -14,7 +14,7 @@ def random_batch(toolkit: str, count: int, size: tuple[int, int], classes: int, 
         toolkit: ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``.
         count: Images.
         size: ``(H, W)``, in pixels.
-        classes: Of which labels there are.
+        classes: Number of classes to draw labels from.
         channels: Of an image.
 
     Returns:

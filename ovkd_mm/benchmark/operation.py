@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import margin_relu, partial_l2, skipped_by_partial_l2
-from ..one_pass import can_pass_once, normalized_partial_l2, partial_l2_and_skipped
+from ..fused import can_fuse, normalized_partial_l2, partial_l2_and_skipped
 
 __all__ = ['operations']
 
@@ -43,7 +43,7 @@ def operations(shape: tuple[int, ...], device: torch.device, channels_last: bool
         'loss, plain': with_gradient(lambda: formula(leaf)),
         'norm and loss, plain': with_gradient(lambda: formula(norm(leaf))),
     }
-    if can_pass_once(leaf):
+    if can_fuse(leaf):
         things['loss, in one operation'] = with_gradient(lambda: partial_l2_and_skipped(leaf, teacher, margin)[0])
         things['norm and loss, in one operation'] = with_gradient(
             lambda: normalized_partial_l2(leaf, norm, teacher, margin)[0]

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..config_files import fetch_nothing, model_of
+from ..config_files import model_of, without_pretrained
 from ..distillers import FeatureDistiller, FeaturePair
 from ..distillers.labels import labels_of
 from ..positions import reading, tap_at
@@ -60,7 +60,7 @@ class Steps:
         config.model.input_shape = size
         # Time does not depend on the weights.
         config.model.teacher.update(checkpoint=None, allow_random=True)
-        config.model.student = fetch_nothing(config.model.student)
+        config.model.student = without_pretrained(config.model.student)
         torch.manual_seed(0)
         self.model: FeatureDistiller = MODELS.build(model_of(config)).to(device).train()
         peer = mmrazor_model(self.model) if mmrazor else None
@@ -86,8 +86,8 @@ class Steps:
             with reading(self.model.student, taps):
                 self.model.student(**self.batch, mode='loss')
                 read = [tap.take() for tap in taps]
-            self.teachers = self.model.teacher(self.inputs)
-        self.students = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
+            self.teacher_features = self.model.teacher(self.inputs)
+        self.student_features = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
 
     def things(self) -> dict[str, Callable[[], object]]:
         """What to time: :data:`PARTS`, ``pairs`` (connectors, transforms and losses), ``distilled``, ``mmrazor``."""
@@ -104,7 +104,7 @@ class Steps:
 
     def features(self) -> Iterator[Tensor]:
         """What the teacher puts out."""
-        for feature in self.teachers:
+        for feature in self.teacher_features:
             yield from _parts(feature)
 
     def _context(self) -> AbstractContextManager:
@@ -121,7 +121,7 @@ class Steps:
 
     def _convolve(self) -> None:
         """The convolutions of the connectors alone, forward and backward."""
-        for pair, feature in zip(self.model.pairs, self.students, strict=True):
+        for pair, feature in zip(self.model.pairs, self.student_features, strict=True):
             for convolution in _convolutions(pair):
                 with self._context():
                     made = convolution(feature)
@@ -131,10 +131,12 @@ class Steps:
         with self._context():
             losses = [
                 pair(student, teacher, self.inputs, self.labels)
-                for pair, student, teacher in zip(self.model.pairs, self.students, self.teachers, strict=True)
+                for pair, student, teacher in zip(
+                    self.model.pairs, self.student_features, self.teacher_features, strict=True
+                )
             ]
         weights = [parameter for parameter in self.model.pairs.parameters() if parameter.requires_grad]
-        features = [leaf for one in self.students for leaf in _parts(one)]
+        features = [leaf for one in self.student_features for leaf in _parts(one)]
         torch.autograd.grad(sum(losses[1:], start=losses[0]), weights + features, allow_unused=True)
 
 

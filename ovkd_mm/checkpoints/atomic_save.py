@@ -26,7 +26,7 @@ DAY = 24 * 60 * 60
 BINARY = getattr(os, 'O_BINARY', 0)  # Windows
 
 
-def mend(local_backend: ModuleType) -> None:
+def patch(local_backend: ModuleType) -> None:
     """Let mmengine write ``*.pth`` files so; what a kill leaves :func:`leftovers` finds and the next save removes.
 
     Args:
@@ -148,4 +148,4 @@ def write_whole(file: Path, text: str) -> None:
     os.replace(draft, file)
 
 
-__all__ = ['leftovers', 'mend', 'write_whole']
+__all__ = ['leftovers', 'patch', 'write_whole']

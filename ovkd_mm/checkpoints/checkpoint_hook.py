@@ -23,7 +23,7 @@ class _LateRemoval:
         self.noted.append((self.backend.rmtree, path))
 
 
-def mend(checkpoint_hook: ModuleType) -> None:
+def patch(checkpoint_hook: ModuleType) -> None:
     """Let ``CheckpointHook`` remove what ``max_keep_ckpts`` and ``save_best`` leave behind after it has saved.
 
     Args:
@@ -54,4 +54,4 @@ def _removing_late(save: Callable) -> Callable:
     return saving
 
 
-__all__ = ['mend']
+__all__ = ['patch']

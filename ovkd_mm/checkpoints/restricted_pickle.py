@@ -118,8 +118,8 @@ class Unpickler(_PythonUnpickler):
     """Refuses every other name, to call anything else, and to change anything but what it has just made."""
 
     dispatch = dict(_PythonUnpickler.dispatch)
-    largest: int | None = None  # bytes that a storage may have: those of the file
-    records: dict[str, int] | None = None  # and in a zip those of its record
+    largest: int  # bytes that a storage may have: those of the file
+    records: dict[str, int] | None  # and in a zip those of its record
 
     for _code in (pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.NEWOBJ_EX):
         del dispatch[_code[0]]
@@ -172,7 +172,7 @@ class Unpickler(_PythonUnpickler):
             _refuse(f'a storage of size {numel!r}')
         dtype = torch.uint8 if name[1] is torch.UntypedStorage else name[1].dtype
         largest = self.largest if self.records is None else self.records.get(f'data/{name[2]}', 0)
-        if largest is not None and numel * torch._utils._element_size(dtype) > largest:
+        if numel * torch._utils._element_size(dtype) > largest:
             _refuse(f'a storage of {numel} numbers, more than the file can hold')
         super().load_binpersid()
 
@@ -219,15 +219,10 @@ class Unpickler(_PythonUnpickler):
     dispatch[pickle.BINPERSID[0]] = load_binpersid
 
 
-def load(file: IO[bytes], **kwargs: Any) -> Any:
-    """Like ``pickle.load``."""
-    return Unpickler(file, **kwargs).load()
-
-
 def limited_to(size: int, records: dict[str, int] | None = None) -> SimpleNamespace:
     """This module for a file of so many bytes and, if it is a zip, for records of these sizes."""
     kind = type('Unpickler', (Unpickler,), dict(largest=size, records=records))
     return SimpleNamespace(__name__=__name__, Unpickler=kind, load=lambda file, **kwargs: kind(file, **kwargs).load())
 
 
-__all__ = ['Unpickler', 'limited_to', 'load']
+__all__ = ['Unpickler', 'limited_to']

@@ -10,7 +10,7 @@ from mmengine.runner import CheckpointLoader
 from .atomic_save import leftovers
 from .loading import load_checkpoint_file
 
-__all__ = ['prepare_resume']
+__all__ = ['checkpoint_hook', 'prepare_resume']
 
 NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
@@ -60,18 +60,18 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
     return notes
 
 
-def _checkpoint_hook(config: Config) -> dict:
+def checkpoint_hook(config: Config) -> dict:
     """The settings of mmengine's ``CheckpointHook``."""
     return (config.get('default_hooks') or {}).get('checkpoint') or {}
 
 
 def _folder(config: Config) -> Path:
-    work_dir, out_dir = Path(config.work_dir), _checkpoint_hook(config).get('out_dir')
+    work_dir, out_dir = Path(config.work_dir), checkpoint_hook(config).get('out_dir')
     return work_dir if out_dir in (None, config.work_dir) else Path(out_dir, work_dir.name)
 
 
 def _template(config: Config) -> str:
-    hook = _checkpoint_hook(config)
+    hook = checkpoint_hook(config)
     return hook.get('filename_tmpl') or ('epoch_{}.pth' if hook.get('by_epoch', True) else 'iter_{}.pth')
 
 

@@ -3,23 +3,18 @@
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from .stock_keys import DISTILLER
 
-__all__ = ['load_strictly', 'model_weights', 'strip_wrapper']
+__all__ = ['load_strictly', 'model_weights']
 
 
 def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
     """The weights of a checkpoint; of a distillation's, those of the student without the training-only parts."""
     state = dict(checkpoint.get('state_dict', checkpoint))
-    strip_wrapper(state)
+    consume_prefix_in_state_dict_if_present(state, 'module.')  # of a model that was saved with its wrapper
     return {key: value for key, value in state.items() if not key.startswith(DISTILLER)}
-
-
-def strip_wrapper(state_dict: dict) -> None:
-    """Take away the ``module.`` that DDP and DataParallel put before the keys of a model saved with its wrapper."""
-    for key in [key for key in state_dict if key.startswith('module.')]:
-        state_dict[key.removeprefix('module.')] = state_dict.pop(key)
 
 
 def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:

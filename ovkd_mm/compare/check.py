@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS, MODELS, init_default_scope
 from ..config_files import model_of
 from ..distillers import FeatureDistiller
 from ..launch.mistakes import mistake
-from .dry_validation import lack_of_metric
+from .dry_validation import missing_metric
 from .environment import environment
 
 __all__ = ['build']
@@ -34,7 +34,7 @@ def build(config: Config) -> BaseModel:
 
 
 def main(out: str, metric: str, *files: str) -> None:
-    """Write where we are, and for each config its student's number of parameters or what is wrong with it.
+    """Write the environment, and for each config its student's number of parameters or what is wrong with it.
 
     Args:
         out: Path of the JSON.
@@ -55,7 +55,7 @@ def main(out: str, metric: str, *files: str) -> None:
         if metric and validation not in validations:
             validations.add(validation)
             try:
-                lack = lack_of_metric(metric, config, model)
+                lack = missing_metric(metric, config, model)
             except Exception as exc:  # which may be no hindrance where the training takes place
                 doubts[file] = _sentence(exc)
             else:

@@ -21,7 +21,7 @@ def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
 
     Args:
         work_dir: The folder.
-        recipe: What tells what is done in it from what is done in others, as JSON gives it back.
+        recipe: Identifies the study; serializable as JSON.
 
     Yields:
         The file descriptor of the lock, for children to hold open, too.

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from ..config_files import read_config_file
 from ..distillers.foreign import source_of
 from ..distillers.settings import PARTS
-from ..launch.config_keys import check_keys, check_option
+from ..launch.config_keys import check_keys, override
 from ..launch.config_values import check_values
 from ..launch.plain_config import forget_run, is_distillation, plain_config
 from ..method_files import read_method
@@ -43,14 +43,12 @@ def read_plain(file: Path, options: dict) -> Config:
         ValueError: If it cannot be read, has a mistyped key, or the settings do not fit.
     """
     config = _read(file, f'teacher.config={str(file)!r}')
-    for key in options:
-        check_option(config, key, f'teacher: {key}')
-    _apply(options, config, 'teacher')
+    override(config, options, 'teacher:')
     check_values(config)
     return config
 
 
-def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Config:
+def entry_config(base: Config, study: Study, entry: Entry) -> Config:
     """The base config with the entry's method, and the settings of study and entry.
 
     Settings are applied last, and to the distillation config even where the student alone is trained.
@@ -59,24 +57,19 @@ def entry_config(base: Config, study: Study, entry: Entry, methods: Path) -> Con
         base: The base config, left as it is.
         study: The study.
         entry: One of its entries.
-        methods: The folder of method files.
 
     Raises:
         ValueError: If the method does not exist or the settings do not fit.
         FileNotFoundError: If the teacher's checkpoint does not exist.
     """
-    for key in (*study.options, *entry.options):
-        check_option(base, key, f'{entry.label}: {key}')
     config = copy.deepcopy(base)
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        found = [
-            read_method(name, methods, f' (or {NONE}, the student alone)') for name in str(entry.method).split('+')
-        ]
+        found = [read_method(name, f' (or {NONE}, the student alone)') for name in str(entry.method).split('+')]
         config.model.method = found if len(found) > 1 else found[0]
     for options in (study.options, entry.options):
-        _apply(options, config, entry.label)
+        override(config, options, f'{entry.label}:')
     check_values(config)
     if entry.method == NONE:
         return plain_config(config)
@@ -88,13 +81,6 @@ def _read(file: Path, what: str) -> Config:
     config = read_config_file(file, what, imports=False)  # a training's own process imports them
     check_keys(config)
     return config
-
-
-def _apply(options: dict, config: Config, label: str) -> None:
-    try:
-        config.merge_from_dict(copy.deepcopy(options))  # upstream puts later keys into dicts of earlier ones
-    except (KeyError, TypeError, IndexError, AttributeError) as exc:
-        raise ValueError(f'{label}: these settings do not fit the config: {exc}') from exc
 
 
 def seeded(config: Config, seed: int) -> Config:

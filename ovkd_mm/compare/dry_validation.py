@@ -8,10 +8,10 @@ from mmengine.runner import Runner
 
 from ..nearest import nearest
 
-__all__ = ['lack_of_metric']
+__all__ = ['missing_metric']
 
 
-def lack_of_metric(key: str, config: Config, model: BaseModel) -> str | None:
+def missing_metric(key: str, config: Config, model: BaseModel) -> str | None:
     """Validate the untrained model on one image, to see what the metrics are called.
 
     Known by its prefix alone, and so not found out if the rest is wrong, is a metric that gives nothing for one image

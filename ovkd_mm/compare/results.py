@@ -7,6 +7,7 @@ from functools import cached_property
 
 from mmengine.config import Config
 
+from ..checkpoints.resume import checkpoint_hook
 from ..report.history import Run, read_history
 from .study import Entry
 from .training import Training, metrics_of
@@ -35,7 +36,7 @@ def choose_metric(key: str | None, config: Config, trainings: Sequence[Training]
     Returns:
         None if nothing is validated yet that would tell.
     """
-    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    hook = checkpoint_hook(config)
     best = hook.get('save_best')
     best = best[0] if isinstance(best, list) else best
     key = key or (best if best != 'auto' else None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmengine.runner import find_latest_checkpoint
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -19,12 +20,12 @@ from .configs import as_text, entry_config, read_base, read_plain, seeded, teach
 from .results import Result, Row, choose_metric
 from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
-from .training import Training
+from .training import TRAIN, Training
 
 __all__ = ['rows_of', 'run_study', 'taught_by', 'teacher_training', 'teachers_row', 'train_all', 'trainings_of']
 
 
-def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str | Path) -> list[Row]:
+def run_study(study: Study, work_dir: str | Path) -> list[Row]:
     """Train what is not trained yet, one after the other, and write ``table.md``, ``results.json``, ``report.html``.
 
     What a former call with the same work dir finished is kept; what it began is resumed. A training that fails is
@@ -33,8 +34,6 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
     Args:
         study: What to compare.
         work_dir: Where everything goes.
-        methods: The folder of method files.
-        tool: ``tools/train.py``.
 
     Returns:
         The rows of the table.
@@ -43,16 +42,16 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
         ValueError: If a config cannot be built, or the work dir holds something else; before anything is trained.
         FileNotFoundError: If the teacher's checkpoint is missing; likewise.
     """
-    work_dir, methods, console = Path(work_dir), Path(methods), Console(highlight=False)
+    work_dir, console = Path(work_dir), Console(highlight=False)
     teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
     # What is wrong is said before anything is written, and before a teacher takes its hours.
     untaught = {'model.teacher.checkpoint': None} if teacher else {}
-    trainings = trainings_of(replace(study, options=untaught | study.options), work_dir, methods)
+    trainings = trainings_of(replace(study, options=untaught | study.options), work_dir)
     with claimed(work_dir, dict(config=str(study.config))) as lock:
         if teacher:
-            train_all([teacher], study.metric, Path(tool), lock, console)
+            train_all([teacher], study.metric, lock, console)
             study = taught_by(study, teacher)
-            trainings = trainings_of(study, work_dir, methods)
+            trainings = trainings_of(study, work_dir)
 
         def rows() -> list[Row]:
             first = [teachers_row(teacher, study.metric)] if teacher else []
@@ -61,7 +60,7 @@ def run_study(study: Study, work_dir: str | Path, methods: str | Path, tool: str
         def tabulate() -> str:
             return write_tables(work_dir, study, rows())
 
-        train_all(trainings, study.metric, Path(tool), lock, console, tabulate)
+        train_all(trainings, study.metric, lock, console, tabulate)
         console.print(escape(tabulate()), soft_wrap=True)
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
     console.print(escape(files), soft_wrap=True)
@@ -85,7 +84,7 @@ def taught_by(study: Study, teacher: Training) -> Study:
         ValueError: If that training failed.
     """
     teacher.check_finished()
-    checkpoint = (teacher.folder / 'last_checkpoint').read_text().strip()
+    checkpoint = find_latest_checkpoint(str(teacher.folder))
     found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': checkpoint}
     return replace(study, options=found | study.options)
 
@@ -109,7 +108,6 @@ def _sigterm_ends_children() -> Iterator[None]:
 def train_all(
     trainings: Sequence[Training],
     metric: str | None,
-    tool: Path,
     lock: int,
     console: Console,
     after_each: Callable[[], object] = lambda: None,
@@ -119,7 +117,6 @@ def train_all(
     Args:
         trainings: Runs, each in a folder of its own.
         metric: Key of a metric that each validation must have; None for the config's main one.
-        tool: ``tools/train.py``.
         lock: File descriptor that each training holds open.
         console: Where to show the progress.
         after_each: What to do after each training.
@@ -144,19 +141,19 @@ def train_all(
                 status.update(escape(f'{place}: {text}'))
 
             wanted = choose_metric(metric, training.config, [])
-            training.run(tool, facts[training.label], wanted.key if wanted else None, show, lock)
+            training.run(TRAIN, facts[training.label], wanted.key if wanted else None, show, lock)
         after_each()
         console.print(escape(f'{place}: {_outcome(training, metric)}'), soft_wrap=True)
 
 
-def trainings_of(study: Study, work_dir: Path, methods: Path) -> list[Training]:
+def trainings_of(study: Study, work_dir: Path) -> list[Training]:
     """All runs, seed by seed, so that there is something to compare early.
 
     Raises:
         ValueError: If two entries come to the same config.
     """
     base = read_base(study.config)
-    configs = {entry.label: entry_config(base, study, entry, methods) for entry in study.entries}
+    configs = {entry.label: entry_config(base, study, entry) for entry in study.entries}
     labels: dict[str, str] = {}
     for label, config in configs.items():
         other = labels.setdefault(as_text(config), label)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ..config_files import not_there
+from ..config_files import explain_missing
 
 __all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 'read_study']
 
@@ -145,7 +145,7 @@ def read_study(
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
     if not Path(config).is_file():
-        raise FileNotFoundError(f'config={str(config)!r} {not_there(str(config))}')
+        raise FileNotFoundError(f'config={str(config)!r} {explain_missing(str(config))}')
     file_seeds = content.get('seeds', [0])
     file_options = _options(content, f'{file}: cfg_options')
     if not isinstance(file_seeds, list):
@@ -182,7 +182,7 @@ class _Loader(yaml.SafeLoader):
 
 def _load(file: Path) -> dict:
     if not file.is_file():
-        raise FileNotFoundError(f'the study {str(file)!r} {not_there(str(file))}')
+        raise FileNotFoundError(f'the study {str(file)!r} {explain_missing(str(file))}')
     try:
         content = yaml.load(file.read_text(encoding='utf-8'), _Loader)
     except (yaml.YAMLError, ValueError) as exc:
@@ -200,7 +200,7 @@ def _teacher(setting: object, folder: Path, key: str) -> StudyTeacher:
         raise ValueError(f'{key} has the keys {", ".join(TEACHER_KEYS)}; got {unknown}')
     config, seed = folder / str(setting['config']), setting.get('seed', 0)
     if not config.is_file():
-        raise FileNotFoundError(f'{key}.config={str(config)!r} {not_there(str(config))}')
+        raise FileNotFoundError(f'{key}.config={str(config)!r} {explain_missing(str(config))}')
     options = _options(setting, f'{key}.cfg_options')
     if type(seed) is not int or seed < 0:
         raise ValueError(f'{key}.seed must be a whole number from 0 up, got {seed!r}')

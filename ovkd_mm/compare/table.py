@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoints.atomic_save import write_whole
+from ..config_files import from_here
 from ..report.charts import Bars, Curves
 from ..report.page import Gallery, Series, write_report
 from .results import Row
@@ -81,7 +82,7 @@ def _summary(study: Study, metric: str) -> list[str]:
 def _details(study: Study, rows: Sequence[Row]) -> list[str]:
     """How they came about."""
     details = [
-        f'Base config {_near(study.config)}'
+        f'Base config {from_here(study.config)}'
         + (f' with {", ".join(described(study.options))}.' if study.options else ' as it is.'),
         'Seconds per iteration are those of the logged training iterations; start, validation and what a method does '
         'before the first iteration are left out. Peak memory is what torch allocated on a GPU, else the resident set '
@@ -106,7 +107,7 @@ def _as_json(study: Study, rows: Sequence[Row], metric: str) -> dict:
             one[name] = dict(mean=mean, std=std)
         found.append(one | dict(seeds=len(row.finished), runs=[result.as_json() for result in row.results]))
     return dict(
-        config=str(_near(study.config)), cfg_options=study.options, seeds=study.seeds, metric=metric, methods=found
+        config=from_here(study.config), cfg_options=study.options, seeds=study.seeds, metric=metric, methods=found
     )
 
 
@@ -123,10 +124,6 @@ def _charts(rows: Sequence[Row], metric: str) -> list[Bars | Curves]:
         if any(steps for steps, _ in found):
             charts.append(Curves(title + over, found, log=name != 'curve'))
     return charts
-
-
-def _near(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _line(cells: Sequence[str]) -> str:

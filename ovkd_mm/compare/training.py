@@ -14,10 +14,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints.atomic_save import write_whole
+from ..config_files import PACKAGE
 from ..report.history import read_history
 from .configs import as_json, what_differs
 
-__all__ = ['Training', 'metrics_of']
+__all__ = ['TRAIN', 'Training', 'metrics_of']
+
+TRAIN = PACKAGE / '.mim' / 'tools' / 'train.py'  # a checkout has a link there
 
 PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
 TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
@@ -35,7 +38,7 @@ class Training:
         seed: The seed.
         config: What is trained.
         folder: Its work dir.
-        teacher: What tells the teacher from others, since files of the same names may hold others.
+        teacher: Digest of the teacher's files, which notices changed content under the same name.
     """
 
     label: str
@@ -105,7 +108,7 @@ class Training:
         """Train, or resume, until the end or a failure.
 
         Args:
-            tool: ``tools/train.py``.
+            tool: :data:`TRAIN`, or one that is called like it.
             facts: What to note beside.
             metric: Key of the validation metric that must be there at the end; None for any.
             progress: Is told from time to time how far it is.

@@ -1,6 +1,6 @@
 """What lets the toolkits run on today's Python, torch, numpy and setuptools; the one place that knows versions.
 
-Importing this package imports neither torch nor a toolkit: each mend waits for the module that it concerns.
+Importing this package imports neither torch nor a toolkit: each patch waits for the module that it concerns.
 """
 
 from types import ModuleType
@@ -22,23 +22,23 @@ from .import_hook import when_imported
 
 
 def install() -> None:
-    """Put the mends in place; calling it again changes nothing."""
+    """Put the patches in place; calling it again changes nothing."""
     mmcv_ops.install()
-    when_imported('mmengine._strategy.fsdp', fsdp_strategy.mend)
-    when_imported('mmengine.config.utils', config_names.mend)
-    when_imported('mmengine.fileio.backends.local_backend', atomic_save.mend)
-    when_imported('mmengine.hooks.checkpoint_hook', checkpoint_hook.mend)
-    when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.mend)
+    when_imported('mmengine._strategy.fsdp', fsdp_strategy.patch)
+    when_imported('mmengine.config.utils', config_names.patch)
+    when_imported('mmengine.fileio.backends.local_backend', atomic_save.patch)
+    when_imported('mmengine.hooks.checkpoint_hook', checkpoint_hook.patch)
+    when_imported('mmengine.runner.activation_checkpointing', activation_checkpointing.patch)
     when_imported('mmengine.runner.checkpoint', _load_safely)
-    when_imported('mmcv.ops.sync_bn', sync_bn.mend)
-    when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.mend)
+    when_imported('mmcv.ops.sync_bn', sync_bn.patch)
+    when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.patch)
     when_imported('mmengine.config.config', config_names.name_no_scope)
-    when_imported('mmengine.config.config', config_text.mend)
-    when_imported('mmpretrain.utils.dependency', multimodal.mend)
+    when_imported('mmengine.config.config', config_text.patch)
+    when_imported('mmpretrain.utils.dependency', multimodal.patch)
     for name in package_utils.HOLDERS:
-        when_imported(name, package_utils.mend)
+        when_imported(name, package_utils.patch)
     for name in removed_names.REMOVED:
-        when_imported(name, removed_names.mend)
+        when_imported(name, removed_names.patch)
 
 
 def _load_safely(mmengine_checkpoint: ModuleType) -> None:

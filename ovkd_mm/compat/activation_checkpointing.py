@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 
-def mend(activation_checkpointing: ModuleType) -> None:
+def patch(activation_checkpointing: ModuleType) -> None:
     """Checkpoint without re-entering autograd.
 
     mmengine leaves torch to choose, which warns and takes the re-entrant way: there the first forward runs without
@@ -27,4 +27,4 @@ def mend(activation_checkpointing: ModuleType) -> None:
     vars(activation_checkpointing).update(wrap_forward=wrap_forward)
 
 
-__all__ = ['mend']
+__all__ = ['patch']

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 
-def mend(config_utils: ModuleType) -> None:
+def patch(config_utils: ModuleType) -> None:
     """Tell mmengine where the packages lie.
 
     mmengine turns the name before ``::`` into that of a distribution and asks where it is installed; where there is no
@@ -37,4 +37,4 @@ def name_no_scope(config: ModuleType) -> None:
     config.Config._get_cfg_path = staticmethod(find)
 
 
-__all__ = ['mend', 'name_no_scope']
+__all__ = ['name_no_scope', 'patch']

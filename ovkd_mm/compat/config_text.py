@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 
-def mend(config: ModuleType) -> None:
+def patch(config: ModuleType) -> None:
     """Keep what ``mmengine.config.config`` had laid out last; a runner asks for it again and again."""
     lay_out = config.FormatCode
 

@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import Any
 
 
-def mend(fsdp: ModuleType) -> None:
+def patch(fsdp: ModuleType) -> None:
     """Name the arguments of torch's ``optim_state_dict_to_load``, whose order changed in torch 2.1.
 
     Args:
@@ -20,4 +20,4 @@ def mend(fsdp: ModuleType) -> None:
     fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
 
 
-__all__ = ['mend']
+__all__ = ['patch']

@@ -11,7 +11,7 @@ from types import ModuleType
 NEEDED = ('apply_chunking_to_forward', 'find_pruneable_heads_and_indices', 'prune_linear_layer')
 
 
-def mend(dependency: ModuleType) -> None:
+def patch(dependency: ModuleType) -> None:
     """Let a name of a multimodal model say that it needs another transformers, instead of failing for all models.
 
     Args:
@@ -31,4 +31,4 @@ def _has_names() -> bool:
     return all(name in text for name in NEEDED)
 
 
-__all__ = ['NEEDED', 'mend']
+__all__ = ['NEEDED', 'patch']

@@ -57,7 +57,7 @@ def package2module(package: str) -> str:
     return names[0]
 
 
-def mend(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Put these functions in the place of those of mmengine that import ``pkg_resources``; a fork's do not.
 
     Args:
@@ -69,4 +69,4 @@ def mend(module: ModuleType) -> None:
             setattr(module, function.__name__, function)
 
 
-__all__ = ['HOLDERS', 'get_installed_path', 'is_installed', 'mend', 'package2module']
+__all__ = ['HOLDERS', 'get_installed_path', 'is_installed', 'package2module', 'patch']

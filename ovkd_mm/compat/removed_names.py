@@ -1,6 +1,6 @@
 """Answers for names that Python and numpy have removed, in the modules of the toolkits that use them.
 
-Only what such a module sees is mended: it gets a view of the package with the old name. ``pkgutil`` and ``numpy``
+Only what such a module sees is patched: it gets a view of the package with the old name. ``pkgutil`` and ``numpy``
 themselves stay as they are, for whoever asks them what they have.
 """
 
@@ -27,7 +27,7 @@ REMOVED: dict[str, tuple[str, str, Callable]] = {
 }
 
 
-def mend(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Give a module its view; one that imports no such package, as of a fork, is left alone.
 
     Args:
@@ -51,4 +51,4 @@ class _View(ModuleType):
         return getattr(self._package, name)
 
 
-__all__ = ['REMOVED', 'mend']
+__all__ = ['REMOVED', 'patch']

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 
-def mend(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Let ``SSDHead`` answer ``None`` for a ``loss_cls`` that it does not have.
 
     ``__getattr__`` is asked only where the normal look-up has failed, and it asks torch's first. So a head whose
@@ -33,4 +33,4 @@ def mend(module: ModuleType) -> None:
     head.__getattr__ = __getattr__
 
 
-__all__ = ['mend']
+__all__ = ['patch']

@@ -5,10 +5,10 @@ from types import ModuleType
 from . import mmcv_ops
 
 
-def mend(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Let torch's synchronized batch norm stand for mmcv's, which is there for one thing that torch's can do today.
 
-    That is batches of nothing (pytorch#36530, mended in torch 1.9), as the configs that ask for it say. Names of
+    That is batches of nothing (pytorch#36530, fixed in torch 1.9), as the configs that ask for it say. Names of
     weights and buffers are the same.
 
     Args:
@@ -23,4 +23,4 @@ def mend(module: ModuleType) -> None:
     MODELS.register_module(name='MMSyncBN', module=nn.SyncBatchNorm, force=True)
 
 
-__all__ = ['mend']
+__all__ = ['patch']

@@ -9,8 +9,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..registry import DATASETS
+from ..whole_image import WholeImages
 from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
-from .whole_image import WholeImages
 
 __all__ = ['PascalVOCDataset']
 

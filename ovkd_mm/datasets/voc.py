@@ -12,9 +12,9 @@ from mmengine.fileio import get, join_path
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
+from ..whole_image import WholeImages
 from .annotation_xml import refuse_entities
 from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
-from .whole_image import WholeImages
 
 __all__ = ['VOCDataset']
 
@@ -29,8 +29,8 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
     data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on
     degenerate boxes and fills up cut-off images with gray; use it (``type='VOCDataset'``) where that is wanted.
 
-    Boxes are mmdet's, which counts pixels from 0 and a box's last row and column to none, and so makes nothing of VOC's
-    box of one pixel, ``xmin == xmax``; here it is one pixel wide, and the log says how many there are.
+    Boxes are mmdet's: pixels count from 0, and the last row and column are outside, so VOC's box of one pixel,
+    ``xmin == xmax``, would be empty; here it is one pixel wide, and the log says how many there are.
 
     Args:
         ann_file: A split list (one image id a line) or several, below ``data_root``. The images and annotations lie in

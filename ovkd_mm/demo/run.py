@@ -18,6 +18,7 @@ from ..compare.run import rows_of, teachers_row, train_all, trainings_of
 from ..compare.study import NONE, TEACHER, read_study
 from ..compare.table import write_tables
 from ..compare.training import Training
+from ..config_files import CONFIGS
 from ..launch.plain_config import plain_config
 from ..report.page import Gallery
 from .pictures import MIN_SCORE, draw_detections, load_detector
@@ -35,7 +36,6 @@ PICTURES = 6  # in the report
 
 
 def run_demo(
-    root: str | Path,
     work_dir: str | Path,
     data: str | Path | None = None,
     seed: int = 0,
@@ -47,7 +47,6 @@ def run_demo(
     are files in the work dir, which ``tools/compare.py`` and ``tools/train.py`` take.
 
     Args:
-        root: What holds the folders ``configs`` and ``tools``.
         work_dir: Where everything goes.
         data: A VOC-format folder; None generates one in the work dir.
         seed: Seed of the generated data, of the weights and of the order of the images.
@@ -61,8 +60,8 @@ def run_demo(
         FileNotFoundError: If data are missing.
     """
     plan = plan or Plan()
-    root, work_dir, console = Path(root), Path(work_dir), Console(highlight=False)
-    tool, base, study_file = root / 'tools' / 'train.py', work_dir / BASE, work_dir / 'demo.yml'
+    work_dir, console = Path(work_dir), Console(highlight=False)
+    base, study_file = work_dir / BASE, work_dir / 'demo.yml'
     folder = read_voc_folder(data) if data else None
     recipe = dict(data=str(folder.root.resolve()) if folder else None, seed=seed, plan=asdict(plan))
     with claimed(work_dir, dict(config=str(base.resolve()), **recipe)) as lock:
@@ -74,11 +73,11 @@ def run_demo(
         console.print(*explanation, sep='\n', markup=False)
 
         def small(name: str, iters: int, lr: float) -> Config:
-            return shrink(Config.fromfile(root / 'configs' / 'ssd300' / f'{name}.py'), folder, plan, iters, lr)
+            return shrink(Config.fromfile(CONFIGS / 'ssd300' / f'{name}.py'), folder, plan, iters, lr)
 
         config = small(TEACHER_CONFIG, plan.teacher_iters, plan.teacher_lr)
         teacher = Training(TEACHER, seed, seeded(config, seed), work_dir / TEACHER / f'seed{seed}')
-        train_all([teacher], None, tool, lock, console)
+        train_all([teacher], None, lock, console)
         teacher.check_finished()
 
         if not study_file.exists():
@@ -88,8 +87,8 @@ def run_demo(
             write_whole(base, config.pretty_text)
             write_whole(study_file, yaml.safe_dump(STUDY | dict(seeds=[seed]), sort_keys=False))
         study = read_study(study_file)
-        students = trainings_of(study, work_dir, root / 'configs' / '_base_' / 'methods')
-        train_all(students, None, tool, lock, console)
+        students = trainings_of(study, work_dir)
+        train_all(students, None, lock, console)
         for student in students:
             student.check_finished()
 

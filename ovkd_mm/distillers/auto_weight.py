@@ -52,8 +52,8 @@ class AutoWeight(nn.Module):
     What is compared are the norms over the student's weights that both reach, in the iterations that :meth:`due` names.
     The weight follows the last measurements (the mean of their logarithms) for the first 500 iterations in which the
     student learns; before, connectors and student are untrained and the ratio falls by an order or two. Then it stays.
-    Its state is in the checkpoint, and the same on all ranks. Nothing of it is compiled: each new weight would ask for
-    that anew.
+    Its state is in the checkpoint, and the same on all ranks. It is never compiled, since each new weight would trigger
+    a recompilation.
 
     Args:
         share: Norm of the distillation's gradient as a multiple of the task's.

@@ -109,7 +109,7 @@ class FeaturePair(nn.Module):
             student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
             parts = self.student_transform, self.teacher_transform
-            if (loss := self.loss.joined(student, teacher.detach(), *parts, weight)) is not None:
+            if (loss := self.loss.fused(student, teacher.detach(), *parts, weight)) is not None:
                 return loss
         student = _transform(self.student_transform, student, inputs)
         teacher = _transform(self.teacher_transform, teacher, inputs).detach()

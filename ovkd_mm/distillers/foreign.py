@@ -1,4 +1,4 @@
-"""Teachers from outside the toolkits: models of timm, of torchvision and of transformers, and plain modules."""
+"""What a teacher may be built from: a toolkit's config, a name of timm, torchvision or transformers, a plain module."""
 
 import inspect
 import re
@@ -7,13 +7,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.model import BaseModel, ImgDataPreprocessor
 from torch import nn
 
+from ..config_files import buildable, read_config_file, without_pretrained
 from ..nearest import nearest
 from ..registry import MODELS
 
-__all__ = ['SOURCES', 'build_foreign', 'build_module', 'source_of']
+__all__ = ['SOURCES', 'build_module', 'build_teacher', 'source_of']
 
 
 def source_of(model: str | dict) -> str | None:
@@ -22,7 +24,30 @@ def source_of(model: str | dict) -> str | None:
     return source if source in SOURCES else None
 
 
-def build_foreign(name: str, pretrained: bool) -> nn.Module:
+def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Config]:
+    """Build a teacher; no toolkit's config makes it fetch weights.
+
+    Args:
+        model: A config path, a ``package::config`` name, a model dict, or a name of :data:`SOURCES`.
+        pretrained: Take the weights that a name of :data:`SOURCES` stands for, which may ask for a download.
+
+    Returns:
+        The model, and the config that it is from, which such a name has not: an empty one.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+        ValueError: If it has no model, or what the name stands for cannot be had.
+    """
+    if source_of(model):
+        return _build_foreign(str(model), pretrained), Config()
+    config = Config(dict(model=model))
+    if isinstance(model, str):
+        what = f'teacher.model={model!r}'
+        config = buildable(read_config_file(model, what), what)
+    return build_module(without_pretrained(config.model)), config
+
+
+def _build_foreign(name: str, pretrained: bool) -> nn.Module:
     """Build a model of another library, with a preprocessor that has the mean and deviation of its own metadata.
 
     Args:

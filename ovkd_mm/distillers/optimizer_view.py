@@ -9,7 +9,7 @@ from torch import nn
 
 from .method_hooks import unwrapped
 
-__all__ = ['beside', 'register_for_optimizers']
+__all__ = ['register_for_optimizers', 'with_children']
 
 
 class _PassesForStudent(Protocol):
@@ -35,7 +35,7 @@ def register_for_optimizers(kind: type[_PassesForStudent]) -> None:
     OPTIM_WRAPPER_CONSTRUCTORS.build_func = _meeting(OPTIM_WRAPPER_CONSTRUCTORS.build_func, kind)
 
 
-def beside(module: nn.Module, **children: nn.Module) -> nn.Module:
+def with_children(module: nn.Module, **children: nn.Module) -> nn.Module:
     """A module with the class, the attributes and the parameters of another, and more children, which that one lacks.
 
     It shares all that is in it, and is made to be looked at.

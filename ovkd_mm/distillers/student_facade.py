@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.stock_keys import DISTILLER, from_stock, rename_keys, to_stock
 from ..registry import MODELS
-from .optimizer_view import beside, register_for_optimizers
+from .optimizer_view import register_for_optimizers, with_children
 
 __all__ = ['StudentFacade']
 
@@ -42,7 +42,7 @@ class StudentFacade(BaseModel):
         added._modules = {name: child for name, child in self._modules.items() if name != 'student'}
         # Within FSDP the student may be wrapped, and constructors look into whatever has a ``module``.
         student = getattr(self.student, 'module', self.student)
-        return beside(student, **{DISTILLER.removesuffix('.'): added})
+        return with_children(student, **{DISTILLER.removesuffix('.'): added})
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the student does, but ``loss`` in the log is the whole; mmpretrain's heads call the task's so."""

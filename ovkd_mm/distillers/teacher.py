@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, fetch_nothing, read_config_file
 from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
 from .feature_cache import FeatureCache
-from .foreign import build_foreign, build_module, source_of
+from .foreign import build_teacher, source_of
 from .renormalize import Renormalize, normalizes
 from .settings import check_settings, half_precision
 
@@ -27,14 +25,6 @@ __all__ = ['Teacher']
 
 class _Enough(Exception):  # noqa: N818
     """Ends a forward that has passed its last tap."""
-
-
-def _read_config(model: str | dict) -> Config:
-    """The config of a path, a ``package::config`` name or a model dict, its model told which toolkit builds it."""
-    if not isinstance(model, str):
-        return Config(dict(model=model))
-    what = f'teacher.model={model!r}'
-    return buildable(read_config_file(model, what), what)
 
 
 def _cache(cache: str | dict) -> FeatureCache:
@@ -160,13 +150,7 @@ class Teacher(nn.Module):
                 'weights (--cfg-options model.teacher.checkpoint=...), or set teacher.allow_random=True if you mean it'
             )
         with preserve_rng_state():
-            if foreign:
-                config = Config()
-                found = build_foreign(str(model), pretrained=checkpoint is None and not allow_random)
-                channel_order = channel_order or 'rgb'
-            else:
-                config = _read_config(model)
-                found = build_module(fetch_nothing(config.model))
+            found, config = build_teacher(model, pretrained=checkpoint is None and not allow_random)
             self.model = revert_sync_batchnorm(found)
             if checkpoint is not None:
                 _load(self.model, checkpoint)
@@ -181,7 +165,7 @@ class Teacher(nn.Module):
             student_preprocessor,
             preprocessor,
             student_order,
-            channel_order or seen_order(preprocessor, loaded_order(config)),
+            channel_order or ('rgb' if foreign else seen_order(preprocessor, loaded_order(config))),
         )
         # What decides about features without a weight of its own, such as a dilation.
         self._built_from = str(model) if foreign else str(config.model.to_dict())

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from ..checkpoints.state_dict import load_strictly, strip_wrapper
+from ..checkpoints.state_dict import load_strictly
 from ..checkpoints.stock_keys import DISTILLER
 from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
@@ -40,7 +41,7 @@ class CheckpointFitHook(Hook):
         state = checkpoint.get('state_dict', checkpoint)
         own = model.state_dict()
         if not any(key.startswith('module.') for key in own):
-            strip_wrapper(state)  # upstream does so too, but only after this
+            consume_prefix_in_state_dict_if_present(state, 'module.')  # upstream does so too, but only after this
         for key in [key for key in state if key.startswith(DISTILLER) and key not in own]:
             del state[key]
         load_strictly(model, state, 'the checkpoint')

@@ -40,4 +40,4 @@ class Duration:
 
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""
-        return self._iters or 0 if self._epochs is None else self._epochs * epoch_length(runner)
+        return (self._iters or 0) if self._epochs is None else self._epochs * epoch_length(runner)

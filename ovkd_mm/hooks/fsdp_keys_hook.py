@@ -4,7 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..distillers import FeatureDistiller, from_stock, rename_keys, to_stock
+from ..checkpoints.stock_keys import from_stock, rename_keys, to_stock
+from ..distillers import FeatureDistiller
 from ..registry import HOOKS
 
 __all__ = ['FSDPKeysHook']

@@ -14,7 +14,7 @@ from mmengine.registry import OPTIMIZERS
 
 from ..config_files import read_config_file
 from ..nearest import nearest
-from .config_keys import check_keys, check_option, check_scope
+from .config_keys import check_keys, check_scope, override
 from .config_values import check_values
 from .mistakes import mistake
 
@@ -121,12 +121,7 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
         raise ValueError(f'the config {str(path)!r} is a name, not a file: write one with _base_ = {str(path)!r}')
     config = read_config_file(path, f'the config {str(path)!r}')
     check_keys(config)
-    for key, value in (options or {}).items():
-        check_option(config, key, f'--cfg-options {key}')
-        try:
-            config.merge_from_dict({key: value})
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f'--cfg-options {key}={value}: the config has no place for it: {error}') from error
+    override(config, options or {}, '--cfg-options')
     if not config.get('model'):
         raise ValueError(f'the config {str(path)!r} has no model; it has {", ".join(sorted(config))}')
     check_scope(config)

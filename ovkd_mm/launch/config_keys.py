@@ -1,5 +1,6 @@
 """Mistyped keys at the top of a config, which nothing would ever read."""
 
+import copy
 import difflib
 import inspect
 import re
@@ -10,7 +11,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from ..nearest import nearest
 from ..toolkits import TOOLKITS
 
-__all__ = ['check_keys', 'check_option', 'check_scope']
+__all__ = ['check_keys', 'check_scope', 'override']
 
 # What a runner takes, and what else is read of a config.
 RUNNER = tuple(dict.fromkeys(name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind).parameters))
@@ -50,21 +51,28 @@ def check_keys(config: Config) -> None:
                 )
 
 
-def check_option(config: Config, key: str, what: str) -> None:
-    """Refuse an unknown first part of a setting's key: a variable that is set after reading changes nothing.
+def override(config: Config, options: dict, what: str) -> None:
+    """Change settings of a config.
+
+    The first part of a key must be known: a variable of the config's own that is set after reading changes nothing.
 
     Args:
-        config: That the setting is for.
-        key: With dots.
-        what: What to call the setting.
+        config: Changed in place.
+        options: Values by keys with dots.
+        what: Where they come from, for messages.
 
     Raises:
-        ValueError: If neither the config nor who reads it has such a key.
+        ValueError: If neither the config nor who reads it has such a key, or the config has no place for a value.
     """
-    first = key.partition('.')[0]
     known = [*config, *RUNNER, *BESIDE]
-    if first not in known:
-        raise ValueError(f'{what}: neither the config nor a runner has {first!r}{nearest(first, known)}')
+    for key, value in options.items():
+        first = key.partition('.')[0]
+        if first not in known:
+            raise ValueError(f'{what} {key}: neither the config nor a runner has {first!r}{nearest(first, known)}')
+        try:
+            config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
+        except (KeyError, TypeError, IndexError, AttributeError) as exc:
+            raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
 
 
 def check_scope(config: Config) -> None:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -34,7 +35,8 @@ def cannot_be_built(error: Exception, message: str) -> str | None:
         return f'{_where(frames, cfg)}{message}; set it in dict(type={cfg["type"]!r}, ...)'
     if isinstance(error, KeyError) and 'type' not in cfg and (key := _where(frames, cfg)):
         folder, _, name = key[:-1].rpartition('.')
-        others = [other for other in _at(_config(frames), folder) if other != name]
+        beside = dict(_entries(frames))[folder]
+        others = [other for other in beside if other != name] if isinstance(beside, dict) else []
         return f"{key[:-1]}={_short(dict(cfg))} has no 'type'{nearest(name, others)}"
     return message if isinstance(error, (KeyError, TypeError)) and 'obj_cls' not in values else None
 
@@ -140,22 +142,27 @@ def _registered(registry: Registry) -> list[str]:
     return sorted({*registry.module_dict, *root.module_dict, *children})
 
 
-def _config(frames: list[FrameType]) -> Config | None:
-    """The config that a tool has read."""
-    return next((value for frame in frames for value in frame.f_locals.values() if isinstance(value, Config)), None)
+def _entries(frames: list[FrameType]) -> Iterator[tuple[str, Any]]:
+    """All that the config holds that a tool has read, dicts and lists included, with its keys; nothing without one."""
+    config = next((value for frame in frames for value in frame.f_locals.values() if isinstance(value, Config)), None)
+    return _nested(config.to_dict()) if config else iter(())
+
+
+def _nested(value: object, key: str = '') -> Iterator[tuple[str, Any]]:
+    yield key, value
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _nested(one, f'{key}.{name}' if key else str(name))
 
 
 def _where(frames: list[FrameType], cfg: dict) -> str:
-    """The key of a dict in the config that a tool has read, with a dot; empty if it is not in there as it is."""
-    config = _config(frames)
-    return next((f'{path}.' for path, one in _dicts(config.to_dict()) if path and one == cfg), '') if config else ''
+    """The key of a dict in the config, with a dot; empty if it is not in there as it is."""
+    return next((f'{key}.' for key, one in _entries(frames) if key and isinstance(one, dict) and one == cfg), '')
 
 
 def _setting(frames: list[FrameType], cfg: dict, key: str) -> str:
     """A key of a dict with its value, and with its place if the config has it, where less may stand around it."""
-    config = _config(frames)
-    places = _dicts(config.to_dict()) if config else ()
-    like = [path for path, one in places if path and key in one and one[key] == cfg[key] and _same_type(one, cfg)]
+    places = [(path, one) for path, one in _entries(frames) if path and isinstance(one, dict) and key in one]
+    like = [path for path, one in places if one[key] == cfg[key] and _same_type(one, cfg)]
     return '.'.join([*like[:1], f'{key}={_short(cfg[key])}'])
 
 
@@ -170,20 +177,4 @@ def _same_type(one: dict, other: dict) -> bool:
 
 
 def _key_of(frames: list[FrameType], value: str) -> str:
-    config = _config(frames)
-    return next((key for key, one in _values(config.to_dict()) if one == value), '') if config else ''
-
-
-def _at(config: Config, key: str) -> dict:
-    return next((one for path, one in _dicts(config.to_dict()) if path == key), {})
-
-
-def _values(value: object, key: str = '') -> Iterator[tuple[str, object]]:
-    """All that a config holds, dicts and lists included, with its keys."""
-    yield key, value
-    for name, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from _values(one, f'{key}.{name}' if key else str(name))
-
-
-def _dicts(value: object) -> Iterator[tuple[str, dict]]:
-    return ((key, one) for key, one in _values(value) if isinstance(one, dict))
+    return next((key for key, one in _entries(frames) if one == value), '')

@@ -10,15 +10,15 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, fetch_nothing, read_config_file
+from ..config_files import buildable, read_config_file, without_pretrained
 from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
-from ..distillers.foreign import build_foreign, build_module, source_of
+from ..distillers.foreign import build_module, build_teacher
 from ..positions import Trace, auto_pairs, trace
 from .input_shape import InputShape, input_shape_of
 from .plain_config import is_distillation, plain_config
 
-__all__ = ['Asked', 'Network', 'join', 'read_networks', 'suggest_pairs']
+__all__ = ['Network', 'TracedNetworks', 'join', 'read_networks', 'suggest_pairs']
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TracedNetworks:
     """What the configs hold that were asked about.
 
     Attributes:
@@ -64,7 +64,7 @@ def read_networks(
     input_shape: Sequence[int] | None = None,
     checkpoint: str | None = None,
     options: dict | None = None,
-) -> Asked:
+) -> TracedNetworks:
     """Build and trace the model of a config, and that of its teacher; nothing is downloaded or initialized.
 
     Args:
@@ -84,8 +84,6 @@ def read_networks(
     config.merge_from_dict(copy.deepcopy(options or {}))
     if not config.get('model'):
         raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
-    if input_shape and min(input_shape) < 1:
-        raise ValueError(f'--input-shape must be above 0, got {" ".join(map(str, input_shape))}')
     shape = InputShape((input_shape[0], input_shape[1]), '--input-shape') if input_shape else input_shape_of(config)
     if shape is None:
         raise ValueError(f'{what} does not tell the size of its training inputs; give it by --input-shape H W')
@@ -100,21 +98,13 @@ def read_networks(
         if taught is None:
             raise ValueError(f'{what} is a distillation without model.teacher.model')
     # As a distiller traces them: what learns in training, what is learned from in evaluation.
-    student = _build(buildable(plain, what), str(path), shape.size, None if taught else checkpoint, training=True)
+    learner = build_module(without_pretrained(buildable(plain, what).model))
+    student = _network(learner, str(path), shape.size, None if taught else checkpoint, training=True)
     if taught is None:
-        return Asked(config, shape, (student,))
+        return TracedNetworks(config, shape, (student,))
     name = taught if isinstance(taught, str) else taught['type']
-    if source_of(taught):
-        return Asked(
-            config, shape, (student, _network(build_foreign(name, pretrained=False), name, shape.size, checkpoint))
-        )
-    what = f'the config {name!r}'
-    teaching = read_config_file(name, what) if isinstance(taught, str) else Config(dict(model=taught))
-    return Asked(config, shape, (student, _build(buildable(teaching, what), name, shape.size, checkpoint)))
-
-
-def _build(config: Config, name: str, size: tuple[int, int], checkpoint: str | None, training: bool = False) -> Network:
-    return _network(build_module(fetch_nothing(config.model)), name, size, checkpoint, training)
+    built, _ = build_teacher(taught, pretrained=False)
+    return TracedNetworks(config, shape, (student, _network(built, name, shape.size, checkpoint)))
 
 
 def _network(

@@ -15,8 +15,8 @@ from rich.progress import track
 
 from ..checkpoints.state_dict import load_strictly, model_weights
 from ..config_files import model_of
-from ..datasets.whole_image import run_pipeline
 from ..toolkits import TOOLKITS
+from ..whole_image import run_pipeline
 from .cli import check_device
 
 __all__ = ['build_painter', 'paint', 'picture_files']

@@ -16,7 +16,7 @@ def check_free(file: Path, ending: str, flag: str) -> None:
     """Refuse a file that is there, or that has another ending than it should.
 
     Raises:
-        ValueError: If it is so.
+        ValueError: If the ending is wrong, or the file is there.
     """
     if file.suffix != ending:
         raise ValueError(f'{flag} must end with {ending}, got {str(file)!r}')

@@ -47,7 +47,7 @@ class DistillLoss(nn.Module, ABC):
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """What each position adds to the loss, before the weight; ``FeatureVisualizationHook`` shows it."""
 
-    def joined(
+    def fused(
         self,
         student: Tensor,
         teacher: Tensor,

@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812
 from ..functional import by_distribution, decoupled_kl
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import checked
+from .temperature import positive_temperature
 
 __all__ = ['DKDLoss']
 
@@ -41,7 +41,7 @@ class DKDLoss(DistillLoss):
         ignore_index: int = 255,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = checked(DKDLoss, temperature)
+        self.temperature = positive_temperature(DKDLoss, temperature)
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.ignore_index = ignore_index
@@ -75,8 +75,8 @@ class DKDLoss(DistillLoss):
             raise ValueError(
                 f'DKDLoss: the label {wrong[0].item()} is none of the {student.shape[1]} classes of the logits'
             )
-        own, other = (logits.movedim(1, -1)[known] for logits in (student, teacher))
-        values = decoupled_kl(own, other, labels[known], self.temperature, self.target_weight, self.other_weight)
+        own, target = (logits.movedim(1, -1)[known] for logits in (student, teacher))
+        values = decoupled_kl(own, target, labels[known], self.temperature, self.target_weight, self.other_weight)
         return torch.zeros(known.shape, dtype=values.dtype, device=values.device).masked_scatter(known, values)
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from ..functional import by_distribution, softened_kl, standardized
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import checked
+from .temperature import positive_temperature
 
 __all__ = ['KDLoss']
 
@@ -26,7 +26,7 @@ class KDLoss(DistillLoss):
             the teacher's confidence (Sun et al., CVPR 2024, https://arxiv.org/abs/2403.01427).
 
     Raises:
-        ValueError: If the temperature or the number of classes is not positive.
+        ValueError: If the temperature is not positive.
     """
 
     def __init__(
@@ -37,9 +37,7 @@ class KDLoss(DistillLoss):
         standardize: bool = False,
     ) -> None:
         super().__init__(loss_weight)
-        if classes is not None and classes <= 0:
-            raise ValueError(f'classes of a pair of logits must be above 0, got {classes}')
-        self.temperature = checked(KDLoss, temperature)
+        self.temperature = positive_temperature(KDLoss, temperature)
         self.classes = classes
         self.standardize = standardize
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import partial_l2
-from ..one_pass import can_pass_once, normalized_partial_l2, partial_l2_and_skipped
+from ..fused import can_fuse, normalized_partial_l2, partial_l2_and_skipped
 from ..registry import MODELS
 from ..transforms import Conv1x1, MarginReLU, Transform
 from .base import DistillLoss
@@ -38,7 +38,7 @@ class PartialL2Loss(DistillLoss):
         weight = self.loss_weight / len(student)
         return self._keep(student, *partial_l2_and_skipped(student, teacher, weight=weight))
 
-    def joined(
+    def fused(
         self,
         student: Tensor,
         teacher: Tensor,
@@ -54,7 +54,7 @@ class PartialL2Loss(DistillLoss):
         if (
             type(norm) is not nn.BatchNorm2d
             or not norm.track_running_stats
-            or not can_pass_once(student)
+            or not can_fuse(student)
             or teacher.shape != shape
             or teacher.numel() == teacher.shape[1]  # one value a channel, which a batch norm refuses
             or any(_is_watched(module) for module in (self, student_transform, norm, teacher_transform))

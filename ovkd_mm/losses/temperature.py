@@ -1,9 +1,9 @@
 """The divisor of logits and activations, which some losses have."""
 
-__all__ = ['checked']
+__all__ = ['positive_temperature']
 
 
-def checked(loss: type, temperature: float) -> float:
+def positive_temperature(loss: type, temperature: float) -> float:
     """A temperature that can be one.
 
     Args:

@@ -69,9 +69,9 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     """
     students, teachers = _trained(student), auto_places(teacher)
     pairs = [
-        dict(student=one, teacher=other)
+        dict(student=learner, teacher=teaching)
         for size in students
-        for one, other in _joined(students[size], teachers.get(size, []))
+        for learner, teaching in _joined(students[size], teachers.get(size, []))
     ]
     if not pairs:
         why = ''.join(

@@ -15,7 +15,7 @@ MAX_EXTRA_TOKENS = 8  # a class token, a distillation token, registers
 
 @dataclass(frozen=True)
 class Layout:
-    """How a tensor with a channel for each position of a grid is laid out.
+    """How a feature map is laid out.
 
     Attributes:
         order: ``'NCHW'``, ``'NHWC'``, or ``'tokens'``, shape ``(N, extra + H * W, C)``.

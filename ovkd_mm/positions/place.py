@@ -46,6 +46,11 @@ class Place:
         """Spatial size ``(H, W)``."""
         return self.shape[1:]
 
+    @property
+    def ends(self) -> tuple['Place', ...]:
+        """The place itself, as a span has two."""
+        return (self,)
+
     def __str__(self) -> str:
         side = self.side if self.item is None else f'{self.side} {self.item}'
         layout = '' if self.layout == NCHW else f', {self.layout}'
@@ -78,6 +83,11 @@ class Span:
     def size(self) -> tuple[int, ...]:
         """Spatial size of the later one."""
         return self.last.size
+
+    @property
+    def ends(self) -> tuple[Place, ...]:
+        """Both."""
+        return self.first, self.last
 
     @property
     def norm(self) -> None:

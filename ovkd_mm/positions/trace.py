@@ -201,7 +201,7 @@ class Trace:
         return cast(Node, view.next_functions[0][0])
 
     def layers_after(self, source: Node) -> dict[Node | None, int]:
-        """For what is computed from a node the most layers with weights (convolutions, linear ones) on the way."""
+        """For each node computed from ``source``: the most layers with weights on any path to it."""
         counts: dict[Node | None, int] = {source: 0}
         for node in self._nodes:
             before = [counts[one] for one, _ in node.next_functions if one in counts]

@@ -1,13 +1,12 @@
 """Tables of a network's places, and of what pairs of them cost."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from rich import box
 from rich.table import Table
-from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..distillers.feature_pair import FeaturePair
 from ..functional import batch_norm_margin
@@ -52,7 +51,7 @@ class Cost:
 
     Attributes:
         parameters: Number of the connector's parameters.
-        macs: Multiplications and additions of its convolutions for an image.
+        macs: Multiply-adds of its convolutions and matrix products for an image.
     """
 
     parameters: int
@@ -137,27 +136,17 @@ def pairs_table(student: Network, pairs: Iterable[FeaturePair]) -> Table:
 
 
 def cost_of(pair: FeaturePair) -> Cost:
-    """What the connector of a pair costs: a 1x1 convolution has ``in * out * H * W`` MACs."""
-    connector = pair.student_transform
-    parameters = sum(parameter.numel() for parameter in connector.parameters())
-    convolutions = [module for module in connector.modules() if isinstance(module, nn.Conv2d)]
-    if not convolutions:
-        return Cost(parameters, 0)
-    macs = []
-
-    def count(convolution: nn.Module, args: tuple, output: Tensor) -> None:
-        macs.append(convolution.get_parameter('weight').numel() * math.prod(output.shape[2:]))
-
-    handles = [convolution.register_forward_hook(count) for convolution in convolutions]
-    place, training = pair.student_place, connector.training
-    ends = (place.first, place.last) if isinstance(place, Span) else (place,)
-    features = [torch.zeros(1, end.channels, *(pair.teacher_place.size if pair.resize else end.size)) for end in ends]
-    with torch.no_grad():
-        connector.eval()(tuple(features) if isinstance(place, Span) else features[0])
+    """What the connector of a pair costs, by torch's count of its operations."""
+    connector, training = pair.student_transform, pair.student_transform.training
+    features = [
+        torch.zeros(1, end.channels, *(pair.teacher_place.size if pair.resize else end.size))
+        for end in pair.student_place.ends
+    ]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        connector.eval()(tuple(features) if isinstance(pair.student_place, Span) else features[0])
     connector.train(training)
-    for handle in handles:
-        handle.remove()
-    return Cost(parameters, sum(macs))
+    parameters = sum(parameter.numel() for parameter in connector.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2)
 
 
 def stride(network: Network, place: Place) -> str:
@@ -173,10 +162,9 @@ def shape_text(shape: Iterable[int]) -> str:
 
 def _ends(position: Position, trace: Trace) -> Sequence[Place | None]:
     try:
-        found = position.resolve(trace)
+        return position.resolve(trace).ends
     except ValueError:  # the ends of a group whose layers take lists
         return [None]
-    return [found.first, found.last] if isinstance(found, Span) else [found]
 
 
 def _cost_cells(cost: Cost, student: Network) -> list[str]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
 from ..launch.plain_config import is_distillation
-from ..launch.positions import Asked, Network, join, read_networks
+from ..launch.positions import Network, TracedNetworks, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
 from ..method_files import default_method, methods_of, read_method
 from ..positions import Place, Span, auto_pairs
@@ -20,13 +20,13 @@ from ..registry import TASK_UTILS
 from .pairs_picture import Column, Join, Stage, write_pairs_svg
 from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
 
-__all__ = ['Wishes', 'show_positions']
+__all__ = ['Options', 'show_positions']
 
 WIDTH = 120  # where the output goes to a file
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """What to show, and what to write.
 
     Attributes:
@@ -37,7 +37,7 @@ class Wishes:
         input_shape: ``(H, W)`` in pixels.
         checkpoint: Weights of the teacher, or of the model that has none.
         write: The distillation config to write.
-        svg: The picture to write; empty: beside ``write``.
+        svg: The picture to write; ``Path()``: beside ``write``.
     """
 
     config: str
@@ -47,44 +47,44 @@ class Wishes:
     input_shape: Sequence[int] | None = None
     checkpoint: str | None = None
     write: Path | None = None
-    svg: Path | str | None = None
+    svg: Path | None = None
 
 
-def show_positions(wishes: Wishes) -> None:
-    """Print tables of places and pairs, and write what is wished for.
+def show_positions(options: Options) -> None:
+    """Print tables of places and pairs, and write what is asked for.
 
     Raises:
         ValueError: If a file is there already, the method is unknown, the networks have no size in common, or
-            something else is wrong with the wishes or the configs.
+            something else is wrong with the options or the configs.
         FileNotFoundError: If there is no such config.
     """
-    svg = _picture_file(wishes)
-    if wishes.write:
-        check_free(wishes.write, '.py', '--write')
+    svg = _picture_file(options)
+    if options.write:
+        check_free(options.write, '.py', '--write')
     if svg:
         check_free(svg, '.svg', '--svg')
-    if wishes.method:
-        read_method(wishes.method)
-    asked = read_networks(wishes.config, wishes.teacher, wishes.input_shape, wishes.checkpoint)
+    if options.method:
+        read_method(options.method)
+    asked = read_networks(options.config, options.teacher, options.input_shape, options.checkpoint)
     own = is_distillation(asked.config)
-    if (wishes.write or svg) and len(asked.networks) == 1:
-        raise ValueError(f'{"--write" if wishes.write else "--svg"} needs a TEACHER_CONFIG after CONFIG')
-    if wishes.write and own:
+    if (options.write or svg) and len(asked.networks) == 1:
+        raise ValueError(f'{"--write" if options.write else "--svg"} needs a TEACHER_CONFIG after CONFIG')
+    if options.write and own:
         raise ValueError('--write needs the plain config of a student; CONFIG is a distillation already')
-    name = wishes.method or default_method(asked.config.get('default_scope'), asked.input_shape.size)
+    name = options.method or default_method(asked.config.get('default_scope'), asked.input_shape.size)
     told = asked.config.model.get('method') if own else None
-    if own and not wishes.method and not told:
+    if own and not options.method and not told:
         raise ValueError(
-            f'the config {str(wishes.config)!r} is a distillation without model.method; name one: --method'
+            f'the config {str(options.config)!r} is a distillation without model.method; name one: --method'
         )
-    methods = methods_of(told if told and not wishes.method else name)
+    methods = methods_of(told if told and not options.method else name)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     _say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
-    _say(console, f'method {"of the config" if own and not wishes.method else name}')
+    _say(console, f'method {"of the config" if own and not options.method else name}')
     position = _position(methods)
-    _show_places(console, asked, position, wishes)
+    _show_places(console, asked, position, options)
     if len(asked.networks) == 1:
         return
     student, teacher = asked.networks
@@ -93,16 +93,16 @@ def show_positions(wishes: Wishes) -> None:
     logits = asked.config.model.get('logits')
     built = [pair for one in methods for pair in join(student, teacher, one, pairs, logits)]
     console.print(pairs_table(student, built))
-    if wishes.write:
+    if options.write:
         write_distillation(
-            wishes.write, wishes.config, str(wishes.teacher), name, pairs, asked.input_shape.size, wishes.checkpoint
+            options.write, options.config, str(options.teacher), name, pairs, asked.input_shape.size, options.checkpoint
         )
         train = (
             ''
-            if wishes.checkpoint or source_of(wishes.teacher or '')
+            if options.checkpoint or source_of(options.teacher or '')
             else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
         )
-        _say(console, f'{wishes.write} is written: python tools/train.py {wishes.write}{train}')
+        _say(console, f'{options.write} is written: python tools/train.py {options.write}{train}')
     if svg:
         columns = (
             _column(student, position, [pair.student_place for pair in built]),
@@ -116,14 +116,12 @@ def _say(console: Console, text: str) -> None:
     console.print(escape(text), soft_wrap=True)
 
 
-def _picture_file(wishes: Wishes) -> Path | None:
-    if wishes.svg is None:
-        return None
-    if str(wishes.svg) not in ('', '.'):
-        return Path(wishes.svg)
-    if not wishes.write:
+def _picture_file(options: Options) -> Path | None:
+    if options.svg != Path():
+        return options.svg
+    if not options.write:
         raise ValueError('--svg without a file goes beside the one of --write; name a file')
-    return wishes.write.with_suffix('.svg')
+    return options.write.with_suffix('.svg')
 
 
 def _position(methods: list[dict]) -> dict:
@@ -135,26 +133,22 @@ def _position(methods: list[dict]) -> dict:
     return read_method('ofd')['position']
 
 
-def _show_places(console: Console, asked: Asked, position: dict, wishes: Wishes) -> None:
+def _show_places(console: Console, asked: TracedNetworks, position: dict, options: Options) -> None:
     names = ('student', 'teacher') if len(asked.networks) == 2 else ('',)
     for name, network in zip(names, asked.networks, strict=True):
-        rows = rows_of(network, position, name == 'teacher', wishes.every)
+        rows = rows_of(network, position, name == 'teacher', options.every)
         console.print(places_table(network, rows, name))
-        bare = (
-            name != 'student'
-            and not network.loaded
-            and any(row.place and row.place.activated and row.place.norm for row in rows)
-        )
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
             _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
-    if bare:  # margins without weights
+    # The last network is the teacher, or the one whose role is not known.
+    if not network.loaded and any(row.place and row.place.activated and row.place.norm for row in rows):
         _say(console, 'margins need weights: --checkpoint FILE')
 
 
 def _column(network: Network, position: dict, places: Sequence[Place | Span]) -> Column:
     """A network: the places of the pairs, and those of ``pairs='auto'`` where no pair reads the same."""
-    paired = {place.name: _last(place) for place in places}
+    paired = {place.name: place.ends[-1] for place in places}
     read = {replace(place, name='') for place in paired.values()}
     others = {row.path: row.place for row in rows_of(network, position, teaches=True) if row.place}
     shown = paired | {path: place for path, place in others.items() if replace(place, name='') not in read}
@@ -164,10 +158,6 @@ def _column(network: Network, position: dict, places: Sequence[Place | Span]) ->
         of_stride = f', stride {stride(network, place)}' if place.size else ''
         stages.append(Stage(place.name, place.size, f'{place.channels} channels{of_stride}'))
     return Column(Path(network.name).stem, f'{in_short(network.parameters)} parameters', stages)
-
-
-def _last(place: Place | Span) -> Place:
-    return place.last if isinstance(place, Span) else place
 
 
 def _joins(built: Sequence[FeaturePair]) -> list[Join]:

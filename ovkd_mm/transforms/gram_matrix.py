@@ -33,8 +33,8 @@ class GramMatrix(Transform):
         if isinstance(in_channels, int):
             raise TypeError('GramMatrix needs both ends of a group; set position=dict(type="ovkd_mm.GroupEnds")')
         self.connectors = nn.ModuleList(
-            nn.Identity() if own == other else Conv1x1(own, other)
-            for own, other in zip(in_channels or (), out_channels or (), strict=True)
+            nn.Identity() if channels == wanted else Conv1x1(channels, wanted)
+            for channels, wanted in zip(in_channels or (), out_channels or (), strict=True)
         )
 
     def forward(self, feature: tuple[Tensor, Tensor]) -> Tensor:

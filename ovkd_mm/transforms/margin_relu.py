@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..functional import batch_norm_margin, margin_relu
-from ..one_pass import negatives
+from ..fused import negatives
 from ..registry import MODELS
 from .base import Transform
 

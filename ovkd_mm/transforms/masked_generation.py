@@ -19,7 +19,7 @@ class MaskedGeneration(Transform):
     Args:
         in_channels: Channels of the student's feature.
         out_channels: Channels of the teacher's.
-        masked: The part of the positions that is set to 0, from 0 to 1.
+        masked: The part of the positions that is set to 0, from 0 to below 1.
 
     Raises:
         ValueError: If that part is not between 0 and 1.

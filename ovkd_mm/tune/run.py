@@ -16,7 +16,7 @@ from ..compare.claim import claimed
 from ..compare.configs import as_text, entry_config, read_base, seeded, teacher_digest
 from ..compare.results import Metric, choose_metric
 from ..compare.study import Entry, Study
-from ..compare.training import Training
+from ..compare.training import TRAIN, Training
 from ..report.history import Run, read_history
 from .space import Space, space_of
 
@@ -28,8 +28,6 @@ RUNGS = 4  # validations of a trial, after each of which the worse ones end
 def tune(
     config: str | Path,
     work_dir: str | Path,
-    methods_folder: Path,
-    tool: Path,
     methods: list[str],
     trials: int,
     part: float,
@@ -46,8 +44,6 @@ def tune(
     Args:
         config: A distillation config.
         work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``.
-        methods_folder: Where the files of methods lie.
-        tool: ``tools/train.py``.
         methods: Names of files of methods.
         trials: How many there are to be in all.
         part: Of the config's schedule that a trial takes, above 0 and at most 1.
@@ -64,14 +60,12 @@ def tune(
     optuna = _optuna()
     if not 0 < part <= 1:
         raise ValueError(f'--part must be above 0 and at most 1, got {part}')
-    if trials < 1:
-        raise ValueError(f'--trials must be at least 1, got {trials}')
     work_dir, console = Path(work_dir), Console(highlight=False)
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
-    whole = entry_config(base, study, Entry('search'), methods_folder)
-    space = space_of(Path(config), study.options, whole, methods, methods_folder)
-    first = entry_config(base, study, space.entry(methods[0], 1.0, len(space.pairs)), methods_folder)
+    whole = entry_config(base, study, Entry('search'))
+    space = space_of(Path(config), study.options, whole, methods)
+    first = entry_config(base, study, space.entry(methods[0], 1.0, len(space.pairs)))
     chosen = choose_metric(metric, first, [])
     if chosen is None:
         raise ValueError('which metric is searched by is not known: name it with --metric')
@@ -88,19 +82,19 @@ def tune(
             sampler=optuna.samplers.TPESampler(seed=seed + _count(work_dir)),
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         )
-        _take_up(optuna, search)
+        _take_up(search)
 
         def objective(trial: Any) -> float:
             entry = space.suggest(trial)
-            short = shortened(seeded(entry_config(base, study, entry, methods_folder), seed), part)
+            short = shortened(seeded(entry_config(base, study, entry), seed), part)
             training = Training(entry.label, seed, short, work_dir / entry.folder, teacher)
             training.check()
             failed_before = training.state == 'failed'
-            place = f'[{len(_ended(optuna, search)) + 1}/{trials}] {entry.label}'
+            place = f'[{len(_ended(search)) + 1}/{trials}] {entry.label}'
             with console.status(escape(place)) as status:
                 try:
                     values = _train(
-                        trial, training, chosen, tool, lock, lambda text: status.update(escape(f'{place}: {text}'))
+                        trial, training, chosen, lock, lambda text: status.update(escape(f'{place}: {text}'))
                     )
                 except ValueError as error:
                     if not failed_before:
@@ -114,10 +108,10 @@ def tune(
                 raise optuna.TrialPruned
             return values[-1]
 
-        while len(_ended(optuna, search)) < trials:
+        while len(_ended(search)) < trials:
             search.optimize(objective, n_trials=1)
-            write_whole(work_dir / 'table.md', _table(optuna, search, space, chosen, part))
-        table = _table(optuna, search, space, chosen, part)
+            write_whole(work_dir / 'table.md', _table(search, space, chosen, part))
+        table = _table(search, space, chosen, part)
     console.print(escape(table))
     return table
 
@@ -148,9 +142,7 @@ class _EndsEarlyError(Exception):
     """What ends a training that is no longer among the better ones."""
 
 
-def _train(
-    trial: Any, training: Training, metric: Metric, tool: Path, lock: int, show: Callable[[str], None]
-) -> list[float]:
+def _train(trial: Any, training: Training, metric: Metric, lock: int, show: Callable[[str], None]) -> list[float]:
     """Train until the end, or until the trial is no longer among the better ones; what each validation came to."""
     values: list[float] = []
 
@@ -164,7 +156,7 @@ def _train(
 
     if training.state != 'finished':
         try:
-            training.run(tool, {}, metric.key, look, lock)
+            training.run(TRAIN, {}, metric.key, look, lock)
         except _EndsEarlyError:
             return values
         training.check_finished()
@@ -172,9 +164,9 @@ def _train(
     return values
 
 
-def _take_up(optuna: Any, search: Any) -> None:
+def _take_up(search: Any) -> None:
     """Queue once more what a former call was at when it ended, or what failed in it."""
-    states = optuna.trial.TrialState
+    states = _optuna().trial.TrialState
     taken = search.user_attrs.get('taken', [])
     for trial in search.get_trials(states=(states.RUNNING, states.FAIL)):
         if trial.number in taken:
@@ -186,13 +178,13 @@ def _take_up(optuna: Any, search: Any) -> None:
         search.set_user_attr('taken', taken)
 
 
-def _ended(optuna: Any, search: Any) -> list:
+def _ended(search: Any) -> list:
     """The trials that were trained to their end, or ended early."""
-    states = optuna.trial.TrialState
+    states = _optuna().trial.TrialState
     return search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
 
 
-def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) -> str:
+def _table(search: Any, space: Space, metric: Metric, part: float) -> str:
     sign = 1 if metric.less_is_better else -1
 
     def order(trial: Any) -> tuple[int, float]:
@@ -200,9 +192,9 @@ def _table(optuna: Any, search: Any, space: Space, metric: Metric, part: float) 
         return -last, sign * trial.intermediate_values.get(last, 0.0)
 
     lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
-    for trial in sorted(_ended(optuna, search), key=order):
+    for trial in sorted(_ended(search), key=order):
         last = max(trial.intermediate_values, default=0)
-        whole = trial.state == optuna.trial.TrialState.COMPLETE
+        whole = trial.state == _optuna().trial.TrialState.COMPLETE
         seen = 'all' if whole else f'ended after {last} of {RUNGS} validations'
         if failed := trial.user_attrs.get('failed'):
             seen = f'failed: {failed}'.replace('|', '\\|')

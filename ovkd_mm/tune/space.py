@@ -44,7 +44,7 @@ class Space:
         return Entry(f'{method}, share {share:.3g}, {kept} pairs', method, options)
 
 
-def space_of(config: Path, options: dict, base: Config, methods: Sequence[str], folder: Path) -> Space:
+def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) -> Space:
     """The space of a distillation config.
 
     Args:
@@ -52,13 +52,12 @@ def space_of(config: Path, options: dict, base: Config, methods: Sequence[str], 
         options: Settings of it.
         base: The same, read and with these.
         methods: Names of files of methods.
-        folder: Where they lie.
 
     Raises:
         ValueError: If there is no such method, or the pairs cannot be found.
     """
     for name in methods:
-        read_method(name, folder)
+        read_method(name)
     pairs = base.model.get('pairs', 'auto')
     if pairs == 'auto':
         student, teacher = read_networks(config, options=options).networks

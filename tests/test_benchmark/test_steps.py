@@ -78,7 +78,7 @@ def test_steps_leave_the_weights_alone(config):
 @pytest.mark.parametrize('channels_last', [True, False])
 def test_channels_last_is_how_all_features_lie(config, channels_last):
     one = built(config, channels_last)
-    for feature in (*one.students, *one.features()):
+    for feature in (*one.student_features, *one.features()):
         assert feature.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 

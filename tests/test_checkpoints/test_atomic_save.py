@@ -54,7 +54,7 @@ def small_disk():
 
 
 def abandoned(folder: Path, name: str = 'epoch_1.pth') -> Path:
-    """Half a checkpoint that a killed process left, as the mend names it."""
+    """Half a checkpoint that a killed process left, as the patch names it."""
     code = (
         'import os, sys, ovkd_mm\nfrom mmengine.fileio import LocalBackend\n'
         'os.replace = lambda *args: os._exit(9)\nLocalBackend().put(b"half", sys.argv[1])'
@@ -280,5 +280,5 @@ def test_other_files_are_written_as_upstream_does(tmp_path, seen):
 
 def test_mending_again_changes_nothing():
     put = LocalBackend.put
-    atomic_save.mend(local_backend)
+    atomic_save.patch(local_backend)
     assert LocalBackend.put is put

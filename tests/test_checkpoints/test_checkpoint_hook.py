@@ -7,7 +7,7 @@ import pytest
 from mmengine.hooks import CheckpointHook, Hook, checkpoint_hook
 from toy import toy_runner
 
-from ovkd_mm.checkpoints.checkpoint_hook import mend
+from ovkd_mm.checkpoints.checkpoint_hook import patch
 
 
 class Scores(Hook):
@@ -126,5 +126,5 @@ def test_what_was_just_saved_is_not_removed_as_the_old_one(tmp_path, save_best):
 
 def test_mending_again_changes_nothing():
     methods = CheckpointHook._save_checkpoint_with_step, CheckpointHook._save_best_checkpoint
-    mend(checkpoint_hook)
+    patch(checkpoint_hook)
     assert methods == (CheckpointHook._save_checkpoint_with_step, CheckpointHook._save_best_checkpoint)

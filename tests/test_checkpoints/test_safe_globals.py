@@ -12,6 +12,10 @@ from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.checkpoints.safe_globals import fill_array, safe_globals
 
 
+def unpickled(data, **kwargs):
+    return restricted_pickle.limited_to(len(data)).load(io.BytesIO(data), **kwargs)
+
+
 def through_torch(content, path):
     torch.save(content, path)
     return load_checkpoint_file(path)
@@ -79,7 +83,7 @@ def test_arrays_of_numpy_1_and_2_come_back(load, core, tmp_path):
     data = io.BytesIO()
     Pickler(data, protocol=2).dump(dict(array=Array()))
     if load is through_the_restricted_pickle:
-        loaded = restricted_pickle.load(io.BytesIO(data.getvalue()))
+        loaded = unpickled(data.getvalue())
     else:
         path = tmp_path / 'a.pth'
         save_zip_with_pickle(data.getvalue(), path)
@@ -103,7 +107,7 @@ def save_zip_with_pickle(data: bytes, path):
 def test_numbers_of_numpy_1_and_2_come_back(core):
     dtype = b'cnumpy\ndtype\nX\x02\x00\x00\x00i4\x89\x88\x87RN}\x86b'
     number = f'cnumpy.{core}.multiarray\nscalar\n'.encode() + dtype + b'C\x04\x07\x00\x00\x00\x86R.'
-    found = restricted_pickle.load(io.BytesIO(b'\x80\x03' + number))
+    found = unpickled(b'\x80\x03' + number)
     assert (found, found.dtype) == (7, np.dtype('i4'))
 
 
@@ -250,7 +254,7 @@ def test_a_class_keeps_its_attributes(load, tmp_path):
             load_checkpoint_file(path)
     else:
         with pytest.raises(pickle.UnpicklingError, match='type'):
-            restricted_pickle.load(io.BytesIO(pickled))
+            unpickled(pickled)
     assert HistoryBuffer.mean is method
 
 

@@ -9,8 +9,8 @@ from toy import PAIRS, distiller_config
 from ovkd_mm.compare import Entry, Study, read_study
 from ovkd_mm.compare.configs import entry_config, read_base, seeded, teacher_digest, what_differs
 from ovkd_mm.launch.plain_config import plain_config
+from ovkd_mm.method_files import METHODS
 
-METHODS = ROOT / 'configs/_base_/methods'
 CIFAR = ROOT / 'configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py'
 read_once = functools.cache(read_base)
 EIGHT = ('kd', 'fitnets', 'at', 'fsp', 'jacobian', 'ft', 'ab', 'ofd_cifar')
@@ -29,7 +29,7 @@ def base() -> Config:
 
 
 def build(base: Config, entry: Entry, **options) -> Config:
-    return entry_config(base, Study(CIFAR, (entry,), options=options), entry, METHODS)
+    return entry_config(base, Study(CIFAR, (entry,), options=options), entry)
 
 
 def toy_base(**changes) -> Config:
@@ -96,7 +96,7 @@ def test_settings_come_last_and_an_entrys_after_the_studys(base, checkpoint):
     }
     entries = [Entry('ab', 'ab', {'train_cfg.max_epochs': 4, 'model.method.hooks.0.epochs': 1}), Entry('at', 'at')]
     study = Study(CIFAR, tuple(entries), options=options)
-    ab, at = (entry_config(base, study, entry, METHODS) for entry in entries)
+    ab, at = (entry_config(base, study, entry) for entry in entries)
     assert ab.model.method.hooks == [dict(type='ovkd_mm.InitializationHook', epochs=1)]
     assert 'hooks' not in at.model.method
     assert (ab.train_cfg.max_epochs, at.train_cfg.max_epochs) == (4, 3)
@@ -153,7 +153,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_is_trained(base, che
 
 
 def test_settings_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match='odd: these settings do not fit'):
+    with pytest.raises(ValueError, match=r'^odd: model\.pairs\.7\.weight=1: the config has no place for it'):
         build(toy_base(), Entry('odd', None, {'model.pairs.7.weight': 1}))
 
 
@@ -180,7 +180,7 @@ def test_every_study_that_ships_comes_to_configs_that_differ(file, checkpoint, m
     monkeypatch.chdir(ROOT)
     study = read_study(file, options={'model.teacher.checkpoint': str(checkpoint)})
     base = read_once(study.config)
-    configs = [entry_config(base, study, entry, METHODS).to_dict() for entry in study.entries]
+    configs = [entry_config(base, study, entry).to_dict() for entry in study.entries]
     assert all(what_differs(one, two) for index, one in enumerate(configs) for two in configs[:index])
     if file.parent.name == 'ablation':
         part = CHANGES.get(file.stem, 'teacher.norm_mode')

@@ -4,7 +4,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import DATASETS, METRICS, MODELS
 from toy import ToyImages, distiller_config
 
-from ovkd_mm.compare.dry_validation import lack_of_metric
+from ovkd_mm.compare.dry_validation import missing_metric
 
 DATASETS.register_module(module=ToyImages, name='DryToys', force=True)
 
@@ -35,7 +35,7 @@ def lack(key: str, *metrics: dict, **changes) -> str | None:
     )
     evaluator = [dict(type='TwoFigures', **metric) for metric in metrics]
     config = Config(dict(dict(model=distiller_config(), val_dataloader=loader, val_evaluator=evaluator), **changes))
-    return lack_of_metric(key, config, MODELS.build(config.model))
+    return missing_metric(key, config, MODELS.build(config.model))
 
 
 @pytest.mark.parametrize('key', ['mIoU', 'aAcc'])

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from command_line import ROOT
 from mmengine.config import Config
 from toy import distiller_config
 
@@ -52,8 +51,6 @@ def study(tmp_path, teacher, monkeypatch):
         rows = run_study(
             Study(tmp_path / 'base.py', entries, seeds, teacher=teacher),
             tmp_path / 'work',
-            ROOT / 'configs/_base_/methods',
-            ROOT / 'tools/train.py',
         )
         return rows, begun
 

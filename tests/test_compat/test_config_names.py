@@ -46,7 +46,7 @@ def test_of_a_fork_the_module_tells_where_the_configs_are(tmp_path):
 def test_where_there_is_no_mmseg_its_distribution_is_asked_for(found, name, monkeypatch):
     monkeypatch.setattr(config_names, 'find_spec', dict(mmseg=found).get)
     names = dict(mmdet='mmdet', mmseg='mmsegmentation')
-    config_names.mend(types.SimpleNamespace(MODULE2PACKAGE=names))
+    config_names.patch(types.SimpleNamespace(MODULE2PACKAGE=names))
     assert names == dict(mmdet='mmdet', mmseg=name, ovkd_mm='ovkd_mm.version')
 
 

@@ -17,7 +17,7 @@ def laid_out(monkeypatch):
         return yapf_api.FormatCode(text, **options)
 
     module = types.SimpleNamespace(FormatCode=format_code)
-    config_text.mend(module)
+    config_text.patch(module)
     monkeypatch.setattr(config, 'FormatCode', module.FormatCode)
     return texts
 

@@ -6,7 +6,7 @@ from mmengine._strategy import fsdp
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from ovkd_mm.compat.fsdp_strategy import mend
+from ovkd_mm.compat.fsdp_strategy import patch
 
 
 def strategy(kind: type) -> fsdp.FSDPStrategy:
@@ -35,5 +35,5 @@ def test_a_resumed_optimizer_gets_its_state_as_torch_shards_it(monkeypatch):
 
 def test_a_strategy_is_mended_where_it_is(monkeypatch):
     module = types.SimpleNamespace(FSDP=fsdp.FSDP, FSDPStrategy=type('FSDPStrategy', (), {}))
-    mend(module)
+    patch(module)
     load(strategy(module.FSDPStrategy), monkeypatch)

@@ -18,7 +18,7 @@ def installed(monkeypatch, folder, names):
 def test_multimodal_models_stay_where_transformers_has_what_they_need(monkeypatch, tmp_path, asked):
     installed(monkeypatch, tmp_path, multimodal.NEEDED)
     dependency = SimpleNamespace(WITH_MULTIMODAL=asked)
-    multimodal.mend(dependency)
+    multimodal.patch(dependency)
     assert dependency.WITH_MULTIMODAL is asked
 
 
@@ -26,7 +26,7 @@ def test_multimodal_models_stay_where_transformers_has_what_they_need(monkeypatc
 def test_they_are_left_out_where_it_lacks_a_name(monkeypatch, tmp_path, missing):
     installed(monkeypatch, tmp_path, [name for name in multimodal.NEEDED if name != missing])
     dependency = SimpleNamespace(WITH_MULTIMODAL=True)
-    multimodal.mend(dependency)
+    multimodal.patch(dependency)
     assert dependency.WITH_MULTIMODAL is False
 
 

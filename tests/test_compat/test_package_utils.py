@@ -95,7 +95,7 @@ def test_only_a_function_that_imports_pkg_resources_gives_way():
 
     module = types.SimpleNamespace(is_installed=is_installed, get_installed_path=get_installed_path)
     for _ in range(2):
-        package_utils.mend(module)
+        package_utils.patch(module)
         assert vars(module) == dict(is_installed=package_utils.is_installed, get_installed_path=get_installed_path)
 
 

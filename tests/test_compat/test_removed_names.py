@@ -26,20 +26,20 @@ def test_a_module_has_the_name_and_everything_else_of_the_package(name):
     assert all(getattr(view, other) is getattr(package, other) for other in others)
     with pytest.raises(AttributeError, match='no_such_name'):
         view.no_such_name  # noqa: B018
-    removed_names.mend(module)
+    removed_names.patch(module)
     assert getattr(module, alias) is view
 
 
 def test_a_module_that_does_not_import_the_package_is_left_alone():
     module = ModuleType('mmcv.utils.ext_loader')
-    removed_names.mend(module)
+    removed_names.patch(module)
     assert not hasattr(module, 'pkgutil')
 
 
 def test_a_change_of_the_package_shows_in_the_view(monkeypatch):
     module = ModuleType('mmcv.utils.ext_loader')
     module.pkgutil = pkgutil
-    removed_names.mend(module)
+    removed_names.patch(module)
     monkeypatch.setattr(pkgutil, 'walk_packages', 'changed')
     assert module.pkgutil.walk_packages == 'changed'
 

@@ -6,36 +6,36 @@ import pytest
 import torch
 from torch import nn
 
-from ovkd_mm.compat.ssd_head import mend
+from ovkd_mm.compat.ssd_head import patch
 
 
-def mended_head() -> type:
+def patched_head() -> type:
     """A head with the fault of mmdet's: it never sets ``loss_cls``."""
     module = ModuleType('ssd_head')
     module.SSDHead = type('SSDHead', (nn.Module,), {})
-    mend(module)
+    patch(module)
     return module.SSDHead
 
 
 def test_a_loss_that_the_head_does_not_have_is_none():
-    head = mended_head()()
+    head = patched_head()()
     assert head.loss_cls is None
     assert 'loss_cls' not in head.state_dict()
     assert list(head.children()) == []
 
 
 def test_a_loss_that_the_head_sets_wins():
-    head = mended_head()()
+    head = patched_head()()
     loss = head.loss_cls = nn.CrossEntropyLoss()
     assert head.loss_cls is loss
     assert list(head.children()) == [loss]
-    head = mended_head()()
+    head = patched_head()()
     head.loss_cls = 'no module'
     assert head.loss_cls == 'no module'
 
 
 def test_a_subclass_with_a_loss_of_its_own_wins():
-    class Fixed(mended_head()):
+    class Fixed(patched_head()):
         loss_cls = property(lambda self: 'fixed')
 
     assert Fixed().loss_cls == 'fixed'
@@ -43,11 +43,11 @@ def test_a_subclass_with_a_loss_of_its_own_wins():
 
 def test_other_missing_attributes_are_still_errors():
     with pytest.raises(AttributeError, match='loss_box'):
-        mended_head()().loss_box  # noqa: B018
+        patched_head()().loss_box  # noqa: B018
 
 
 def test_parameters_and_submodules_are_found():
-    head = mended_head()()
+    head = patched_head()()
     head.conv = nn.Conv2d(1, 1, 1)
     head.scale = nn.Parameter(torch.ones(1))
     assert isinstance(head.conv, nn.Conv2d)
@@ -57,15 +57,15 @@ def test_parameters_and_submodules_are_found():
 def test_mending_twice_changes_nothing():
     module = ModuleType('ssd_head')
     module.SSDHead = type('SSDHead', (nn.Module,), {})
-    mend(module)
+    patch(module)
     once = module.SSDHead.__getattr__
-    mend(module)
+    patch(module)
     assert module.SSDHead.__getattr__ is once
 
 
 def test_a_module_without_the_head_is_left_alone():
     module = ModuleType('ssd_head')
-    mend(module)
+    patch(module)
     assert not hasattr(module, 'SSDHead')
 
 

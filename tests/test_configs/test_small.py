@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from ovkd_mm.compare.run import teacher_training, trainings_of
 from ovkd_mm.compare.study import read_study
-from ovkd_mm.config_files import buildable, fetch_nothing
+from ovkd_mm.config_files import buildable, without_pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STUDIES = sorted((CONFIGS / 'reproduce').glob('*.yml'))
@@ -49,7 +49,7 @@ def test_each_distillation_reads_the_places_of_the_readme(name):
     config, teacher = (buildable(one, name) for one in with_its_teacher(CONFIGS / 'small' / f'{name}.py'))
     init_default_scope(config.default_scope)
     config.model.teacher.update(model=teacher.model, checkpoint=None, allow_random=True)
-    distiller = MODELS.build(fetch_nothing(config.model))
+    distiller = MODELS.build(without_pretrained(config.model))
     found = [(pair.student_place.name, pair.teacher_place.name, pair.student_place.size) for pair in distiller.pairs]
     assert found == PLACES[name]
     assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [1.0])

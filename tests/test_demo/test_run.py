@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import ROOT
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -27,7 +26,7 @@ def times(folder: Path) -> dict[Path, int]:
 @pytest.fixture(scope='module')
 def work_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('work') / 'demo'
-    assert run_demo(ROOT, folder, seed=5, plan=PLAN) == folder / 'report.html'
+    assert run_demo(folder, seed=5, plan=PLAN) == folder / 'report.html'
     return folder
 
 
@@ -78,7 +77,7 @@ def test_a_second_call_trains_nothing_and_writes_the_same_figures(work_dir):
     trained = {name: times(work_dir / name) for name in RUNS}
     table = re.compile(r'<tbody>.*</tbody>', re.DOTALL)
     before = table.search((work_dir / 'report.html').read_text())[0]
-    run_demo(ROOT, work_dir, seed=5, plan=PLAN)
+    run_demo(work_dir, seed=5, plan=PLAN)
     assert {name: times(work_dir / name) for name in RUNS} == trained
     assert table.search((work_dir / 'report.html').read_text())[0] == before
 
@@ -93,27 +92,27 @@ def test_a_folders_name_is_printed_as_it_is_and_never_as_markup(tmp_path, monkey
     for split in ('train', 'val'):
         write_voc(folder, {split: [('cat', 5, 5, 40, 40)]}, split=split)
     with pytest.raises(KeyboardInterrupt):
-        run_demo(ROOT, tmp_path / 'demo', data=folder, plan=PLAN)
+        run_demo(tmp_path / 'demo', data=folder, plan=PLAN)
     assert str(folder) in capsys.readouterr().out
 
 
 def test_another_demos_work_dir_is_refused_and_left_alone(work_dir):
     before = times(work_dir)
     with pytest.raises(ValueError, match=r'holds a study with seed=5, not with seed=6; name another with --work-dir'):
-        run_demo(ROOT, work_dir, seed=6, plan=PLAN)
+        run_demo(work_dir, seed=6, plan=PLAN)
     assert times(work_dir) == before
 
 
 def test_a_work_dir_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / 'thesis.tex').touch()
     with pytest.raises(ValueError, match='holds something else'):
-        run_demo(ROOT, tmp_path, plan=PLAN)
+        run_demo(tmp_path, plan=PLAN)
     assert [file.name for file in tmp_path.iterdir()] == ['thesis.tex']
 
 
 def test_bad_data_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere is not a folder'):
-        run_demo(ROOT, tmp_path / 'work', data=tmp_path / 'nowhere', plan=PLAN)
+        run_demo(tmp_path / 'work', data=tmp_path / 'nowhere', plan=PLAN)
     assert not (tmp_path / 'work').exists()
 
 
@@ -130,7 +129,7 @@ def test_data_of_ones_own_is_what_is_trained_and_validated_on(tmp_path, monkeypa
     monkeypatch.setattr('ovkd_mm.demo.run.train_all', stop)
     monkeypatch.setenv('COLUMNS', '1000')
     with pytest.raises(KeyboardInterrupt):
-        run_demo(ROOT, tmp_path / 'work', data=tmp_path / 'data', plan=PLAN)
+        run_demo(tmp_path / 'work', data=tmp_path / 'data', plan=PLAN)
     told = capsys.readouterr().out
     assert 'trainval.txt' in told and 'test.txt' in told
     ((teacher, config),) = [(one.label, one.config) for one in trained]

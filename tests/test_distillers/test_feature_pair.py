@@ -90,7 +90,7 @@ def test_hooks_on_the_parts_of_a_pair_are_called():
 
 def test_one_operation_makes_no_normalized_feature():
     one, made = pair(), []
-    one.loss.joined = lambda *args: made.append(type(one.loss).joined(one.loss, *args)) or made[-1]
+    one.loss.fused = lambda *args: made.append(type(one.loss).fused(one.loss, *args)) or made[-1]
     loss = one(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 5, 4, 4))
     assert made == [loss]
     assert type(loss.grad_fn).__name__ == '_NormalizedPartialL2Backward'

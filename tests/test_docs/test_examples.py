@@ -20,7 +20,7 @@ from toy import Record, distiller_config, toy_runner
 from ovkd_mm.functional import softened_kl
 from ovkd_mm.launch.plain_config import plain_config
 from ovkd_mm.positions import trace
-from ovkd_mm.report.positions import Wishes, show_positions
+from ovkd_mm.report.positions import Options, show_positions
 
 EXTEND = ROOT / 'docs' / 'extend'
 PAGES = sorted(path.stem for path in EXTEND.glob('*.md'))
@@ -208,7 +208,7 @@ def test_a_model_of_ones_own_is_distilled_on_data_of_ones_own(example):
 
 @of_page('distil-your-own')
 def test_the_tool_shows_the_pairs_as_the_page_does(example, capsys):
-    show_positions(Wishes('shelf_student.py', 'shelf_teacher.py', write=Path('shelf_suggested.py'), svg=''))
+    show_positions(Options('shelf_student.py', 'shelf_teacher.py', write=Path('shelf_suggested.py'), svg=Path()))
     said = '\n'.join(line.rstrip() for line in capsys.readouterr().out.splitlines())
     page = (ROOT / 'docs' / 'distil-your-own.md').read_text()
     assert re.search(r'```text\n(.*?)\n```', page, re.DOTALL)[1] == said

@@ -1,7 +1,10 @@
+import functools
+from operator import getitem
+
 import pytest
 from mmengine.config import Config
 
-from ovkd_mm.launch.config_keys import check_keys, check_option, check_scope
+from ovkd_mm.launch.config_keys import check_keys, check_scope, override
 
 # A sample of the 311 keys that the configs of mmdet 3.3.0, mmseg 1.2.2 and mmpretrain 1.2.0 have at the top, those that
 # are most like a runner's among them.
@@ -65,12 +68,23 @@ def test_what_is_nearly_a_runners_key_is_refused(typo, meant):
 
 @pytest.mark.parametrize('key', ['model.depth', 'tta_model.type', 'sync_bn', 'find_unused_parameters', 'own.width'])
 def test_a_setting_of_what_somebody_reads_is_accepted(key):
-    check_option(Config(dict(own=dict(width=1))), key, key)
+    config = Config(dict(own=dict(width=1)))
+    override(config, {key: 7}, 'this')
+    assert functools.reduce(getitem, key.split('.'), config) == 7
+
+
+def test_options_are_set_one_by_one_and_stay_as_they_were():
+    options = {'own': dict(width=2), 'own.width': 3}
+    config = Config(dict(own=dict(width=1)))
+    override(config, options, 'this')
+    assert config.own.width == 3 and options['own'] == dict(width=2)
 
 
 def test_a_setting_of_what_nobody_reads_is_refused():
-    with pytest.raises(ValueError, match=r"^this: neither the config nor a runner has 'modle'; nearest: model"):
-        check_option(Config(dict(own=1)), 'modle.depth', 'this')
+    with pytest.raises(
+        ValueError, match=r"^this modle.depth: neither the config nor .*; nearest: model"
+    ):
+        override(Config(dict(own=1)), {'modle.depth': 1}, 'this')
 
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmengine', 'mmrotate', 'mine', None])

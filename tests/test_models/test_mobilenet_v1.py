@@ -1,7 +1,4 @@
 import copy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -159,15 +156,6 @@ def test_a_stage_that_does_not_exist_is_refused_by_name(options, key):
 
 def test_configs_find_it_by_name():
     assert isinstance(ROOT.build(dict(type='ovkd_mm.MobileNetV1')), MobileNetV1)
-
-
-def test_the_room_needs_no_toolkit():
-    code = (
-        'import sys\n'
-        'for name in ("mmcv", "mmdet", "mmseg", "mmpretrain"): sys.modules[name] = None\n'
-        'from ovkd_mm.models import MobileNetV1; MobileNetV1()'
-    )
-    subprocess.run([sys.executable, '-c', code], check=True, cwd=Path(__file__).parents[2])
 
 
 def timms_model():

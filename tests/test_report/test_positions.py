@@ -5,7 +5,7 @@ import torch
 import toy
 from mmengine.config import Config
 
-from ovkd_mm.report.positions import Wishes, show_positions
+from ovkd_mm.report.positions import Options, show_positions
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shown(home, capsys):
-    def show(config, teacher=None, **wishes):
-        show_positions(Wishes(config, teacher, **{'input_shape': (16, 24), **wishes}))
+    def show(config, teacher=None, **options):
+        show_positions(Options(config, teacher, **{'input_shape': (16, 24), **options}))
         return capsys.readouterr().out
 
     return show
@@ -67,7 +67,7 @@ def test_a_distillation_shows_its_own_method_and_pairs(shown):
 
 
 def test_a_config_and_a_picture_are_written_and_named(shown):
-    text = shown('student.py', 'teacher.py', method='at', write=Path('new.py'), svg='')
+    text = shown('student.py', 'teacher.py', method='at', write=Path('new.py'), svg=Path())
     assert 'python tools/train.py new.py --cfg-options model.teacher.checkpoint=TEACHER.pth' in text
     assert 'new.svg is drawn' in text
     written = Config.fromfile('new.py').model
@@ -89,7 +89,7 @@ def test_nothing_is_written_over(shown):
     with pytest.raises(ValueError, match='not overwritten; choose another --write'):
         shown('student.py', 'teacher.py', write=Path('old.py'))
     with pytest.raises(ValueError, match='not overwritten; choose another --svg'):
-        shown('student.py', 'teacher.py', write=Path('new.py'), svg='')
+        shown('student.py', 'teacher.py', write=Path('new.py'), svg=Path())
     assert not Path('new.py').exists()
     assert Path('old.py').read_text() == Path('old.svg').read_text() == 'mine'
 

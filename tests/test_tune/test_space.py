@@ -1,12 +1,9 @@
 import pytest
-from command_line import ROOT
 from mmengine.config import Config
 from toy import PAIRS, distiller_config
 
 from ovkd_mm.compare.configs import read_base
 from ovkd_mm.tune import Space, space_of
-
-METHODS = ROOT / 'configs' / '_base_' / 'methods'
 
 
 def test_an_entry_sets_the_share_and_drops_the_first_pairs():
@@ -39,7 +36,7 @@ def test_a_trial_asks_for_method_share_and_number_of_pairs():
 def test_the_pairs_are_the_configs_or_what_auto_finds(tmp_path):
     for pairs in (PAIRS, 'auto'):
         Config(dict(model=distiller_config(pairs=pairs))).dump(tmp_path / 'base.py')
-        space = space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['ofd'], METHODS)
+        space = space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['ofd'])
         assert [pair['student'] for pair in space.pairs] == ['backbone.layer1', 'backbone.layer2']
     with pytest.raises(ValueError, match="unknown method 'odf'; nearest: ofd"):
-        space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['odf'], METHODS)
+        space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['odf'])

@@ -46,11 +46,11 @@ def compare(
     Returns:
         The sum, at least float32, and the number of skipped positions.
     """
-    one, other = _by_channel(student), _by_channel(teacher)
+    own, target = _by_channel(student), _by_channel(teacher)
     slope = None if gradient is None else _by_channel(gradient)
     distance = _Distance()
     for block in itertools.chain(*_blocks(student)):
-        difference = distance.add(full_precision(one[block]), other[block], _part(margin, block))
+        difference = distance.add(full_precision(own[block]), target[block], _part(margin, block))
         if slope is not None:
             torch.mul(difference, 2 * weight, out=slope[block])
     return distance.total.to(difference.dtype), distance.skipped
@@ -73,7 +73,7 @@ def compare_normalized(
         Beside the sum and the skipped positions: means and variances that were normalized by, shape ``(2, C)``, and
         ``weight`` times the gradients by scale and shift, shape ``(2, C)``.
     """
-    one, other = _by_channel(student), _by_channel(teacher)
+    own, target = _by_channel(student), _by_channel(teacher)
     slope = None if gradient is None else _by_channel(gradient)
     scale, shift = norm.scale[:, None], norm.shift[:, None]
     if norm.given is None:
@@ -86,15 +86,15 @@ def compare_normalized(
     for blocks in _blocks(student):
         channels = blocks[0][1]
         if norm.given is None:
-            moments[:, channels] = _moments(one, blocks)
+            moments[:, channels] = _moments(own, blocks)
         mean, variance = moments[:, channels]
         inverse = (variance + norm.eps).rsqrt()
         factor = inverse * scale[channels]
         by_scale, by_shift = slopes[:, channels]
         for block in blocks:
-            centered = full_precision(one[block]) - mean
+            centered = full_precision(own[block]) - mean
             normalized = torch.addcmul(shift[channels], centered, factor)
-            difference = distance.add(normalized, other[block], _part(margin, block))
+            difference = distance.add(normalized, target[block], _part(margin, block))
             if slope is not None:
                 by_shift += difference.sum((0, 2))[:, None]
                 by_scale += centered.mul_(difference).sum((0, 2))[:, None]
@@ -109,7 +109,7 @@ def compare_normalized(
             if norm.given is not None:
                 torch.mul(back, factor, out=slope[block])
                 continue
-            made = torch.addcmul(push, full_precision(one[block]), pull)  # mean and variance have a gradient, too
+            made = torch.addcmul(push, full_precision(own[block]), pull)  # mean and variance have a gradient, too
             if slope.dtype == made.dtype:
                 torch.addcmul(made, back, factor, out=slope[block])
             else:  # torch 2.1 casts nothing on its way out
@@ -125,11 +125,11 @@ def negatives(feature: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         feature: Shape ``(N, C, ...)``, without holes in memory.
     """
-    one = _by_channel(feature)
+    values = _by_channel(feature)
     count = torch.zeros(feature.shape[1], dtype=torch.long)
     total = torch.zeros(feature.shape[1], dtype=full_precision(feature[:0]).dtype)
     for block in itertools.chain(*_blocks(feature)):
-        negative = full_precision(one[block]).clamp(max=0)
+        negative = full_precision(values[block]).clamp(max=0)
         total[block[1]] += negative.sum((0, 2))
         count[block[1]] += negative.lt_(0).sum((0, 2)).long()
     return count, total

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovkd_mm.datasets.whole_image import run_pipeline
+from ovkd_mm.whole_image import run_pipeline
 
 
 def decode(info: dict) -> np.ndarray:

@@ -6,6 +6,6 @@ that fit into a cache, on a GPU by Triton's kernels. :mod:`ovkd_mm.functional` a
 is computed, and compute it elsewhere.
 """
 
-from .operation import can_pass_once, negatives, normalized_partial_l2, partial_l2_and_skipped
+from .operation import can_fuse, negatives, normalized_partial_l2, partial_l2_and_skipped
 
-__all__ = ['can_pass_once', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
+__all__ = ['can_fuse', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']

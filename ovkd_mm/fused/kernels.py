@@ -1,4 +1,4 @@
-"""The operations on a GPU, as kernels of Triton; see :mod:`ovkd_mm.one_pass.blocks` for what each returns.
+"""The operations on a GPU, as kernels of Triton; see :mod:`ovkd_mm.fused.blocks` for what each returns.
 
 A program reads a tile of positions (of all images) and channels: long in the direction in which numbers lie side by
 side in memory. Sums are float32 of a tile, then joined by torch, so that they do not depend on the order of programs.

@@ -4,10 +4,10 @@ from unittest import mock
 import pytest
 import torch
 
-from ovkd_mm.one_pass import blocks, gpu, operation
+from ovkd_mm.fused import blocks, gpu, operation
 
 pytest.importorskip('triton', minversion='3.0', reason='whose interpreter runs on a CPU')
-kernels = pytest.importorskip('ovkd_mm.one_pass.kernels')
+kernels = pytest.importorskip('ovkd_mm.fused.kernels')
 
 
 def feature(dtype=torch.float32, device='cuda'):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ovkd_mm.functional import margin_relu, partial_l2, skipped_by_partial_l2
-from ovkd_mm.one_pass import blocks, negatives, normalized_partial_l2, operation, partial_l2_and_skipped
+from ovkd_mm.fused import blocks, negatives, normalized_partial_l2, operation, partial_l2_and_skipped
 
 
 def features(shape, dtype=torch.float32):
@@ -23,7 +23,7 @@ def plain(student, target, weight=0.3):
     return total.detach(), skipped_by_partial_l2(student.detach(), target).count_nonzero(), student.grad
 
 
-def in_one_pass(student, target, weight=0.3):
+def fused(student, target, weight=0.3):
     leaf = student.detach().requires_grad_()
     total, skipped = partial_l2_and_skipped(leaf, target)
     (weight * total).backward()
@@ -44,7 +44,7 @@ LAYOUTS = {
 def test_sum_count_and_gradient_are_those_of_the_plain_formula_whatever_the_layout(student_layout, target_layout):
     student, target = features((2, 5, 7, 3))
     student, target = LAYOUTS[student_layout](student), LAYOUTS[target_layout](target)
-    (total, skipped, gradient), expected = in_one_pass(student, target), plain(student, target)
+    (total, skipped, gradient), expected = fused(student, target), plain(student, target)
     torch.testing.assert_close(total, expected[0])
     assert 0 < skipped == expected[1]
     assert torch.equal(gradient, expected[2])
@@ -55,7 +55,7 @@ def test_sum_count_and_gradient_are_those_of_the_plain_formula_whatever_the_layo
 def test_blocks_of_any_size_come_to_the_same(monkeypatch, block, dtype):
     monkeypatch.setattr(blocks, 'BLOCK', block)
     student, target = features((3, 4, 5, 6), dtype)
-    (total, skipped, gradient), expected = in_one_pass(student, target), plain(student, target)
+    (total, skipped, gradient), expected = fused(student, target), plain(student, target)
     torch.testing.assert_close(total, expected[0])
     assert (total.dtype, skipped) == (dtype, expected[1])
     assert torch.equal(gradient, expected[2])
@@ -102,7 +102,7 @@ def test_backward_may_run_twice_and_the_features_stay_as_they_are():
 @pytest.mark.parametrize('shape', [(0, 3, 2, 2), (4,), (2, 3), (2, 3, 4), (2, 3, 2, 2, 2)])
 def test_any_number_of_dimensions_will_do(shape):
     student, target = features(shape)
-    (total, skipped, gradient), expected = in_one_pass(student, target), plain(student, target)
+    (total, skipped, gradient), expected = fused(student, target), plain(student, target)
     torch.testing.assert_close(total, expected[0])
     assert skipped == expected[1]
     assert torch.equal(gradient, expected[2])

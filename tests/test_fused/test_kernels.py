@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from ovkd_mm.one_pass import blocks, operation
+from ovkd_mm.fused import blocks, operation
 
 triton = pytest.importorskip('triton', minversion='3.0', reason='whose interpreter runs on a CPU')
-kernels = pytest.importorskip('ovkd_mm.one_pass.kernels')
+kernels = pytest.importorskip('ovkd_mm.fused.kernels')
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 SHAPES = [(2, 3, 5, 7), (1, 1, 70, 70), (5, 17, 1, 1), (4, 6, 9)]
 CASES = [

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ovkd_mm.one_pass import blocks
+from ovkd_mm.fused import blocks
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])

@@ -11,13 +11,13 @@ from ..functional import full_precision, margin_relu, partial_l2, skipped_by_par
 from . import blocks
 from .gpu import kernels_for
 
-__all__ = ['can_pass_once', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
+__all__ = ['can_fuse', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
 
 # Of torch 2.1, and of later ones, which warn of that.
 _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
 
 
-def can_pass_once(feature: Tensor) -> bool:
+def can_fuse(feature: Tensor) -> bool:
     """Whether there is an operation for such a feature; else there are the plain formulas."""
     return _backend(feature) is not None
 
@@ -31,7 +31,7 @@ def _backend(feature: Tensor) -> ModuleType | None:
 def _known_backend(feature: Tensor) -> ModuleType:
     backend = _backend(feature)
     if backend is None:
-        raise ValueError(f'no operation for {feature.dtype} on {feature.device}; ask can_pass_once first')
+        raise ValueError(f'no operation for {feature.dtype} on {feature.device}; ask can_fuse first')
     return backend
 
 
@@ -52,7 +52,7 @@ def partial_l2_and_skipped(
     Raises:
         ValueError: If the shapes differ.
     """
-    if can_pass_once(student) and student.shape == teacher.shape:
+    if can_fuse(student) and student.shape == teacher.shape:
         return _PartialL2.apply(student, teacher, margin, weight)
     target = teacher if margin is None else margin_relu(teacher, margin)
     return weight * partial_l2(student, target), skipped_by_partial_l2(student.detach(), target).count_nonzero()
@@ -64,7 +64,7 @@ def normalized_partial_l2(
     """:func:`partial_l2_and_skipped` of ``norm(student)``, which updates its running statistics but makes no tensor.
 
     Args:
-        student: What the batch norm takes, shape ``(N, C, H, W)``; :func:`can_pass_once` holds.
+        student: What the batch norm takes, shape ``(N, C, H, W)``; :func:`can_fuse` holds.
         norm: The batch norm, with scale, shift and running statistics.
         teacher: Teacher feature of the same shape.
         margin: Of the margin ReLU, shape ``(C,)``.
