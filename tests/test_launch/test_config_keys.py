@@ -81,9 +81,7 @@ def test_options_are_set_one_by_one_and_stay_as_they_were():
 
 
 def test_a_setting_of_what_nobody_reads_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^this modle.depth: neither the config nor .*; nearest: model"
-    ):
+    with pytest.raises(ValueError, match=r'^this modle.depth: neither the config nor .*; nearest: model'):
         override(Config(dict(own=1)), {'modle.depth': 1}, 'this')
 
 
