@@ -5,11 +5,12 @@ TOOLKITS ?= toolkits
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 PY := $(VENV)/bin/python
 
-.PHONY: help install demo reproduce test test-upstream test-matrix benchmark-gpu lint docs
+.PHONY: help install demo reproduce test test-gpu test-upstream test-matrix benchmark-gpu lint docs
 
 help:
 	@echo 'make demo     train a small teacher, student and distilled student; report in work_dirs/demo/report.html'
 	@echo 'make test     lint, then run the tests; ARGS="-k nms" goes to pytest'
+	@echo 'make test-gpu run the tests that need a GPU'
 	@echo 'make test-upstream  distil about 190 configs of the toolkits for a step each, an hour; writes docs/upstream.md'
 	@echo 'make benchmark-gpu  time pairs of the paper on a GPU, in float32 and bfloat16; results in work_dirs/benchmark'
 	@echo 'make reproduce ROW=cifar100-c  train teacher, student and distilled student of a row of the results, three seeds;'
@@ -58,7 +59,12 @@ lint: install
 # A file of tests a process, one thread each: on few cores more of them only wait for one another.
 test: export OMP_NUM_THREADS ?= 1
 test: lint
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	CUDA_VISIBLE_DEVICES= $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# What needs a GPU, and the kernels on it; all other tests are of a CPU, and test leaves the GPU alone.
+test-gpu: install
+	$(PY) -m pytest -m cuda $(ARGS)
+	$(PY) -m pytest tests/test_fused/test_kernels.py $(ARGS)
 
 test-upstream: export OMP_NUM_THREADS ?= 1
 test-upstream: install

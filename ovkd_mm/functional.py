@@ -341,7 +341,7 @@ def decoupled_kl(
     for logits in (student / temperature, teacher.detach() / temperature):
         whole = logits.logsumexp(1)
         rest = logits.masked_fill(true, -torch.inf).logsumexp(1)
-        binary.append(torch.stack((logits[true] - whole, rest - whole), 1))
+        binary.append(torch.stack((logits.gather(1, labels[:, None])[:, 0] - whole, rest - whole), 1))
         others.append((logits - rest[:, None]).masked_fill(true, -1e4))  # of which exp is 0, and the difference too
     target, other = (
         F.kl_div(learned, wanted, reduction='none', log_target=True).sum(1) for learned, wanted in (binary, others)

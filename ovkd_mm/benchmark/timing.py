@@ -19,7 +19,7 @@ class Times:
 
     Attributes:
         seconds: One a round.
-        peak: Most bytes that it held at once: allocated on a GPU; on a CPU, of tensors that it made itself.
+        peak: Most bytes that it held at once, beside what was there before: allocated on a GPU; on a CPU, of tensors.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -57,11 +57,12 @@ def alternate(
             if device.type == 'cuda':
                 torch.cuda.synchronize(device)
                 torch.cuda.reset_peak_memory_stats(device)
+                before = torch.cuda.memory_allocated(device)
             start = time.perf_counter()
             thing()
             if device.type == 'cuda':
                 torch.cuda.synchronize(device)
-                peaks[name] = torch.cuda.max_memory_allocated(device)
+                peaks[name] = torch.cuda.max_memory_allocated(device) - before
             if step >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     if device.type == 'cpu':

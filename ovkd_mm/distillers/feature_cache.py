@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -134,7 +135,7 @@ class FeatureCache:
         draft = file.with_suffix(f'.{secrets.token_hex(4)}')
         try:
             torch.save(features, draft)
-            self._size += draft.stat().st_size
+            self._size += draft.stat().st_size * get_world_size()  # the others write about as much
             os.replace(draft, file)
         finally:
             draft.unlink(missing_ok=True)

@@ -180,7 +180,8 @@ class FeatureDistiller(StudentFacade):
             if self._measures():
                 distillation = self._measured(losses, distillation)
             distillation = [self.distill_weight * loss for loss in distillation]
-            self._finite_check.ask(sum(distillation), [pair.teacher_place for pair in self.pairs], teacher_features)
+            places, images = [pair.teacher_place for pair in self.pairs], inputs.detach()
+            self._finite_check.ask(sum(distillation), places, lambda: self.teacher(images))
         if self.task_weight != 1:
             losses = {name: _weighted(value, self.task_weight, name) for name, value in losses.items()}
         for index, auto in enumerate(self.pairs.auto_weights):

@@ -1,5 +1,7 @@
 """FiniteCheck: tells a broken teacher, which is an error, from a diverging student, which upstream's hooks watch."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,27 +9,28 @@ from ..positions import Place, Span
 
 __all__ = ['FiniteCheck']
 
+Feature = Tensor | tuple[Tensor, Tensor]
+_Pending = tuple[Tensor, torch.cuda.Event | None, Sequence[Place | Span], Callable[[], Sequence[Feature]]]
+
 
 class FiniteCheck:
     """Looks at a teacher's features where the distillation loss is NaN or infinite.
 
-    On a GPU whether it is so is asked for in one iteration and read in the next, so that nothing waits for the GPU.
-    Until then the features are held.
+    On a GPU whether it is so is asked for in one iteration and read in the next, so that nothing waits for the GPU. The
+    features are made anew then: to keep them would take memory throughout the student's backward pass.
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[Tensor, torch.cuda.Event | None, list[tuple[Place | Span, tuple[Tensor, ...]]]] | None = (
-            None
-        )
+        self._pending: _Pending | None = None
 
     @torch.compiler.disable
-    def ask(self, loss: Tensor, places: list[Place | Span], features: list[Tensor | tuple[Tensor, ...]]) -> None:
+    def ask(self, loss: Tensor, places: Sequence[Place | Span], again: Callable[[], Sequence[Feature]]) -> None:
         """Have a loss checked: at once on a CPU, else by the next :meth:`read`.
 
         Args:
             loss: The sum of all pairs' losses, a scalar.
             places: Where the teacher was read.
-            features: What was read there, one tensor a place, two a span.
+            again: Reads there once more, one tensor a place, two a span.
 
         Raises:
             ValueError: On a CPU, as :meth:`read`.
@@ -35,10 +38,8 @@ class FiniteCheck:
         finite, event = torch.isfinite(loss.detach()), None
         if finite.is_cuda:
             finite, event = finite.to('cpu', non_blocking=True), torch.cuda.Event()
-            event.record()
-        tensors = [one if isinstance(one, tuple) else (one,) for one in features]
-        detached = [tuple(tensor.detach() for tensor in one) for one in tensors]
-        self._pending = finite, event, list(zip(places, detached, strict=True))
+            event.record(torch.cuda.current_stream(loss.device))
+        self._pending = finite, event, places, again
         if event is None:
             self.read()
 
@@ -52,12 +53,13 @@ class FiniteCheck:
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        finite, event, features = pending
+        finite, event, places, again = pending
         if event is not None:
             event.synchronize()  # of the iteration before: no wait, unless the GPU is a whole iteration behind
         if finite:
             return
-        for place, tensors in features:
+        for place, feature in zip(places, again(), strict=True):
+            tensors = feature if isinstance(feature, tuple) else (feature,)
             if not all(torch.isfinite(tensor).all() for tensor in tensors):
                 raise ValueError(
                     f"the teacher feature at {place} is NaN or infinite; check teacher.checkpoint, the teacher's input "

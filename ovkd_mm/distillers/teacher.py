@@ -219,7 +219,8 @@ class Teacher(nn.Module):
         return features
 
     def _features(self, inputs: Tensor, keep_graph: bool) -> list[Tensor | tuple[Tensor, Tensor]]:
-        inputs = self.renormalize(inputs)
+        # FSDP with mixed precision hands the student images of another dtype.
+        inputs = self.renormalize(inputs.to(self.renormalize.scale.dtype))
         run = self._run if keep_graph else self._run_fast
         with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):
             if self.dtype is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.registry import OPTIMIZERS
 
 from ..config_files import read_config_file
@@ -139,7 +140,10 @@ def load_config(args: argparse.Namespace) -> Config:
         ValueError: If it or an option of ``--cfg-options`` is wrong, the work dir cannot be written, or the launcher's
             environment is not there.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    local_rank = str(args.local_rank)
+    if args.launcher == 'mpi':
+        local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', local_rank)
+    os.environ.setdefault('LOCAL_RANK', local_rank)
     config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher
     _check_launcher(config)
@@ -169,6 +173,8 @@ def use_amp(config: Config, device: str) -> None:
         raise ValueError(f'--amp needs a GPU, and this is to run on {device}; leave it out')
     config.optim_wrapper.type = 'AmpOptimWrapper'
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if str((config.get('strategy') or {}).get('type')).endswith('FSDPStrategy'):
+        config.optim_wrapper.use_fsdp = True  # else each process skips the steps that its own shards are too large for
 
 
 def check_device(device: str) -> None:
@@ -221,11 +227,10 @@ def _check_launcher(config: Config) -> None:
             f'--launcher {config.launcher} needs {", ".join(missing)} in the environment, which {source}; '
             'for one process leave --launcher out'
         )
-    backend = (config.get('env_cfg') or {}).get('dist_cfg', {}).get('backend', 'nccl')
-    if backend == 'nccl' and not torch.cuda.is_available():
+    if get_device() == 'cpu':
         raise ValueError(
-            "env_cfg.dist_cfg.backend='nccl' needs GPUs, and torch finds none here; "
-            'on CPUs set --cfg-options env_cfg.dist_cfg.backend=gloo'
+            f'--launcher {config.launcher} needs GPUs, one a process, and torch finds none here; on a CPU train in one '
+            'process: leave --launcher out'
         )
 
 

@@ -1,6 +1,5 @@
 """Distance of decoupled knowledge distillation (DKD)."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -65,19 +64,24 @@ class DKDLoss(DistillLoss):
         """What each distribution adds, shape ``(N,)`` or ``(N, H, W)``; 0 where there is no true class.
 
         Raises:
-            ValueError: If there are not as many labels as distributions, one is no class, or there is one class alone.
+            ValueError: If there are not as many labels as distributions, there is one class alone or, on a CPU, a label
+                is no class; on a GPU an assertion of torch fails.
         """
         by_distribution(student, None)  # refuses one class
         labels = _nearest(labels, student)
         known = labels != self.ignore_index
-        wrong = labels[known & ((labels < 0) | (labels >= student.shape[1]))]
-        if len(wrong):
-            raise ValueError(
-                f'DKDLoss: the label {wrong[0].item()} is none of the {student.shape[1]} classes of the logits'
-            )
-        own, target = (logits.movedim(1, -1)[known] for logits in (student, teacher))
-        values = decoupled_kl(own, target, labels[known], self.temperature, self.target_weight, self.other_weight)
-        return torch.zeros(known.shape, dtype=values.dtype, device=values.device).masked_scatter(known, values)
+        if labels.device.type == 'cpu':  # to look would be to wait for a GPU
+            _check_labels(labels[known], student.shape[1])
+        labels = labels.masked_fill(~known, 0).flatten()
+        student, teacher = (logits.movedim(1, -1).flatten(0, -2) for logits in (student, teacher))
+        values = decoupled_kl(student, teacher, labels, self.temperature, self.target_weight, self.other_weight)
+        return values.view(known.shape).masked_fill(~known, 0)
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ValueError(f'DKDLoss: the label {wrong[0].item()} is none of the {classes} classes of the logits')
 
 
 def _nearest(labels: Tensor | None, logits: Tensor) -> Tensor:

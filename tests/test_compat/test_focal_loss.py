@@ -4,6 +4,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ovkd_mm.compat import focal_loss
 
@@ -68,7 +69,7 @@ def test_losses_and_gradients_are_those_of_the_formula(weighted, gamma, kind, de
         logits, labels = logits_and_labels(kind, dtype, device)
         weight = torch.tensor([0.5, 2.0, 3.0, 0.25], dtype=dtype, device=device) if weighted else None
         wide = logits.detach().double().cpu().requires_grad_()
-        expected = naive(wide, labels.cpu(), gamma, 0.3, weight)
+        expected = naive(wide, labels.cpu(), gamma, 0.3, None if weight is None else weight.cpu())
         losses = loss_of(kind, logits, labels, gamma, 0.3, weight, 'none')
         assert losses.dtype == dtype
         torch.testing.assert_close(losses.double().cpu(), expected, **tolerance)
@@ -93,6 +94,13 @@ def test_half_precision_is_computed_in_float32(dtype, kind, device):
     for values in (logits, wide):  # mmcv's softmax loss has a gradient only if it is reduced
         loss_of(kind, values, labels, 2.0, 0.25, None, 'sum').backward()
     torch.testing.assert_close(logits.grad, wide.grad.to(dtype), **tolerance)
+
+
+@KINDS
+def test_a_gpu_is_not_waited_for(kind):
+    with FakeTensorMode():  # refuses to tell what a tensor holds
+        logits, labels = torch.randn(7, 4, device='cuda'), torch.zeros(7, dtype=torch.long, device='cuda')
+        assert loss_of(kind, logits, labels, 2.0, 0.25, None, 'sum').shape == ()
 
 
 @pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])

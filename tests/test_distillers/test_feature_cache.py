@@ -164,6 +164,18 @@ def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path):
     assert 'is full' in log.call_args.args[0]
 
 
+def test_what_other_processes_write_meanwhile_counts_too(tmp_path, monkeypatch):
+    one = teacher(str(tmp_path / 'first'))
+    one(toy.batch()[0][:1])
+    (file,) = files(tmp_path / 'first')
+    gigabytes = 3.5 * file.stat().st_size / 2**30
+    for processes, kept in ((1, 4), (2, 2)):
+        monkeypatch.setattr(feature_cache, 'get_world_size', lambda processes=processes: processes)
+        folder = tmp_path / str(processes)
+        teacher(dict(folder=str(folder), gigabytes=gigabytes))(toy.batch()[0])
+        assert len(files(folder)) == kept
+
+
 def test_random_augmentation_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_cache, 'HOPELESS', 8)
     one = teacher(tmp_path)

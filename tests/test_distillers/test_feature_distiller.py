@@ -1,4 +1,5 @@
 import copy
+import weakref
 from unittest import mock
 
 import pytest
@@ -9,7 +10,8 @@ from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from toy import METHOD, PAIRS, batch, distiller_config
 
-from ovkd_mm.distillers import feature_distiller
+from ovkd_mm.distillers import Teacher, feature_distiller
+from ovkd_mm.distillers.finite_check import FiniteCheck
 from ovkd_mm.functional import batch_norm_margin, partial_l2
 from ovkd_mm.losses import PartialL2Loss
 from ovkd_mm.positions import PreReLU
@@ -484,10 +486,25 @@ def test_a_teacher_feature_that_is_not_finite_is_named():
 @pytest.mark.parametrize('mode', ['loss', 'tensor'])
 def test_what_was_asked_of_a_gpu_in_one_iteration_is_said_in_the_next(mode):
     distilled = build()
-    pending = torch.tensor(False), None, [(distilled.pairs[1].teacher_place, (torch.tensor(torch.inf),))]
+    pending = torch.tensor(False), None, [distilled.pairs[1].teacher_place], lambda: [torch.tensor(torch.inf)]
     distilled._finite_check._pending = pending
     with pytest.raises(ValueError, match=r'teacher feature at backbone\.layer2'):
         distilled(*batch(), mode=mode)
+
+
+def test_no_teacher_feature_is_held_until_a_gpu_has_said_so(monkeypatch):
+    distilled, features = build().train(), []
+    read = Teacher.forward
+    monkeypatch.setattr(
+        Teacher,
+        'forward',
+        lambda self, *args, **kwargs: [features.append(weakref.ref(one)) or one for one in read(self, *args, **kwargs)],
+    )
+    monkeypatch.setattr(FiniteCheck, 'read', lambda self: None)  # as on a GPU
+    losses = distilled(*batch(), mode='loss')
+    assert distilled._finite_check._pending is not None
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    assert features and not any(one() is not None for one in features)
 
 
 def test_a_diverged_student_is_left_to_the_toolkits_own_checks():

@@ -224,6 +224,13 @@ def test_a_teacher_computes_in_the_dtype_that_is_asked_for(norm_mode, dtype):
         torch.testing.assert_close(feature.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
 
 
+def test_images_of_another_dtype_are_read_as_the_teachers():
+    """FSDP with mixed precision lowers those of the student."""
+    one, images = attached(), batch()[0].bfloat16()
+    for feature, exact in zip(one(images), one(images.float()), strict=True):
+        assert torch.equal(feature, exact)
+
+
 def test_another_dtype_is_an_error():
     with pytest.raises(ValueError, match=r"teacher.dtype must be 'bfloat16' or 'float16', got 'bf16'"):
         teacher(allow_random=True, dtype='bf16')

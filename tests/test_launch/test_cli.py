@@ -1,8 +1,11 @@
 import argparse
+import os
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from ovkd_mm.launch import cli
 from ovkd_mm.launch.cli import add_config_arguments, add_config_options, at_least, check_device, load_config, use_amp
 
 
@@ -49,6 +52,31 @@ def test_mixed_precision_is_a_gpus():
         use_amp(config, 'cpu')
     use_amp(config, 'cuda:1')
     assert config.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic')
+
+
+def test_mixed_precision_of_shards_scales_them_together():
+    config = Config(dict(optim_wrapper=dict(type='OptimWrapper'), strategy=dict(type='FSDPStrategy')))
+    use_amp(config, 'cuda')
+    assert config.optim_wrapper.use_fsdp is True
+
+
+def test_a_process_of_mpi_takes_the_gpu_of_its_local_rank(load, monkeypatch):
+    monkeypatch.setattr(cli, 'get_device', lambda: 'cuda')
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
+    monkeypatch.setenv('MASTER_ADDR', 'localhost')
+    monkeypatch.setenv('LOCAL_RANK', '')
+    monkeypatch.delenv('LOCAL_RANK')
+    load('--launcher', 'mpi')
+    assert os.environ['LOCAL_RANK'] == '3'
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_several_processes_need_gpus(load, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '0')
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    with pytest.raises(ValueError, match='--launcher pytorch needs GPUs, one a process, and torch finds none here'):
+        load('--launcher', 'pytorch')
 
 
 def test_a_list_without_its_end_is_an_error_of_the_flag(capsys):

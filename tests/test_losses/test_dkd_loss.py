@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
 
 from ovkd_mm.losses import DKDLoss, KDLoss
@@ -67,6 +68,13 @@ def test_a_confident_teacher_and_student_keep_it_finite():
 def test_labels_that_do_not_fit_are_refused(labels, why):
     with pytest.raises(ValueError, match=why):
         DKDLoss()(torch.randn(2, 5), torch.randn(2, 5), labels)
+
+
+@pytest.mark.parametrize('size', [(), (3, 4)], ids=['images', 'masks'])
+def test_a_gpu_is_not_waited_for(size):
+    with FakeTensorMode():  # refuses to tell what a tensor holds
+        student, teacher = (torch.randn(2, 5, *size, device='cuda') for _ in range(2))
+        assert DKDLoss()(student, teacher, torch.zeros(2, *size, dtype=torch.long, device='cuda')).shape == ()
 
 
 def test_one_class_is_no_distribution_to_learn_from():
