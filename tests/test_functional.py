@@ -9,6 +9,8 @@ from ovkd_mm import functional
 from ovkd_mm.functional import (
     attention_map,
     batch_norm_margin,
+    channel_wise_kl,
+    decoupled_kl,
     full_precision,
     gram_matrix,
     margin_relu,
@@ -259,7 +261,16 @@ def test_only_half_precision_is_widened():
         assert full_precision(values) is values
 
 
-@pytest.mark.parametrize('distance', [lambda s, t: softened_kl(s, t, 2.0), normalized_l1, marginal_l2])
+@pytest.mark.parametrize(
+    'distance',
+    [
+        lambda s, t: softened_kl(s, t, 2.0),
+        normalized_l1,
+        marginal_l2,
+        lambda s, t: decoupled_kl(s, t, torch.tensor([1, 3]), 2.0, 1.0, 8.0),
+        lambda s, t: channel_wise_kl(s[..., None, None].movedim(1, 2), t[..., None, None].movedim(1, 2), 2.0),
+    ],
+)
 def test_the_teacher_gets_no_gradient(distance):
     student, teacher = (torch.randn(2, 5, requires_grad=True) for _ in range(2))
     distance(student, teacher).sum().backward()

@@ -222,3 +222,12 @@ def test_another_teachers_config_or_weights_in_a_file_of_the_same_name_are_anoth
 def test_a_teacher_that_is_none_is_named(teacher, message):
     with pytest.raises(ValueError, match=message):
         build(toy_base(), Entry('own'), **{'model.teacher': teacher})
+
+
+def test_checkpoints_that_differ_in_their_last_byte_are_of_different_teachers(tmp_path):
+    found = set()
+    for last in (b'a', b'b'):
+        (tmp_path / 'teacher.pth').write_bytes(b'x' * 2**21 + last)
+        teacher = dict(model=dict(type='ToyClassifier'), checkpoint=str(tmp_path / 'teacher.pth'))
+        found.add(teacher_digest(Config(dict(model=dict(type='ovkd_mm.FeatureDistiller', teacher=teacher)))))
+    assert len(found) == 2

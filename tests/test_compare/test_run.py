@@ -1,13 +1,14 @@
 """The order of a study, with trainings that only pretend; tests/test_tools/test_compare.py has real ones."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 from toy import distiller_config
 
 from ovkd_mm.compare import Entry, Study, run
-from ovkd_mm.compare.run import run_study
+from ovkd_mm.compare.run import run_study, taught_by
 from ovkd_mm.compare.study import StudyTeacher
 from ovkd_mm.compare.training import Training
 
@@ -151,3 +152,11 @@ def test_a_mistake_of_the_students_is_said_before_the_teacher_is_trained(study, 
 def test_a_mistake_in_the_teachers_settings_is_named(study, own_teacher):
     with pytest.raises(ValueError, match=r'teacher: modl\.width'):
         study(teacher=StudyTeacher(own_teacher.config, {'modl.width': 8}))
+
+
+def test_a_setting_goes_before_what_was_trained(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('iter_10.pth')
+    teacher = SimpleNamespace(check_finished=lambda: None, folder=tmp_path, file=tmp_path / 'teacher.py')
+    study = Study(tmp_path / 'base.py', (Entry('kd', 'kd'),), options={'model.teacher.model': 'mine.py'})
+    taught = {'model.teacher.model': 'mine.py', 'model.teacher.checkpoint': 'iter_10.pth'}
+    assert taught_by(study, teacher).options == taught

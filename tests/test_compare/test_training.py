@@ -150,3 +150,9 @@ def test_a_training_does_not_outlive_the_one_who_waits_for_it(run, tmp_path, mon
 def test_folders_that_differ_behind_a_dot_have_a_config_each(tmp_path):
     files = {Training('ofd', 0, Config({}), tmp_path / f'ofd-share-1.{share}-3-pairs').file for share in (25, 61)}
     assert {file.name for file in files} == {'ofd-share-1.25-3-pairs.py', 'ofd-share-1.61-3-pairs.py'}
+
+
+def test_minutes_are_those_of_all_attempts(run):
+    training = run('sys.exit(1)')
+    training._write(minutes=60.0)
+    assert run(GOOD).note['minutes'] >= 60

@@ -100,6 +100,8 @@ def test_several_splits_follow_one_another_each_from_its_own_folder(devkit):
 def test_an_id_twice_in_a_split_or_a_split_twice_is_an_error_that_names_it(devkit):
     with pytest.raises(ValueError, match=r"3 of the 3 images of '.*train\.txt' are in '.*train\.txt' too.* 'a'"):
         read(devkit, ann_file=[TRAIN, TRAIN])
+    with pytest.raises(ValueError, match='3 of the 3 images'):
+        read(devkit, ann_file=[TRAIN, f'./{TRAIN}'])
     write_voc(devkit / 'VOC2012', {'y': [DOG], 'b': [DOG]}, split='more')
     with pytest.raises(ValueError, match=r"1 of the 2 images of '.*more\.txt' are in '.*train\.txt' too.* 'b'"):
         read(devkit, ann_file=[TRAIN, 'VOC2012/ImageSets/Main/more.txt'])
@@ -330,6 +332,7 @@ BROKEN = {
     (30, 50, 40, 20): 'has ymax 20, less than ymin 50',
     (641, 20, 700, 40): 'lies outside the image of 640x480',
     (-9, 20, 0, 40): 'lies outside the image of 640x480',
+    (-9, 20, 1, 40): 'lies outside the image of 640x480',
 }
 SPLIT = 'ImageSets/Main/train.txt'
 

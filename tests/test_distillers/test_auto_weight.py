@@ -9,6 +9,7 @@ from torch._dynamo.utils import counters
 from toy import METHOD, PAIRS, Record, batch, distiller_config, needs_compile, toy_runner
 
 from ovkd_mm.distillers import auto_weight as module
+from ovkd_mm.distillers import feature_pair
 from ovkd_mm.distillers.auto_weight import AutoWeight, auto_weight
 
 
@@ -227,3 +228,41 @@ def test_a_student_that_is_recomputed_in_the_toolkits_way_is_refused_with_the_wa
     fixed = build(1e-3)
     fixed.student.backbone.layer1[0].with_cp = True
     fixed(*batch(), mode='loss')
+
+
+def test_a_batch_measured_again_has_the_weight_and_the_losses_that_it_had():
+    model = build()
+    first, *others = [(model(*batch(), mode='loss'), model.pairs[0].auto_weight.factor) for _ in range(3)]
+    for losses, factor in others:
+        assert factor == pytest.approx(first[1], rel=1e-4)
+        torch.testing.assert_close(losses['loss_distill_0'], first[0]['loss_distill_0'])
+
+
+def test_what_could_not_be_measured_yet_weighs_nothing(monkeypatch):
+    monkeypatch.setattr(feature_pair, 'gradient_ratios', lambda task, sums, weights: [math.nan] * len(sums))
+    assert build()(*batch(), mode='loss')['loss_distill_0'] == 0
+
+
+@pytest.mark.parametrize('without', ['gradients', 'distillation'])
+def test_iterations_without_gradients_or_distillation_are_not_counted(without):
+    model = build()
+    model.distill_weight = float(without == 'gradients')
+    with torch.set_grad_enabled(without == 'distillation'):
+        model(*batch(), mode='loss')
+    assert model.pairs[0].auto_weight.state.tolist() == [0] * 4
+
+
+def test_a_model_that_was_used_takes_the_weight_that_it_loads():
+    trained, used = build(), build()
+    trained(*batch(), mode='loss')
+    used(*batch(seed=5), mode='loss')
+    assert used.pairs[0].auto_weight.factor != trained.pairs[0].auto_weight.factor
+    used.load_state_dict(trained.state_dict())
+    assert used.pairs[0].auto_weight.factor == trained.pairs[0].auto_weight.factor
+
+
+def test_old_measurements_are_forgotten():
+    weight = AutoWeight()
+    for ratio in [100.0] * 20 + [1.0] * 80:
+        weight.note(ratio)
+    assert weight.factor == pytest.approx(1, rel=1e-2)

@@ -261,3 +261,12 @@ def test_a_cache_without_a_folder_or_with_an_unknown_setting_is_an_error(setting
     model['teacher'] |= dict(cache=setting, norm_mode='running')
     with pytest.raises(kind, match=message):
         MODELS.build(model)
+
+
+def test_the_other_order_of_channels_is_another_teacher(tmp_path):
+    found = []
+    for order in ('rgb', 'bgr'):
+        one = teacher(tmp_path, student_order='rgb', channel_order=order)
+        found += one(toy.batch()[0])
+        assert one.cache.hits == 0
+    assert not torch.equal(found[0], found[2])

@@ -512,3 +512,10 @@ def test_a_diverged_student_is_left_to_the_toolkits_own_checks():
     with torch.no_grad():
         distilled.student.backbone.stem.weight[0] = float('nan')
     assert torch.isnan(distilled(*batch(), mode='loss')['loss_distill_0'])
+
+
+def test_a_students_own_preprocessor_stays_beside_the_models():
+    own = dict(type='ImgDataPreprocessor', pad_value=7)
+    student = dict(type='ToyClassifier', data_preprocessor=own)
+    distilled = build(student=student, data_preprocessor=dict(type='ImgDataPreprocessor', pad_value=3))
+    assert distilled.student.data_preprocessor.pad_value == 7

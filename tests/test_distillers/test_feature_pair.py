@@ -196,3 +196,9 @@ def test_at_513_pixels_nothing_overflows_in_half_precision(channels):
     assert torch.isfinite(gradients[1]).all()
     error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
     assert error < 0.02
+
+
+def test_one_value_a_channel_has_no_statistics_in_one_operation_either():
+    one = pair((3, (1, 1)), (5, (1, 1)))
+    with pytest.raises(ValueError, match='more than 1 value per channel'):
+        one(torch.randn(1, 3, 1, 1, requires_grad=True), torch.randn(1, 5, 1, 1))

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from toy import toy_runner
+from toy import METHOD, distiller_config, toy_runner
 
 from ovkd_mm.hooks import FeatureVisualizationHook
 
@@ -59,6 +59,21 @@ def test_training_is_the_same_with_and_without_pictures(tmp_path):
     plain.train()
     state = run(tmp_path / 'drawn', 1, epochs=2).model.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in plain.model.state_dict().items())
+
+
+def test_a_picture_of_what_masks_at_random_leaves_random_numbers_alone(tmp_path):
+    masks = METHOD | dict(
+        student_transform=dict(type='ovkd_mm.MaskedGeneration'),
+        teacher_transform=dict(type='ovkd_mm.Identity'),
+        loss=dict(type='ovkd_mm.L2Loss'),
+    )
+    states = []
+    for hooks in ([], [FeatureVisualizationHook(interval=1)]):
+        work_dir = tmp_path / str(len(states))
+        runner = toy_runner(work_dir, distiller_config(method=masks), iters=2, custom_hooks=hooks)
+        runner.train()
+        states.append(runner.model.state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 def test_teacher_and_student_share_a_scale(tmp_path):

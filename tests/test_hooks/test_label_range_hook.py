@@ -100,6 +100,12 @@ def test_255_is_a_label_like_others_where_the_head_ignores_another(masks):
         check(dataset, batch(dataset), decode_head=segmenter(ignore_index=11))
 
 
+def test_a_label_that_one_of_two_heads_ignores_is_none(masks):
+    dataset = masks((0, 11))
+    with pytest.raises(ValueError, match='has the label 11'):
+        check(dataset, batch(dataset), decode_head=segmenter(ignore_index=11), auxiliary_head=segmenter())
+
+
 def test_a_single_class_is_told_from_the_background(masks):
     dataset = masks((0, 1), metainfo=dict(classes=['road']))
     check(dataset, batch(dataset), decode_head=segmenter(1, threshold=0.3))

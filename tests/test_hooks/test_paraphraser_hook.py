@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch.nn import functional as F  # noqa: N812
 from toy import Record, ToyImages, distiller_config, toy_runner
 
-from ovkd_mm.hooks import ParaphraserHook
+from ovkd_mm.hooks import ParaphraserHook, paraphraser_hook
 
 METHOD = dict(
     position=dict(type='ovkd_mm.EndOfGroup'),
@@ -201,3 +201,10 @@ def test_two_processes_with_half_the_batch_each_have_the_gradients_of_one_with_a
     for key, value in whole.items():
         torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-6, msg=key)
         assert torch.equal(first[key], second[key]), key
+
+
+def test_gradients_of_several_processes_are_averaged(tmp_path, monkeypatch):
+    asked = set()
+    monkeypatch.setattr(paraphraser_hook, 'all_reduce_params', lambda gradients, op: asked.add(op))
+    run(tmp_path, ParaphraserHook(iters=1), iters=1)
+    assert asked == {'mean'}

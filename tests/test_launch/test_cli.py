@@ -31,6 +31,7 @@ def test_options_override_the_config(load):
 
 def test_the_work_dir_is_the_flags_then_the_configs_then_the_configs_name(load):
     assert load('--work-dir', 'here').work_dir == 'here'
+    assert load('--work-dir', 'here', config='with_work_dir.py').work_dir == 'here'
     assert load(config='with_work_dir.py').work_dir == 'mine'
     assert load().work_dir == 'work_dirs/net'
 
@@ -98,3 +99,15 @@ def test_a_device_that_is_not_here_is_named():
     check_device('cpu')
     with pytest.raises(ValueError, match='--device foo: '):
         check_device('foo')
+
+
+def test_a_static_loss_scale_of_the_config_stays():
+    config = Config(dict(optim_wrapper=dict(type='OptimWrapper', loss_scale=512.0)))
+    use_amp(config, 'cuda')
+    assert config.optim_wrapper.loss_scale == 512.0
+
+
+def test_torchruns_local_rank_stays(load, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '3')
+    load()
+    assert os.environ['LOCAL_RANK'] == '3'

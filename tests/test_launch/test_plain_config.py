@@ -81,3 +81,10 @@ def test_a_seed_that_a_training_drew_leaves_no_trace():
 def test_settings_that_would_be_thrown_away_with_the_teacher_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         plain_config(Config(dict(model=distiller_config(**changes))))
+
+
+def test_a_students_own_preprocessor_stays_beside_the_distillations():
+    own = dict(type='ImgDataPreprocessor', pad_value=7)
+    student = dict(type='ToyClassifier', data_preprocessor=own)
+    model = distiller_config(student=student, data_preprocessor=dict(type='ImgDataPreprocessor'))
+    assert plain_config(Config(dict(model=model))).model.data_preprocessor == own

@@ -74,11 +74,12 @@ def texts(monkeypatch):
     return written
 
 
+@pytest.mark.parametrize('meta', [META, dict(CLASSES=NAMES)], ids=['now', 'once'])
 @pytest.mark.parametrize('toolkit', CASES)
-def test_a_picture_bears_the_names_that_the_checkpoint_was_trained_with(toolkit, image, texts, tmp_path):
+def test_a_picture_bears_the_names_that_the_checkpoint_was_trained_with(toolkit, meta, image, texts, tmp_path):
     config, state = model(toolkit)
     state['distiller.pairs.0.weight'] = torch.zeros(1)
-    painter = build_painter(config, save(tmp_path / 'distilled.pth', state, meta=META), 'cpu', score_thr=0)
+    painter = build_painter(config, save(tmp_path / 'distilled.pth', state, meta=meta), 'cpu', score_thr=0)
     picture = painter(image)
     if toolkit == 'mmpretrain':
         assert min(picture.shape[:2]) == 224  # the text would not fit on less

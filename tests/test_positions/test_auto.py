@@ -5,7 +5,7 @@ from mmpretrain.models.backbones import ConvNeXt, ShuffleNetV2, VisionTransforme
 from mmseg.models.backbones import MobileNetV2
 from torch import nn
 
-from ovkd_mm.positions import PreReLU, auto_pairs, auto_places, trace
+from ovkd_mm.positions import PreReLU, auto, auto_pairs, auto_places, trace
 
 
 def net(*strides):
@@ -221,3 +221,10 @@ def test_a_backbone_that_the_forward_never_calls_is_named():
 
     with pytest.raises(ValueError, match=r"pairs='auto' looks at 'backbone', which .* never calls \(.*needs samples"):
         auto_places(trace(Idle(), (8, 8)))
+
+
+def test_of_lists_of_equal_length_the_last_are_joined_whatever_their_names():
+    student, teacher = trace(net(1, 1, 2), (16, 16)), trace(net(1, 1, 2), (16, 16))
+    assert [pair['student'] for pair in auto_pairs(student, teacher)] == ['5', '8']
+    assert auto._joined(['a', 'b'], ['b', 'c']) == [('a', 'b'), ('b', 'c')]
+    assert auto._joined(['a', 'b', 'c'], ['b', 'd']) == [('b', 'b')]

@@ -119,3 +119,17 @@ def test_a_wrong_end_of_a_path_is_answered_with_what_lies_in_its_real_part():
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
     with pytest.raises(ValueError, match=r'the nearest real ones: 1\.0, 1\.1$'):
         PreReLU('1.something').resolve(trace(net, (4, 4)))
+
+
+def test_the_backbone_is_the_outermost_of_that_name():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.backbone = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return self.backbone(self.first(x))
+
+    net = nn.Sequential()
+    net.add_module('backbone', Outer())
+    assert trace(net, (8, 8)).backbone == 'backbone'

@@ -27,6 +27,8 @@ def test_the_distillation_losses_are_taken_out_of_the_task_loss():
 
 def test_seconds_are_those_of_training_iterations():
     assert Run(HISTORY).seconds == 10 * 0.5 + 10 * 0.25
+    trained, validated = dict(loss=1.0, time=0.5), dict(mIoU=0.5, time=9.0)
+    assert Run([dict(step=50) | trained, dict(step=80) | validated, dict(step=100) | trained]).seconds == 50
 
 
 def test_a_resumed_run_counts_what_was_logged_last(tmp_path):

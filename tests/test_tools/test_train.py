@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import TensorDataset
 
+from ovkd_mm.report.history import read_history
+
 
 @DATASETS.register_module()
 class EightToys(TensorDataset):
@@ -91,3 +93,13 @@ def test_what_the_config_says_of_resuming_counts_as_the_flag_does(train, tmp_pat
     train()
     assert 'resumed epoch: 2' in train(resume=True)
     assert 'resumed epoch: 1' in train(resume=True, load_from=tmp_path / 'work' / 'epoch_1.pth')
+
+
+def test_auto_scale_lr_scales_the_rate_to_the_batch(train, tmp_path):
+    train(
+        '--auto-scale-lr',
+        auto_scale_lr__base_batch_size=8,
+        default_hooks__logger__type='LoggerHook',
+        default_hooks__logger__interval=1,
+    )
+    assert {entry['lr'] for entry in read_history(tmp_path / 'work') if 'lr' in entry} == {0.05}

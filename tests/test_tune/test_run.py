@@ -6,8 +6,10 @@ import pytest
 from mmengine.config import Config
 from toy import distiller_config
 
+from ovkd_mm.compare.results import Metric
 from ovkd_mm.compare.training import Training
-from ovkd_mm.tune import tune
+from ovkd_mm.tune import Space, tune
+from ovkd_mm.tune import run as tune_run
 from ovkd_mm.tune.run import shortened
 
 optuna = pytest.importorskip('optuna')
@@ -143,6 +145,14 @@ def test_a_part_of_the_schedule_is_validated_and_saved_after_each_quarter(loop, 
     assert 'val_interval' not in whole.train_cfg
 
 
+def test_a_part_in_iterations_has_the_iterations_of_its_validations_and_no_others_than_the_quarters():
+    loop = dict(by_epoch=False, max_iters=100, dynamic_intervals=[(50, 1)])
+    hooks = dict(checkpoint={}, logger=dict(type='LoggerHook', interval=7))
+    short = shortened(Config(dict(train_cfg=loop, default_hooks=hooks)), 0.5)
+    assert 'dynamic_intervals' not in short.train_cfg
+    assert short.default_hooks.logger == dict(type='LoggerHook', interval=7, log_metric_by_epoch=False)
+
+
 def test_a_config_without_hooks_is_saved_and_logged_all_the_same():
     short = shortened(Config(dict(train_cfg=dict(max_iters=40), default_hooks=None)), 1.0)
     assert short.default_hooks.checkpoint == dict(type='CheckpointHook', interval=10, max_keep_ckpts=1)
@@ -191,3 +201,27 @@ def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path)
     pairs = [training.config.model.pairs for training in search.trainings]
     assert {len(some) for some in pairs} == {1, 2} and all(some[-1].weight == 5.0 for some in pairs)
     assert len({training.file for training in search.trainings}) == 5
+
+
+def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_first():
+    import optuna
+
+    study = optuna.create_study(direction='minimize')
+    params = dict(method='ofd', share=1.0, pairs=1)
+    kinds = dict(
+        method=optuna.distributions.CategoricalDistribution(['ofd']),
+        share=optuna.distributions.FloatDistribution(0.1, 10),
+        pairs=optuna.distributions.IntDistribution(1, 1),
+    )
+    for state, values in (('PRUNED', {1: 0.1}), ('COMPLETE', {1: 0.9, 4: 0.7}), ('COMPLETE', {1: 0.9, 4: 0.5})):
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState[state],
+                params=params,
+                distributions=kinds,
+                intermediate_values=values,
+                value=values.get(4, values[1]),
+            )
+        )
+    rows = tune_run._table(study, Space(('ofd',), ({},)), Metric('loss', less_is_better=True), 0.5).splitlines()[2:5]
+    assert [row.split('|')[4].strip() for row in rows] == ['0.5', '0.7', '0.1']
