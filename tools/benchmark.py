@@ -54,7 +54,9 @@ def measure(args: argparse.Namespace) -> None:
         sizes = [told.size]
     else:
         raise ValueError("the config does not tell the images' size: set --sizes")
-    batches = args.batch_size or [config.train_dataloader.batch_size]
+    batches = args.batch_size or [(config.get('train_dataloader') or {}).get('batch_size')]
+    if None in batches:
+        raise ValueError('the config has no train_dataloader.batch_size: give --batch-size')
     configs = [with_last_pairs(config, count) for count in args.pairs] if args.pairs else [config]
     found = [
         benchmark(one, batch, size, torch.device(args.device), args.channels_last, args.rounds, args.peer == 'mmrazor')

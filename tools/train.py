@@ -38,6 +38,8 @@ def arguments() -> argparse.ArgumentParser:
 def train(args: argparse.Namespace) -> None:
     """Train."""
     config = load_config(args)
+    if missing := [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(key)]:
+        raise ValueError(f'{", ".join(missing)} is not set, without which nothing can be trained')
     if args.amp:
         use_amp(config, get_device())
     if args.auto_scale_lr:

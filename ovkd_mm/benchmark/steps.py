@@ -39,8 +39,8 @@ class Steps:
 
     Raises:
         TypeError: If the config is not one of a distillation.
-        ValueError: If its method needs the graph from the images to the features, which parts have not, or if mmrazor
-            is asked for and missing, or has no such method.
+        ValueError: If it has no optimizer, if its method needs the graph from the images to the features, which parts
+            have not, or if mmrazor is asked for and missing, or has no such method.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class Steps:
         config = copy.deepcopy(config)
         if 'teacher' not in config.model:
             raise TypeError(f'model.type={config.model.type!r} is not a distillation, whose parts could be timed')
+        if not config.get('optim_wrapper'):
+            raise ValueError('optim_wrapper is not set, and a step takes an optimizer')
         scope = config.get('default_scope', 'mmengine')
         init_default_scope(scope)
         config.model.input_shape = size

@@ -34,6 +34,9 @@ def check_values(config: Config) -> None:
             value = int(value)  # as mmengine takes 4e4
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise ValueError(f'{key} must be a whole number from {least} up, got {value!r}')
+    for key in ('env_cfg', 'randomness'):
+        if key in config and config[key] is None:
+            raise ValueError(f'{key} must be a dict, got None; leave it out for the default')
     level = config.get('log_level')
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
         raise ValueError(f'log_level must be one of {", ".join(_levels())}, got {level!r}')

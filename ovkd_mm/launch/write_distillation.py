@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoints.atomic_save import write_whole
+from ..distillers.channel_order import ChannelOrder
 from ..distillers.foreign import source_of
 
 __all__ = ['check_free', 'distillation_text', 'write_distillation']
@@ -34,6 +35,7 @@ def write_distillation(
     pairs: Sequence[dict],
     input_shape: tuple[int, int],
     checkpoint: str | None = None,
+    channel_order: ChannelOrder | None = None,
 ) -> None:
     """Write a config that trains as it is, but for the teacher's checkpoint where it needs one and none is given.
 
@@ -45,6 +47,7 @@ def write_distillation(
         pairs: With ``student`` and ``teacher``.
         input_shape: ``(H, W)`` in pixels.
         checkpoint: The teacher's.
+        channel_order: The student's, where its preprocessor does not tell.
     """
     folder = file.absolute().parent
     base = student if '::' in student else _beside(student, folder)
@@ -52,7 +55,7 @@ def write_distillation(
     if not library or (library == 'transformers' and Path(place).is_dir()):
         place = f'{{{{ fileDirname }}}}/{_beside(place, folder)}'
     taught = f'{library}::{place}' if library else place
-    write_whole(file, distillation_text(base, taught, method, pairs, input_shape, checkpoint))
+    write_whole(file, distillation_text(base, taught, method, pairs, input_shape, checkpoint, channel_order))
 
 
 def distillation_text(
@@ -62,6 +65,7 @@ def distillation_text(
     pairs: Sequence[dict],
     input_shape: tuple[int, int],
     checkpoint: str | None,
+    channel_order: ChannelOrder | None = None,
 ) -> str:
     """The text of such a config, at most 15 lines with up to six pairs."""
     written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
@@ -80,7 +84,7 @@ def distillation_text(
         'pairs=[',
         *(f'    {line}' for line in written),
         '],',
-        f'input_shape={tuple(input_shape)!r},',
+        f'input_shape={tuple(input_shape)!r},' + (f' channel_order={channel_order!r},' if channel_order else ''),
     ]
     base = f'_base_ = [{student!r}, {f"ovkd_mm::_base_/methods/{method}.py"!r}]'
     return '\n'.join([base, 'model = dict(', *(f'    {line}' for line in settings), ')', ''])

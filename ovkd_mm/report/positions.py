@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ..distillers.channel_order import loaded_order, seen_order
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
 from ..launch.plain_config import is_distillation
@@ -78,6 +79,11 @@ def show_positions(options: Options) -> None:
             f'the config {str(options.config)!r} is a distillation without model.method; name one: --method'
         )
     methods = methods_of(told if told and not options.method else name)
+    if options.write and _compares_scores(methods[0]):
+        raise ValueError(
+            f'--write writes pairs of features, and the method {name!r} compares class scores: write the config with '
+            'another method, then change its _base_ line and add logits=[dict(student=..., teacher=...)] to the model'
+        )
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -94,12 +100,13 @@ def show_positions(options: Options) -> None:
     built = [pair for one in methods for pair in join(student, teacher, one, pairs, logits)]
     console.print(pairs_table(student, built))
     if options.write:
-        write_distillation(
-            options.write, options.config, str(options.teacher), name, pairs, asked.input_shape.size, options.checkpoint
-        )
+        # A model that leaves the channels as they are sees them as its images are loaded.
+        order = None if seen_order(student.model.get_submodule('data_preprocessor')) else loaded_order(asked.config)
+        shape, checkpoint = asked.input_shape.size, options.checkpoint
+        write_distillation(options.write, options.config, str(options.teacher), name, pairs, shape, checkpoint, order)
         train = (
             ''
-            if options.checkpoint or source_of(options.teacher or '')
+            if checkpoint or source_of(options.teacher or '')
             else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
         )
         _say(console, f'{options.write} is written: python tools/train.py {options.write}{train}')
@@ -126,11 +133,13 @@ def _picture_file(options: Options) -> Path | None:
 
 def _position(methods: list[dict]) -> dict:
     """The position whose places are shown: that of the first method that compares features, or OFD's if none does."""
-    for method in methods:
-        kind = TASK_UTILS.get(method['position']['type'])
-        if kind and kind.listed_in == 'pairs':
-            return method['position']
-    return read_method('ofd')['position']
+    features = (method['position'] for method in methods if not _compares_scores(method))
+    return next(features, read_method('ofd')['position'])
+
+
+def _compares_scores(method: dict) -> bool:
+    kind = TASK_UTILS.get(method['position']['type'])
+    return kind is not None and kind.listed_in == 'logits'
 
 
 def _show_places(console: Console, asked: TracedNetworks, position: dict, options: Options) -> None:
@@ -140,7 +149,10 @@ def _show_places(console: Console, asked: TracedNetworks, position: dict, option
         console.print(places_table(network, rows, name))
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
             _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
-    _say(console, "* taken by pairs='auto'; a name that begins with a dot is below the place")
+    _say(
+        console,
+        "* a stage's end, for pairs='auto' where the sizes match; a name that begins with a dot is below the place",
+    )
     # The last network is the teacher, or the one whose role is not known.
     if not network.loaded and any(row.place and row.place.activated and row.place.norm for row in rows):
         _say(console, 'margins need weights: --checkpoint FILE')

@@ -334,7 +334,7 @@ def test_losses_are_float32_under_autocast():
     assert losses['loss_distill_0'].dtype == torch.float32
 
 
-def test_a_data_preprocessor_beside_the_model_is_the_students():
+def test_a_data_preprocessor_beside_the_model_is_the_students_if_it_has_none():
     given = []
 
     @MODELS.register_module(force=True)
@@ -344,7 +344,9 @@ def test_a_data_preprocessor_beside_the_model_is_the_students():
             given.append(data_preprocessor)
 
     build(student=dict(type='Recorder'), data_preprocessor=dict(type='ImgDataPreprocessor'))
-    assert given == [dict(type='ImgDataPreprocessor')]
+    own = dict(type='ImgDataPreprocessor', pad_value=7)
+    build(student=dict(type='Recorder', data_preprocessor=own), data_preprocessor=dict(type='ImgDataPreprocessor'))
+    assert given == [dict(type='ImgDataPreprocessor'), own]
 
 
 def test_auto_pairs_join_each_common_size_with_halved_weights():
@@ -512,10 +514,3 @@ def test_a_diverged_student_is_left_to_the_toolkits_own_checks():
     with torch.no_grad():
         distilled.student.backbone.stem.weight[0] = float('nan')
     assert torch.isnan(distilled(*batch(), mode='loss')['loss_distill_0'])
-
-
-def test_a_students_own_preprocessor_stays_beside_the_models():
-    own = dict(type='ImgDataPreprocessor', pad_value=7)
-    student = dict(type='ToyClassifier', data_preprocessor=own)
-    distilled = build(student=student, data_preprocessor=dict(type='ImgDataPreprocessor', pad_value=3))
-    assert distilled.student.data_preprocessor.pad_value == 7

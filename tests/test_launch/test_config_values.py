@@ -34,6 +34,12 @@ def test_a_schedule_may_be_a_whole_float_as_in_mmengine_and_a_seed_none():
     check_values(Config(dict(train_cfg=dict(max_iters=4e4), randomness=dict(seed=None), test_cfg=None)))
 
 
+@pytest.mark.parametrize('key', ['env_cfg', 'randomness'])
+def test_none_is_no_dict(key):
+    with pytest.raises(ValueError, match=f'{key} must be a dict, got None; leave it out'):
+        check_values(Config({key: None}))
+
+
 def test_a_log_level_is_one_of_pythons():
     check_values(Config(dict(log_level='WARNING')))
     with pytest.raises(ValueError, match="log_level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'foo'"):

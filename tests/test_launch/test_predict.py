@@ -30,7 +30,8 @@ CASES = {
     'mmpretrain': ('cifar10/wrn16-2_cifar10-folder.py', small_wrn(), 'model.head.num_classes'),
 }
 NAMES = ('cup', 'fork', 'plate')
-META = dict(dataset_meta=dict(classes=NAMES, palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255)]))
+PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+META = dict(dataset_meta=dict(classes=NAMES, palette=PALETTE))
 
 
 def model(toolkit: str, classes: int = 3) -> tuple[Config, dict[str, torch.Tensor]]:
@@ -74,7 +75,7 @@ def texts(monkeypatch):
     return written
 
 
-@pytest.mark.parametrize('meta', [META, dict(CLASSES=NAMES)], ids=['now', 'once'])
+@pytest.mark.parametrize('meta', [META, dict(CLASSES=NAMES, PALETTE=PALETTE)], ids=['now', 'once'])
 @pytest.mark.parametrize('toolkit', CASES)
 def test_a_picture_bears_the_names_that_the_checkpoint_was_trained_with(toolkit, meta, image, texts, tmp_path):
     config, state = model(toolkit)

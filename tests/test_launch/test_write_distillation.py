@@ -65,6 +65,11 @@ def test_it_has_at_most_15_lines_of_at_most_120_characters(count):
     assert sum(line.count("dict(student='") for line in lines) == count
 
 
+def test_the_order_of_the_channels_is_written_where_it_is_given(tmp_path):
+    write_distillation(tmp_path / 'new.py', NAME, NAME, 'ofd', pairs(1), (32, 32), channel_order='rgb')
+    assert Config.fromfile(tmp_path / 'new.py').model.channel_order == 'rgb'
+
+
 def test_a_file_that_is_there_or_misnamed_is_refused(tmp_path):
     (tmp_path / 'old.py').touch()
     for name, message in {

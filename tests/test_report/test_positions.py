@@ -66,6 +66,20 @@ def test_a_distillation_shows_its_own_method_and_pairs(shown):
     assert 'method fitnets' in shown('distilled.py', method='fitnets')
 
 
+@pytest.mark.parametrize(('name', 'written'), [('8xb16_cifar10', 'rgb'), ('8xb32_in1k', None)])
+def test_the_order_in_which_images_are_loaded_is_written_where_the_preprocessor_does_not_tell(shown, name, written):
+    networks = [f'mmpretrain::resnet/resnet{depth}_{name}.py' for depth in (18, 34)]
+    shown(*networks, input_shape=(32, 32), write=Path('new.py'))
+    model = Config.fromfile('new.py').model
+    assert model.get('channel_order') == written
+
+
+def test_a_method_that_compares_scores_is_not_written(shown, home):
+    with pytest.raises(ValueError, match="--write writes pairs of features, and the method 'kd' compares class scores"):
+        shown('student.py', 'teacher.py', method='kd', write=Path('new.py'))
+    assert not (home / 'new.py').exists()
+
+
 def test_a_config_and_a_picture_are_written_and_named(shown):
     text = shown('student.py', 'teacher.py', method='at', write=Path('new.py'), svg=Path())
     assert 'python tools/train.py new.py --cfg-options model.teacher.checkpoint=TEACHER.pth' in text

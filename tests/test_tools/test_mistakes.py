@@ -435,6 +435,7 @@ MISTAKES = {
         ('train cifar.py --cfg-options experiment_name={id}', r'error: https?://www.cs.toronto.edu/\S+ cannot be downloaded'),
     ],
     'positions': [
+        ('train toy.py --cfg-options train_cfg=None', 'train_cfg is not set, without which nothing can be trained'),
         ('positions nowhere.py', "the config 'nowhere.py' does not exist; looked for in /.*home"),
         ('positions mmdet::ssd/ssd30_coco.py', "does not exist; .*nearest: mmdet::ssd/ssd300_coco.py"),
         ('positions empty.py', "the config 'empty.py' has no model; it has seed"),
