@@ -366,7 +366,7 @@ def test_degenerate_boxes_are_left_out_on_request_and_counted_with_examples(blem
     assert record.levelname == 'WARNING'
     said = record.getMessage()
     folder = blemished / 'Annotations'
-    assert said.startswith(f"degenerate boxes left out of ['{blemished / SPLIT}']: 8, such as '{folder}/a.xml': the ")
+    assert said.startswith(f"degenerate boxes left out of ['{blemished / SPLIT}']: 9, such as '{folder}/a.xml': the ")
     assert f"'{folder}/a.xml': the box of 'dog' begins and ends in one pixel, ymin 337 to ymax 337" in said
     assert said.count('.xml') == 3
 
