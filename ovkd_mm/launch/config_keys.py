@@ -1,4 +1,4 @@
-"""Mistyped keys at the top of a config, which nothing would ever read."""
+"""The keys at the top of a config: mistyped ones, which nothing would ever read, are refused."""
 
 import copy
 import difflib

@@ -1,4 +1,4 @@
-"""Values of a config that torch, Python or an empty schedule would answer, without its key."""
+"""Values that no training can have, named with their keys before torch or Python fails on them."""
 
 import logging
 
@@ -39,8 +39,5 @@ def check_values(config: Config) -> None:
             raise ValueError(f'{key} must be a dict, got None; leave it out for the default')
     level = config.get('log_level')
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
-        raise ValueError(f'log_level must be one of {", ".join(_levels())}, got {level!r}')
-
-
-def _levels() -> list[str]:
-    return [logging.getLevelName(number) for number in range(logging.DEBUG, logging.CRITICAL + 1, 10)]
+        levels = ', '.join(map(logging.getLevelName, range(logging.DEBUG, logging.CRITICAL + 1, 10)))
+        raise ValueError(f'log_level must be one of {levels}, got {level!r}')

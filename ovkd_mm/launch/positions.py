@@ -1,6 +1,5 @@
 """From configs to traced networks, and to the pairs of places that ``pairs='auto'`` takes."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import build_module, build_teacher
 from ..positions import Trace, auto_pairs, trace
+from .config_keys import override
 from .input_shape import InputShape, input_shape_of
 from .plain_config import is_distillation, plain_config
 
@@ -81,7 +81,7 @@ def read_networks(
     """
     what = f'the config {str(path)!r}'
     config = read_config_file(path, what)
-    config.merge_from_dict(copy.deepcopy(options or {}))
+    override(config, options or {}, '--cfg-options')
     if not config.get('model'):
         raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
     shape = InputShape((input_shape[0], input_shape[1]), '--input-shape') if input_shape else input_shape_of(config)
