@@ -61,7 +61,7 @@ def test_each_study_has_configs_for_its_teacher_and_its_runs(path, tmp_path):
     assert study.seeds == (0, 1, 2)
     named = Config.fromfile(study.config).model.teacher
     untaught = replace(study, options={'model.teacher.checkpoint': None})
-    alone, *others = trainings_of(untaught, tmp_path, CONFIGS / '_base_' / 'methods')
+    alone, *others = trainings_of(untaught, tmp_path)
     assert alone.label == 'alone' and alone.config.model.type != 'ovkd_mm.FeatureDistiller'
     assert all(one.label.startswith('alone') or one.config.model.type == 'ovkd_mm.FeatureDistiller' for one in others)
     if study.teacher:
