@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmengine.runner import FlexibleRunner
 from torch import distributed, multiprocessing
-from torch.distributed.fsdp import FullStateDictConfig, StateDictType
+from torch.distributed.fsdp import FullStateDictConfig, MixedPrecision, StateDictType
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.nn.modules.batchnorm import _BatchNorm
 from toy import METHOD, PAIRS, ToyImages, batch, distiller_config, toy_runner
@@ -73,7 +73,8 @@ def with_ddp(folder: Path) -> dict:
 
 def with_fsdp_on_cpu(folder: Path) -> dict:
     flexible = flexible_runner(folder, device_id='cpu')
-    return dict(ddp=three_steps_with_ddp(), fsdp=three_steps_with_fsdp(), flexible=flexible)
+    half = three_steps_with_fsdp(MixedPrecision(param_dtype=torch.bfloat16))
+    return dict(ddp=three_steps_with_ddp(), fsdp=three_steps_with_fsdp(), half=half, flexible=flexible)
 
 
 def with_fsdp(folder: Path) -> dict:
@@ -144,7 +145,7 @@ def three_steps_with_ddp() -> dict:
     return model.module.state_dict()
 
 
-def three_steps_with_fsdp() -> dict:
+def three_steps_with_fsdp(mixed_precision: MixedPrecision | None = None) -> dict:
     """The checkpoint that mmengine's FSDP strategy writes, and what is there after loading it once more."""
     model = build_distiller()
     model = MMFullyShardedDataParallel(
@@ -152,6 +153,7 @@ def three_steps_with_fsdp() -> dict:
         device_id=torch.device('cpu'),
         use_orig_params=True,
         auto_wrap_policy=partial(size_based_auto_wrap_policy, min_num_params=300),
+        mixed_precision=mixed_precision,
     )
     three_steps(model)
     model.set_state_dict_type(model, StateDictType.FULL_STATE_DICT, FullStateDictConfig(offload_to_cpu=True))

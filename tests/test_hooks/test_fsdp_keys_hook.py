@@ -20,6 +20,11 @@ def test_a_sharded_training_saves_and_loads_the_checkpoint_of_one_under_ddp(resu
         assert torch.equal(again[key], saved[key] + 1), key
 
 
+def test_a_sharded_training_in_mixed_precision_comes_near_that_in_float32(result):
+    for key, value in result['ddp'].items():
+        torch.testing.assert_close(result['half']['saved'][key], value, rtol=0.05, atol=0.05, msg=key)
+
+
 def test_a_training_under_mmengines_fsdp_strategy_saves_stock_keys_and_resumes_bit_for_bit(result):
     whole, resumed = result['flexible']['whole'], result['flexible']['resumed']
     start = MODELS.build(distiller_config()).state_dict()
