@@ -59,7 +59,8 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     Where one model has several of a size and the other fewer, those of equal names are joined, else the last with the
     last.
 
-    Places of the student before which nothing is trained are left out, and the log names them.
+    Places of the student before which nothing is trained are left out, and the log names them, and those of the teacher
+    of whose size the student has none.
 
     Returns:
         Pairs as a config would write them, largest map first.
@@ -67,7 +68,8 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     Raises:
         ValueError: If no spatial size is common to both.
     """
-    students, teachers = _trained(student), auto_places(teacher)
+    places, teachers = auto_places(student), auto_places(teacher)
+    students = _trained(student, places)
     pairs = [
         dict(student=learner, teacher=teaching)
         for size in students
@@ -83,6 +85,12 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
             f"pairs='auto' found no spatial size common to the student ({list(students)}) and the teacher "
             f'({list(teachers)}); write the pairs out, with resize=True where sizes differ{why}'
         )
+    if left := [name for size, names in teachers.items() if size not in places for name in names]:
+        print_log(
+            f"pairs='auto' leaves out {', '.join(left)} of the teacher: no stage of the student has the size. Pairs that "
+            'are written out may differ in size, with resize=True',
+            logger='current',
+        )
     _tell_if_little_is_taught(student, [pair['student'] for pair in pairs])
     return pairs
 
@@ -95,19 +103,19 @@ def _joined(students: list[str], teachers: list[str]) -> list[tuple[str, str]]:
     return list(zip(students[-count:], teachers[-count:], strict=True)) if count else []
 
 
-def _trained(student: Trace) -> dict[Size, list[str]]:
-    """The places of a student before which something is trained."""
-    places: dict[Size, list[str]] = {}
+def _trained(student: Trace, places: dict[Size, list[str]]) -> dict[Size, list[str]]:
+    """Those of a student's places before which something is trained."""
+    trained: dict[Size, list[str]] = {}
     frozen = []
-    for size, names in auto_places(student).items():
+    for size, names in places.items():
         for name in names:
             if student.learns(student.last_call(name).value('output')):
-                places.setdefault(size, []).append(name)
+                trained.setdefault(size, []).append(name)
             else:
                 frozen.append(name)
     if frozen:
         print_log(f"pairs='auto' leaves out {', '.join(frozen)}: all before is frozen in the student", logger='current')
-    return places
+    return trained
 
 
 def _tell_if_little_is_taught(student: Trace, names: list[str]) -> None:

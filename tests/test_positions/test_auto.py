@@ -21,6 +21,13 @@ def test_the_last_place_of_each_common_size_is_joined_the_largest_map_first():
     ]
 
 
+def test_stages_of_the_teacher_of_whose_size_the_student_has_none_are_told(monkeypatch):
+    said = []
+    monkeypatch.setattr('ovkd_mm.positions.auto.print_log', lambda message, **_: said.append(message))
+    auto_pairs(trace(net(1, 2), (16, 16)), trace(net(1, 2, 2, 2), (16, 16)))
+    assert said[0].startswith("pairs='auto' leaves out 8, 11 of the teacher: no stage of the student has the size.")
+
+
 def test_only_the_backbone_is_paired_where_there_is_one():
     class Detector(nn.Module):
         def __init__(self):
