@@ -87,8 +87,8 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
         )
     if left := [name for size, names in teachers.items() if size not in places for name in names]:
         print_log(
-            f"pairs='auto' leaves out {', '.join(left)} of the teacher: no stage of the student has the size. Pairs that "
-            'are written out may differ in size, with resize=True',
+            f"pairs='auto' leaves out {', '.join(left)} of the teacher: no stage of the student has the size. Pairs "
+            'that are written out may differ in size, with resize=True',
             logger='current',
         )
     _tell_if_little_is_taught(student, [pair['student'] for pair in pairs])
