@@ -20,6 +20,7 @@ __all__ = [
     'from_here',
     'model_of',
     'read_config_file',
+    'type_name',
     'without_pretrained',
 ]
 
@@ -85,6 +86,12 @@ def buildable(config: Config, what: str) -> Config:
     if config.get('default_scope'):
         config.model.setdefault('_scope_', config.default_scope)
     return config
+
+
+def type_name(cfg: dict) -> str:
+    """The type that a dict of a config names, by name or as a class, without its scope; empty where it names none."""
+    kind = cfg.get('type', '')
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
 def without_pretrained(model: dict) -> dict:

@@ -5,6 +5,7 @@ from typing import Literal
 from mmengine.config import Config
 from torch import nn
 
+from ..config_files import type_name
 from ..toolkits import TOOLKITS
 
 __all__ = ['ORDERS', 'ChannelOrder', 'loaded_order', 'seen_order']
@@ -20,8 +21,8 @@ def loaded_order(config: Config) -> ChannelOrder | None:
     dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
     while inner := dataset.get('dataset') or (dataset.get('datasets') or [None])[0]:  # repeated, concatenated
         dataset = inner
-    steps = [_name(step) for step in dataset.get('pipeline') or []]
-    return 'bgr' if 'LoadImageFromFile' in steps else IN_MEMORY.get(_name(dataset))
+    steps = [type_name(step) for step in dataset.get('pipeline') or []]
+    return 'bgr' if 'LoadImageFromFile' in steps else IN_MEMORY.get(type_name(dataset))
 
 
 def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> ChannelOrder | None:
@@ -42,9 +43,3 @@ def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> C
         if reverses is not None:
             return loaded or toolkit.loads
     return loaded
-
-
-def _name(cfg: dict) -> str:
-    """The type that a dict names, without its scope."""
-    kind = cfg.get('type', '')
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__

@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import OPTIMIZERS
 
-from ..config_files import read_config_file
+from ..config_files import read_config_file, type_name
 from ..nearest import nearest
 from .config_keys import check_keys, check_scope, override
 from .config_values import check_values
@@ -173,7 +173,7 @@ def use_amp(config: Config, device: str) -> None:
         raise ValueError(f'--amp needs a GPU, and this is to run on {device}; leave it out')
     config.optim_wrapper.type = 'AmpOptimWrapper'
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if str((config.get('strategy') or {}).get('type')).endswith('FSDPStrategy'):
+    if type_name(config.get('strategy') or {}) == 'FSDPStrategy':
         config.optim_wrapper.use_fsdp = True  # else each process skips the steps that its own shards are too large for
 
 

@@ -3,6 +3,7 @@ import os
 
 import pytest
 import torch
+from mmengine._strategy import FSDPStrategy
 from mmengine.config import Config
 
 from ovkd_mm.launch import cli
@@ -55,8 +56,9 @@ def test_mixed_precision_is_a_gpus():
     assert config.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic')
 
 
-def test_mixed_precision_of_shards_scales_them_together():
-    config = Config(dict(optim_wrapper=dict(type='OptimWrapper'), strategy=dict(type='FSDPStrategy')))
+@pytest.mark.parametrize('kind', ['FSDPStrategy', 'mmengine.FSDPStrategy', FSDPStrategy], ids=str)
+def test_mixed_precision_of_shards_scales_them_together(kind):
+    config = Config(dict(optim_wrapper=dict(type='OptimWrapper'), strategy=dict(type=kind)))
     use_amp(config, 'cuda')
     assert config.optim_wrapper.use_fsdp is True
 
