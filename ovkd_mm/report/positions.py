@@ -151,7 +151,8 @@ def _show_places(console: Console, asked: TracedNetworks, position: dict, option
             _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
     _say(
         console,
-        "* a stage's end, for pairs='auto' where the sizes match; a name that begins with a dot is below the place",
+        "* a stage's end, for pairs='auto' where the sizes match; a name that begins with a dot is below the place"
+        + ('' if options.every else '; more places: --all'),
     )
     # The last network is the teacher, or the one whose role is not known.
     if not network.loaded and any(row.place and row.place.activated and row.place.norm for row in rows):

@@ -33,7 +33,10 @@ def test_a_config_alone_shows_its_places_and_asks_for_weights(shown):
     assert 'margins need weights: --checkpoint FILE' in text
     assert 'pairs\n' not in text
     assert 'backbone.layer1.0 ' not in text
-    assert 'backbone.layer1.0 ' in shown('student.py', every=True)
+    assert 'more places: --all' in text
+    more = shown('student.py', every=True)
+    assert 'backbone.layer1.0 ' in more
+    assert '--all' not in more
 
 
 def test_the_places_are_those_of_the_method(shown):
