@@ -42,6 +42,11 @@ def newest(work_dir: Path) -> tuple[Path, int]:
     return max(((path, int(name[1])) for path, name in names.items() if name), key=lambda found: found[1])
 
 
+def modified(folder: Path) -> dict[Path, int]:
+    """When each file below a folder was last written, in ns."""
+    return {file: file.stat().st_mtime_ns for file in folder.rglob('*') if file.is_file()}
+
+
 def as_options(options: Mapping[str, object]) -> list[str]:
     """Options by key as ``--cfg-options`` takes them."""
     return [f'{key}={value}' for key, value in options.items()]

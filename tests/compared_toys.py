@@ -7,10 +7,8 @@ import pytest
 from command_line import ROOT
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.registry import DATASETS, METRICS
-from toy import ToyImages, distiller_config
-
-DATASETS.register_module(module=ToyImages, name='ComparedToys', force=True)
+from mmengine.registry import METRICS
+from toy import distiller_config
 
 
 @METRICS.register_module(force=True)
@@ -25,7 +23,7 @@ class ComparedAccuracy(BaseMetric):
 def write_base(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write the config, and let processes find this file."""
     loader = dict(
-        dataset=dict(type='ComparedToys', size=40), batch_size=4, num_workers=0, collate_fn=dict(type='default_collate')
+        dataset=dict(type='ToyImages', size=40), batch_size=4, num_workers=0, collate_fn=dict(type='default_collate')
     )
     config = dict(
         custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, ImgDataPreprocessor
-from mmengine.registry import MODELS
+from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -108,6 +108,7 @@ def distiller_config(**changes) -> dict:
     )
 
 
+@DATASETS.register_module()
 class ToyImages(Dataset):
     """Images of 16x16 and their labels, the same ones for the same index."""
 

@@ -1,20 +1,13 @@
-import toy
 from mmengine.config import ConfigDict
-from mmengine.registry import DATASETS
 
 from ovkd_mm.benchmark import loading
 from ovkd_mm.benchmark.loading import images_per_second
 
 
-@DATASETS.register_module()
-class SomeToys(toy.ToyImages):
-    pass
-
-
 def config(**dataset):
     return ConfigDict(
         train_dataloader=dict(
-            dataset=dict(type='SomeToys', **dataset),
+            dataset=dict(type='ToyImages', **dataset),
             batch_size=64,
             num_workers=0,
             collate_fn=dict(type='default_collate'),

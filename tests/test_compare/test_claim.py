@@ -4,12 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from command_line import modified
 
 from ovkd_mm.compare.claim import claimed
-
-
-def times(folder: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in folder.rglob('*') if file.is_file()}
 
 
 def claim(folder: Path, **recipe) -> None:
@@ -20,9 +17,9 @@ def claim(folder: Path, **recipe) -> None:
 def test_a_new_folder_is_made_and_found_again(tmp_path):
     claim(tmp_path / 'a/b', seed=5)
     assert json.loads((tmp_path / 'a/b/study.json').read_text()) == dict(seed=5)
-    before = times(tmp_path)
+    before = modified(tmp_path)
     claim(tmp_path / 'a/b', seed=5)
-    assert times(tmp_path) == before
+    assert modified(tmp_path) == before
 
 
 def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path):
@@ -35,10 +32,10 @@ def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path):
 def test_another_recipes_folder_is_refused_with_what_differs(tmp_path):
     claim(tmp_path, config='a.py', seed=5)
     (tmp_path / 'run').mkdir()
-    before = times(tmp_path)
+    before = modified(tmp_path)
     with pytest.raises(ValueError, match=r'holds a study with seed=5, not with seed=6; name another with --work-dir'):
         claim(tmp_path, config='a.py', seed=6)
-    assert times(tmp_path) == before
+    assert modified(tmp_path) == before
 
 
 def test_a_folder_in_which_nothing_was_done_may_be_claimed_for_another_recipe(tmp_path):

@@ -1,12 +1,10 @@
 import pytest
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.registry import DATASETS, METRICS, MODELS
-from toy import ToyImages, distiller_config
+from mmengine.registry import METRICS, MODELS
+from toy import distiller_config
 
 from ovkd_mm.compare.dry_validation import missing_metric
-
-DATASETS.register_module(module=ToyImages, name='DryToys', force=True)
 
 
 @METRICS.register_module(force=True)
@@ -25,7 +23,7 @@ class TwoFigures(BaseMetric):
 
 def lack(key: str, *metrics: dict, **changes) -> str | None:
     loader = dict(
-        dataset=dict(type='DryToys'),
+        dataset=dict(type='ToyImages'),
         sampler=dict(type='DefaultSampler', shuffle=False),
         batch_size=4,
         num_workers=2,

@@ -1,6 +1,6 @@
 """A run of a study is killed at a bad moment, and run again.
 
-The trainings import this file for its data set and metric.
+The trainings import this file for its metric.
 """
 
 import json
@@ -13,8 +13,7 @@ import torch
 from command_line import ROOT
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.registry import DATASETS, METRICS
-from toy import ToyImages
+from mmengine.registry import METRICS
 
 from ovkd_mm.compare.training import Training
 from ovkd_mm.report.history import read_history
@@ -48,8 +47,6 @@ else:
 runpy.run_path({tool!r}, run_name='__main__')
 """
 
-DATASETS.register_module(name='ResumedToys', module=ToyImages, force=True)
-
 
 @METRICS.register_module(force=True)
 class ToyPrecision(BaseMetric):
@@ -64,12 +61,10 @@ class ToyPrecision(BaseMetric):
 
 def config() -> Config:
     """Four iterations, saved and validated at 2 and 4, of which one checkpoint is kept, as the demo does."""
-    loader = dict(
-        dataset=dict(type='ResumedToys'), batch_size=4, num_workers=0, collate_fn=dict(type='default_collate')
-    )
+    loader = dict(dataset=dict(type='ToyImages'), batch_size=4, num_workers=0, collate_fn=dict(type='default_collate'))
     return Config(
         dict(
-            custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),
+            custom_imports=dict(imports=['toy', Path(__file__).stem], allow_failed_imports=False),
             model=dict(type='ToyClassifier'),
             train_dataloader=dict(sampler=dict(type='InfiniteSampler'), **loader),
             val_dataloader=dict(sampler=dict(type='DefaultSampler', shuffle=False), **loader),

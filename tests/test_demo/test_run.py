@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import modified
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -17,10 +18,6 @@ from ovkd_mm.report.history import Run, read_history
 METRIC = 'pascal_voc/mAP'
 PLAN = Plan(size=64, batch_size=2, teacher_iters=3, student_iters=3, train_images=6, val_images=3)
 RUNS = ('teacher', 'alone', 'distilled')
-
-
-def times(folder: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in folder.rglob('*') if file.is_file()}
 
 
 @pytest.fixture(scope='module')
@@ -74,11 +71,11 @@ def test_each_run_ends_with_a_validation_and_one_checkpoint(work_dir):
 
 
 def test_a_second_call_trains_nothing_and_writes_the_same_figures(work_dir):
-    trained = {name: times(work_dir / name) for name in RUNS}
+    trained = {name: modified(work_dir / name) for name in RUNS}
     table = re.compile(r'<tbody>.*</tbody>', re.DOTALL)
     before = table.search((work_dir / 'report.html').read_text())[0]
     run_demo(work_dir, seed=5, plan=PLAN)
-    assert {name: times(work_dir / name) for name in RUNS} == trained
+    assert {name: modified(work_dir / name) for name in RUNS} == trained
     assert table.search((work_dir / 'report.html').read_text())[0] == before
 
 
@@ -97,10 +94,10 @@ def test_a_folders_name_is_printed_as_it_is_and_never_as_markup(tmp_path, monkey
 
 
 def test_another_demos_work_dir_is_refused_and_left_alone(work_dir):
-    before = times(work_dir)
+    before = modified(work_dir)
     with pytest.raises(ValueError, match=r'holds a study with seed=5, not with seed=6; name another with --work-dir'):
         run_demo(work_dir, seed=6, plan=PLAN)
-    assert times(work_dir) == before
+    assert modified(work_dir) == before
 
 
 def test_a_work_dir_with_other_things_in_it_is_refused(tmp_path):

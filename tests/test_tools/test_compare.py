@@ -10,7 +10,7 @@ from pathlib import Path
 import compared_toys
 import pytest
 import yaml
-from command_line import ROOT
+from command_line import ROOT, modified
 from mmengine.config import Config
 from toy import ToyClassifier
 
@@ -47,10 +47,6 @@ def compare(tmp_path, monkeypatch, capsys):
     return run
 
 
-def times(folder: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in folder.rglob('*') if file.is_file()}
-
-
 def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(compare, tmp_path):
     work_dir = tmp_path / 'work'
     status, said = compare()
@@ -78,11 +74,11 @@ def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(com
     assert (work_dir / 'report.html').is_file()
 
     # What is finished is not trained again.
-    trained = times(work_dir / 'none') | times(work_dir / 'soft-kd')
+    trained = modified(work_dir / 'none') | modified(work_dir / 'soft-kd')
     status, said = compare('--methods', 'none', 'soft kd')
     assert status == 0
     assert '2 runs, 2 finished before' in said
-    assert times(work_dir / 'none') | times(work_dir / 'soft-kd') == trained
+    assert modified(work_dir / 'none') | modified(work_dir / 'soft-kd') == trained
     assert [one['label'] for one in json.loads((work_dir / 'results.json').read_text())['methods']] == [
         'none',
         'soft kd',
@@ -92,7 +88,7 @@ def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(com
     status, _ = compare('--methods', 'none', 'soft kd', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
     assert str(status).startswith('error: ')
     assert 'none/seed3 holds a run of another config, which differs in: optim_wrapper.optimizer.lr; delete' in status
-    assert times(work_dir / 'none') | times(work_dir / 'soft-kd') == trained
+    assert modified(work_dir / 'none') | modified(work_dir / 'soft-kd') == trained
 
     # What was stopped after its first epoch goes on from there, to the same figures.
     run = work_dir / 'soft-kd/seed3'
@@ -105,7 +101,7 @@ def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(com
     assert 'resumed epoch: 1, iter: 10' in (run / 'train.log').read_text()
     again = json.loads((work_dir / 'results.json').read_text())['methods'][1]['runs'][0]
     assert again['curve'] == kd['curve']
-    assert times(work_dir / 'none').items() <= trained.items()
+    assert modified(work_dir / 'none').items() <= trained.items()
 
 
 def test_what_cannot_be_built_is_named_before_anything_is_trained(compare, tmp_path):

@@ -9,18 +9,6 @@ import torch
 import toy
 from command_line import ROOT, tool_commands
 from mmengine.config import Config
-from mmengine.registry import DATASETS
-from torch.utils.data import TensorDataset
-
-
-@DATASETS.register_module()
-class ExportedToys(TensorDataset):
-    def __init__(self):
-        super().__init__(*toy.batch(8))
-
-    def __getitem__(self, index):
-        image, label = super().__getitem__(index)
-        return dict(inputs=image, data_samples=label)
 
 
 @pytest.fixture
@@ -48,7 +36,7 @@ def tool(tmp_path, monkeypatch, capsys):
 def trained(tmp_path, tool):
     """A toy's distillation of two epochs in ``work``, gone on with after the first; its config is ``toy.py``."""
     loader = dict(
-        dataset=dict(type='ExportedToys'),
+        dataset=dict(type='ToyImages'),
         sampler=dict(type='DefaultSampler', shuffle=False),
         batch_size=4,
         num_workers=0,

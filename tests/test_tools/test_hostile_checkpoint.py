@@ -1,27 +1,21 @@
-"""Resume on the command line from a checkpoint that means harm.
-
-The trainings import this file for its data set.
-"""
+"""Resume on the command line from a checkpoint that means harm."""
 
 from pathlib import Path
 
 import torch
 from command_line import ROOT
 from mmengine.config import Config
-from mmengine.registry import DATASETS
-from toy import ToyImages, distiller_config
+from toy import distiller_config
 from warm_start import start
-
-DATASETS.register_module(name='HostileTestImages', module=ToyImages, force=True)
 
 
 def test_the_config_inside_a_resumed_file_is_not_run(tmp_path):
     config = Config(
         dict(
-            custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),
+            custom_imports=dict(imports=['toy'], allow_failed_imports=False),
             model=distiller_config(),
             train_dataloader=dict(
-                dataset=dict(type='HostileTestImages'),
+                dataset=dict(type='ToyImages'),
                 sampler=dict(type='DefaultSampler', shuffle=True),
                 batch_size=4,
                 num_workers=0,

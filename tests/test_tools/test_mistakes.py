@@ -22,23 +22,21 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS
 from PIL import Image
-from torch.utils.data import TensorDataset
 from voc_folder import write_voc, write_voc_masks
 
 from ovkd_mm.launch.mistakes import mistake
 
 
 @DATASETS.register_module(force=True)
-class MistakenToys(TensorDataset):
+class MistakenToys(toy.ToyImages):
     def __init__(self, broken=False):
-        super().__init__(*toy.batch(8))
+        super().__init__()
         self.broken = broken
 
     def __getitem__(self, index):
         if self.broken:
             raise ValueError('a fault that no code of ours tells of')
-        image, label = super().__getitem__(index)
-        return dict(inputs=image, data_samples=label)
+        return super().__getitem__(index)
 
 
 def loader(**dataset) -> dict:

@@ -8,20 +8,8 @@ import torch
 import toy
 from command_line import ROOT
 from mmengine.config import Config
-from mmengine.registry import DATASETS
-from torch.utils.data import TensorDataset
 
 from ovkd_mm.report.history import read_history
-
-
-@DATASETS.register_module()
-class EightToys(TensorDataset):
-    def __init__(self):
-        super().__init__(*toy.batch(8))
-
-    def __getitem__(self, index):
-        image, label = super().__getitem__(index)
-        return dict(inputs=image, data_samples=label)
 
 
 @pytest.fixture
@@ -32,7 +20,7 @@ def train(tmp_path, monkeypatch, capsys):
         dict(
             model=toy.distiller_config(),
             train_dataloader=dict(
-                dataset=dict(type='EightToys'),
+                dataset=dict(type='ToyImages'),
                 sampler=dict(type='DefaultSampler', shuffle=True),
                 batch_size=4,
                 num_workers=0,
