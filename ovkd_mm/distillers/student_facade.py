@@ -1,5 +1,7 @@
 """StudentFacade: a model that passes for the student inside it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -29,6 +31,8 @@ class StudentFacade(BaseModel):
         super().__init__()
         del self.data_preprocessor  # the student has its own, which __getattr__ finds
         self.student = MODELS.build(student)
+        hooks = self.student._state_dict_hooks
+        hooks.update({key: partial(_in_place, hook) for key, hook in hooks.items()})
         self._register_state_dict_hook(_name_keys_as_the_student_does)
 
     def as_student(self) -> nn.Module:
@@ -78,6 +82,15 @@ class StudentFacade(BaseModel):
 
             rename_keys(state_dict, prefix, rename)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _in_place(hook: Callable, module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
+    """Do what a student's hook does; torch takes what one returns (mmpretrain's TimmClassifier) of a root alone."""
+    renamed = hook(module, state_dict, prefix, local_metadata)
+    if renamed is not None and renamed is not state_dict:
+        items = list(renamed.items())
+        state_dict.clear()
+        state_dict.update(items)
 
 
 def _name_keys_as_the_student_does(module: StudentFacade, state_dict: dict, prefix: str, local_metadata: dict) -> None:

@@ -1,8 +1,11 @@
 """ClassCountHook: compares the classes of head and data set."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from mmengine.hooks import Hook
-from mmengine.model import BaseModule
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..distillers.method_hooks import unwrapped
@@ -13,21 +16,29 @@ __all__ = ['ClassCountHook', 'classifying_heads']
 
 CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
+# Have no head of their own, but a whole network of another library in ``model``.
+WRAPPERS = {'TimmClassifier'}
 
 
-def classifying_heads(runner: Runner) -> dict[str, BaseModule]:
+def classifying_heads(runner: Runner) -> dict[str, Any]:
     """The heads of mmseg's and mmpretrain's models that have ``num_classes``, by their keys in the config.
 
     Args:
         runner: Of the model.
     """
-    return {
-        f'model.{path}': module
-        # In a distiller's own names the student's begin with 'student.', as they do in the config.
-        for path, module in unwrapped(runner.model).named_modules()
-        if 'num_classes' in vars(module)
-        and (path.rpartition('.')[2] in HEADS or CLASSIFIERS.intersection(dict(module.named_children())))
-    }
+    heads: dict[str, Any] = {}
+    # In a distiller's own names the student's begin with 'student.', as they do in the config.
+    for path, module in unwrapped(runner.model).named_modules(prefix='model'):
+        if type(module).__name__ in WRAPPERS:
+            heads[path] = module.get_submodule('model')
+        elif module not in heads.values() and _is_head(path.rpartition('.')[2], module):
+            heads[path] = module
+    return heads
+
+
+def _is_head(name: str, module: nn.Module) -> bool:
+    named = name in HEADS or bool(CLASSIFIERS.intersection(dict(module.named_children())))
+    return named and 'num_classes' in vars(module)
 
 
 @HOOKS.register_module()
@@ -35,16 +46,18 @@ class ClassCountHook(Hook):
     """Compares ``num_classes`` of mmseg's and mmpretrain's heads with the classes of the data set.
 
     With too few the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later); with
-    too many it trains without a warning.
+    too many it trains without a warning. A top-5 accuracy of fewer classes would fail after the first epoch.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare with the training set.
+        """Compare with the training set, and what a validation will measure with its set.
 
         Raises:
-            ValueError: If a head has another number of classes.
+            ValueError: If a head has another number of classes, or a metric counts more than there are.
         """
         self._check(runner, runner.train_dataloader)
+        if runner.val_loop is not None:
+            _check_metrics('val_evaluator', runner.val_loop)
 
     def before_val(self, runner: Runner) -> None:
         """Compare with the validation set."""
@@ -53,15 +66,33 @@ class ClassCountHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Compare with the test set."""
         self._check(runner, runner.test_dataloader)
+        _check_metrics('test_evaluator', runner.test_loop)
 
     def _check(self, runner: Runner, loader: DataLoader) -> None:
-        classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+        classes = _classes(loader)
         if classes is None:
             return
         for key, head in classifying_heads(runner).items():
             if head.num_classes != len(classes):
                 raise ValueError(
-                    f'{key}.num_classes={head.num_classes}, but {type(loader.dataset).__name__} has '
-                    f'{len(classes)} classes ({", ".join(classes[:3])}, ...); set '
+                    f'{key}.num_classes={head.num_classes}, but {_has(loader, classes)}; set '
                     f'{key}.num_classes={len(classes)}, or other metainfo.classes of the data set'
                 )
+
+
+def _classes(loader: DataLoader) -> Sequence[str] | None:
+    return (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+
+
+def _has(loader: DataLoader, classes: Sequence[str]) -> str:
+    names = ', '.join([*classes[:3], *(['...'] if len(classes) > 3 else [])])
+    return f'{type(loader.dataset).__name__} has {len(classes)} classes ({names})'
+
+
+def _check_metrics(key: str, loop: BaseLoop) -> None:
+    classes = _classes(loop.dataloader)
+    if classes is None:
+        return
+    for metric in loop.evaluator.metrics:
+        if type(metric).__name__ == 'Accuracy' and max(getattr(metric, 'topk', ()), default=0) > len(classes):
+            raise ValueError(f'{key}.topk={metric.topk}, but {_has(loop.dataloader, classes)}; set {key}.topk=1')

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmengine.runner.checkpoint import get_state_dict
 from toy import batch
 
 from ovkd_mm.distillers.student_facade import StudentFacade
@@ -31,6 +32,24 @@ def test_its_keys_are_the_plain_students_and_the_rest_lie_under_a_prefix(facade)
         torch.nn.init.zeros_(weight)
     other.load_state_dict(own)
     assert all(torch.equal(value, own[key]) for key, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize('read', [torch.nn.Module.state_dict, get_state_dict])
+def test_a_student_that_renames_its_own_keys_has_these_too(read):
+    config = dict(type='mmpretrain.TimmClassifier', model_name='resnet10t', num_classes=3)
+    plain = read(MODELS.build(config))
+    assert 'conv1.0.weight' in plain
+    facade = Facade(config)
+    facade.extra = torch.nn.Linear(2, 2)
+    own = read(facade)
+    assert list(own)[: len(plain)] == list(plain)
+    assert own['distiller.extra.weight'] is not None
+    other = Facade(config)
+    other.extra = torch.nn.Linear(2, 2)
+    other.load_state_dict(own)
+    assert all(torch.equal(value, own[key]) for key, value in read(other).items())
+    facade.load_state_dict(plain, strict=False)
+    assert all(torch.equal(read(facade)[key], value) for key, value in plain.items())
 
 
 def test_what_a_hook_loads_by_the_names_of_the_module_tree_arrives(facade):

@@ -1,9 +1,12 @@
+import re
 from types import SimpleNamespace
 
 import pytest
+from mmengine.registry import MODELS
 from torch import nn
 
 from ovkd_mm.hooks import ClassCountHook
+from ovkd_mm.hooks.class_count_hook import classifying_heads
 
 
 def runner(num_classes: int, classes: list | None, classifier: str = 'conv_seg', name: str = 'decode_head'):
@@ -12,7 +15,9 @@ def runner(num_classes: int, classes: list | None, classifier: str = 'conv_seg',
     head.add_module(classifier, nn.Linear(1, 1))
     model = nn.ModuleDict({'student': nn.ModuleDict({name: head})})
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=classes)))
-    return SimpleNamespace(model=model, train_dataloader=loader, val_dataloader=loader, test_dataloader=loader)
+    loop = SimpleNamespace(dataloader=loader, evaluator=SimpleNamespace(metrics=[]))
+    loaders = dict(train_dataloader=loader, val_dataloader=loader, test_dataloader=loader)
+    return SimpleNamespace(model=model, val_loop=loop, test_loop=loop, **loaders)
 
 
 @pytest.mark.parametrize('stage', ['before_train', 'before_val', 'before_test'])
@@ -28,6 +33,38 @@ def test_equal_numbers_unknown_classes_and_other_toolkits_heads_pass():
     ClassCountHook().before_train(runner(21, ['a'] * 21))
     ClassCountHook().before_train(runner(20, None))
     ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='bbox_head'))
+
+
+@pytest.mark.parametrize(('count', 'listed'), [(2, 'a, b'), (4, 'a, b, c, ...')])
+def test_classes_that_are_not_all_listed_end_in_dots(count, listed):
+    with pytest.raises(ValueError, match=rf'SimpleNamespace has {count} classes \({re.escape(listed)}\)'):
+        ClassCountHook().before_train(runner(9, ['a', 'b', 'c', 'd'][:count]))
+
+
+@pytest.mark.parametrize(('stage', 'key'), [('before_train', 'val_evaluator'), ('before_test', 'test_evaluator')])
+def test_a_top_5_accuracy_of_fewer_classes_is_refused_before_anything_runs(stage, key):
+    from mmpretrain.evaluation import Accuracy
+
+    one = runner(3, ['a', 'b', 'c'])
+    one.val_loop.evaluator.metrics = [Accuracy(topk=(1, 5))]
+    with pytest.raises(
+        ValueError, match=rf'^{key}\.topk=\(1, 5\), but .* has 3 classes \(a, b, c\); set {key}\.topk=1$'
+    ):
+        getattr(ClassCountHook(), stage)(one)
+    one.val_loop.evaluator.metrics = [Accuracy(topk=(1, 3))]
+    getattr(ClassCountHook(), stage)(one)
+    one.val_loop = None
+    ClassCountHook().before_train(one)
+
+
+@pytest.mark.parametrize('key', ['model', 'model.student'])
+def test_the_classes_of_a_whole_timm_network_are_those_that_its_wrapper_was_given(key):
+    one = runner(2, ['a', 'b'])
+    wrapper = MODELS.build(dict(type='mmpretrain.TimmClassifier', model_name='resnet10t', num_classes=3))
+    one.model = wrapper if key == 'model' else nn.ModuleDict({'student': wrapper})
+    with pytest.raises(ValueError, match=rf'^{key}\.num_classes=3, but'):
+        ClassCountHook().before_train(one)
+    assert list(classifying_heads(one)) == [key]
 
 
 def test_mmsegs_and_mmpretrains_heads_are_recognized():
