@@ -13,7 +13,15 @@ from mmengine.registry import Registry
 
 from ..nearest import nearest
 
-__all__ = ['BUILD', 'WEIGHTS', 'cannot_be_built', 'cannot_be_downloaded', 'no_such_weights', 'unknown_setting']
+__all__ = [
+    'BUILD',
+    'WEIGHTS',
+    'cannot_be_built',
+    'cannot_be_downloaded',
+    'no_such_weights',
+    'refused_by_what_was_built',
+    'unknown_setting',
+]
 
 # Where toolkits build what the config names, and load weights.
 BUILD = 'mmengine/registry/build_functions.py'
@@ -39,6 +47,21 @@ def cannot_be_built(error: Exception, message: str) -> str | None:
         others = [other for other in beside if other != name] if isinstance(beside, dict) else []
         return f"{key[:-1]}={_short(dict(cfg))} has no 'type'{nearest(name, others)}"
     return message if isinstance(error, (KeyError, TypeError)) and 'obj_cls' not in values else None
+
+
+def refused_by_what_was_built(error: Exception, message: str) -> str:
+    """A toolkit's message, after the key of the dict that was being built, if one was."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    built = [frame.f_locals['cfg'] for frame in frames if frame.f_code.co_filename.endswith(BUILD)]
+    key = _built_from(frames, built[-1]) if built else ''
+    if not key:
+        return message
+    if late := re.search(r'end should be larger than begin, but got begin=(\S+), end=(\S+)', message):
+        return (
+            f"{key}.begin={late[1]} must be less than its end, {late[2]}, the training's where none is set: lower it, "
+            'or train longer (train_cfg)'
+        )
+    return f'{key}: {message}'
 
 
 def unknown_setting(error: Exception, message: str) -> str | None:
@@ -157,6 +180,12 @@ def _nested(value: object, key: str = '') -> Iterator[tuple[str, Any]]:
 def _where(frames: list[FrameType], cfg: dict) -> str:
     """The key of a dict in the config, with a dot; empty if it is not in there as it is."""
     return next((f'{key}.' for key, one in _entries(frames) if key and isinstance(one, dict) and one == cfg), '')
+
+
+def _built_from(frames: list[FrameType], cfg: dict) -> str:
+    """The key of the dict in the config that a toolkit has taken for its own, perhaps with defaults."""
+    entries = ((key, one) for key, one in _entries(frames) if key and isinstance(one, dict) and 'type' in one)
+    return next((key for key, one in entries if all(name in cfg and cfg[name] == one[name] for name in one)), '')
 
 
 def _setting(frames: list[FrameType], cfg: dict, key: str) -> str:

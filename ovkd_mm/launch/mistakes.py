@@ -8,7 +8,15 @@ from pathlib import Path
 from urllib.error import URLError
 
 from ..toolkits import TOOLKITS
-from .explain import BUILD, WEIGHTS, cannot_be_built, cannot_be_downloaded, no_such_weights, unknown_setting
+from .explain import (
+    BUILD,
+    WEIGHTS,
+    cannot_be_built,
+    cannot_be_downloaded,
+    no_such_weights,
+    refused_by_what_was_built,
+    unknown_setting,
+)
 
 __all__ = ['mistake']
 
@@ -70,14 +78,17 @@ def mistake(error: Exception) -> str | None:
         return no_such_weights(error)
     if file.as_posix().endswith(BUILD):
         return cannot_be_built(error, message)
+    names_a_file = isinstance(error, OSError) and error.filename is not None
     if any(folder in file.resolve().parents for folder in OURS):
         refused = line.startswith('raise ') and type(error) is not RuntimeError
-    elif UPSTREAM.intersection(file.parts):
-        dealing = any(room in Path(name).as_posix() for name, _ in frames for room in DEALING_WITH_USERS)
-        refused = line.startswith(('raise ', 'assert ')) and (dealing or RUNNER in file.as_posix())
-    else:
-        refused = False
-    return message if refused or (isinstance(error, OSError) and error.filename is not None) else None
+        return message if refused or names_a_file else None
+    dealing = any(room in Path(name).as_posix() for name, _ in frames for room in DEALING_WITH_USERS)
+    refused = (
+        bool(UPSTREAM.intersection(file.parts))
+        and line.startswith(('raise ', 'assert '))
+        and (dealing or RUNNER in file.as_posix())
+    )
+    return refused_by_what_was_built(error, message) if refused or names_a_file else None
 
 
 def _message(error: Exception) -> str:

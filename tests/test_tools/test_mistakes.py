@@ -81,6 +81,10 @@ CONFIGS = dict(
     cifar="_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'",
     fcn="_base_ = 'mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py'\nmodel = dict(pretrained=None)",
     ssd="_base_ = 'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'",
+    late="_base_ = './plain.py'\nparam_scheduler = [dict(type='LinearLR', end=1), dict(type='ConstantLR', begin=20)]",
+    folders="""_base_ = './plain.py'
+train_dataloader = dict(
+    dataset=dict(_delete_=True, type='mmpretrain.CustomDataset', data_root='hollow', pipeline=[]))""",
     coarse="""model = dict(
     type='mmpretrain.ImageClassifier', backbone=dict(type='mmpretrain.ResNet', depth=18, strides=(2, 2, 2, 2)))""",
 )
@@ -159,6 +163,7 @@ def home(tmp_path_factory):
         other=dict(type='ToyClassifier', width=8),
     ).items():
         torch.save(dict(state_dict=MODELS.build(model).state_dict()), home / f'{name}.pth')
+    (home / 'hollow').mkdir()
     (home / 'run').mkdir()  # what a training leaves
     torch.save(torch.load(home / 'other.pth', weights_only=True), home / 'run/other.pth')
     (home / 'run/last_checkpoint').write_text('run/other.pth')
@@ -356,6 +361,11 @@ MISTAKES = {
         ('compare --config toy.py --methods kd --seeds -1', 'seeds must be whole numbers from 0 up'),
         ('compare --config plain.py --methods kd --work-dir new', 'distills nothing'),
         ('compare --methods kd', 'config is missing: .*--config'),
+    ],
+    'toolkit_refusals': [
+        ('train late.py --cfg-options experiment_name={id}', r"error: param_scheduler\.1\.begin=20 must be less than its end, 1, the training's where none is set: lower it, or train longer \(train_cfg\)"),
+        ('train folders.py --cfg-options experiment_name={id}', 'error: train_dataloader.dataset: Found 0 files'),
+        ('train folders.py --cfg-options experiment_name={id} train_dataloader.dataset.data_root=nix', "error: train_dataloader.dataset: .*nix.*No such file"),
     ],
     'model_keys': [
         (TOY + 'model.studnet.type=ToyClassifier', "model.studnet=.*FeatureDistiller has no setting 'studnet'; nearest: student"),
