@@ -234,11 +234,14 @@ class Trace:
     def _norm_before(self, value: Value) -> str | None:
         """Path of the batch norm whose output reaches ``value`` through arithmetic alone.
 
-        Where several do (a sum with a shortcut), the one with the longest path behind it is the main branch.
+        Where several do (a sum with a shortcut), the one with the longest path behind it is the main branch. Where
+        branches are equally long (RepVGG), none speaks for their sum.
         """
         norms = [
             node
             for node in ancestors(value.node, stop=self._leaves)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
-        return self._leaves[max(norms, key=lambda node: depth(node, self._depths))].path if norms else None
+        depths = [depth(node, self._depths) for node in norms]
+        longest = [node for node, one in zip(norms, depths, strict=True) if one == max(depths)]
+        return self._leaves[longest[0]].path if len(longest) == 1 else None

@@ -2,6 +2,7 @@ import re
 
 import pytest
 from mmdet.models.backbones import ResNet
+from mmpretrain.models.backbones import RepVGG
 from torch import nn
 
 from ovkd_mm.positions import ModuleOutput, PreReLU, trace
@@ -72,6 +73,12 @@ def test_the_norm_is_the_main_branchs_whichever_side_of_the_sum_it_stands_on_and
 
     for order in (('main', 'shortcut'), ('shortcut', 'main')):
         assert PreReLU('relu').resolve(trace(Sum(order), (8, 8))).norm == 'main.4'
+
+
+def test_no_norm_speaks_for_a_sum_of_equal_branches():
+    place = PreReLU('stage_2').resolve(trace(RepVGG('A0'), (32, 32)))
+    assert place.activated
+    assert place.norm is None
 
 
 def test_a_convolution_or_an_activation_between_hides_the_norm():
