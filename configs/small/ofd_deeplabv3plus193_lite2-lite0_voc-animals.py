@@ -13,5 +13,4 @@ model = dict(
         checkpoint='work_dirs/deeplabv3plus193_lite2_voc-animals/iter_1000.pth'),
     method=_base_.method,
     pairs=[dict(teacher=t, student=s) for t, s in zip(places, places)] + _base_.head_pairs.ours,
-    logits=_base_.distiller.logits,
     input_shape=(193, 193))

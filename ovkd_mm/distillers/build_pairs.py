@@ -8,14 +8,17 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ..losses import DistillLoss
-from ..positions import Place, Position, Span, Trace, auto_pairs
+from ..positions import Place, Position, Span, Trace, auto_logits, auto_pairs
 from ..registry import MODELS, TASK_UTILS
 from ..transforms import Transform
 from .auto_weight import AutoWeight, auto_weight
 from .feature_pair import FeaturePair
 from .settings import COMPARED, PAIR, PARTS, check_settings
 
-__all__ = ['build_pairs']
+__all__ = ['AUTO', 'build_pairs']
+
+# What finds the places that a config leaves open.
+AUTO = dict(pairs=auto_pairs, logits=auto_logits)
 
 Part = TypeVar('Part', Transform, DistillLoss)
 
@@ -23,7 +26,7 @@ Part = TypeVar('Part', Transform, DistillLoss)
 def build_pairs(
     method: dict,
     pairs: str | Sequence[dict],
-    logits: Sequence[dict] | None,
+    logits: str | Sequence[dict],
     student: Trace,
     teacher: Trace,
     teacher_model: nn.Module,
@@ -46,20 +49,13 @@ def build_pairs(
     _check_parts('method', method)
     pairs, logits = method.pop('pairs', pairs), method.pop('logits', logits)
     key = _position(method.get('position', {})).listed_in
-    found: object = pairs
-    if key == 'logits':
-        found = logits
-        if not logits:
-            raise ValueError(
-                "logits is not set, and the method's position is ovkd_mm.Logits: say where the class scores are, "
-                "such as logits=[dict(student='head.fc', teacher='head.fc')]"
-            )
-    elif isinstance(pairs, str):
-        if pairs != 'auto':
-            raise ValueError(f"pairs must be 'auto' or a list of dicts, got {pairs!r}")
-        found = auto_pairs(student, teacher)
+    found: object = logits if key == 'logits' else pairs
+    if found == 'auto':
+        found = AUTO[key](student, teacher)
+    if isinstance(found, str):
+        raise ValueError(f"{key} must be 'auto' or a list of dicts, got {found!r}")
     if not isinstance(found, Sequence):
-        raise TypeError(f'{key} must be a list of dicts, got {found!r}')
+        raise TypeError(f"{key} must be 'auto' or a list of dicts, got {found!r}")
     if not found:
         raise ValueError(f'{key} is empty, so nothing would be distilled: list a pair, or train the student alone')
     linear = method.pop('without_activation', {})

@@ -55,8 +55,9 @@ class FeatureDistiller(StudentFacade):
             that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
             index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its parts.
             Of a place with a position of its own only the path counts for a method that reads the two ends of a group.
-        logits: Pairs of the same form for a method that compares class scores (position ``ovkd_mm.Logits``), used in
-            place of ``pairs``. With ``classes`` where a detector's channels hold the scores of several anchors.
+        logits: What a method that compares class scores (position ``ovkd_mm.Logits``) takes in place of ``pairs``:
+            ``'auto'`` (the layers whose outputs both models return, see :func:`ovkd_mm.positions.auto_logits`), or
+            pairs of the same form; with ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
         data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
         channel_order: ``'rgb'`` or ``'bgr'``, what the student sees after its preprocessor. Needed only where that does
@@ -83,7 +84,7 @@ class FeatureDistiller(StudentFacade):
         method: str | dict | Sequence[str | dict],
         input_shape: Sequence[int],
         pairs: str | Sequence[dict] = 'auto',
-        logits: Sequence[dict] | None = None,
+        logits: str | Sequence[dict] = 'auto',
         data_preprocessor: dict | None = None,
         channel_order: ChannelOrder | None = None,
     ) -> None:

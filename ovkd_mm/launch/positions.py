@@ -116,7 +116,7 @@ def _network(
     return Network(name, model, trace(model, size, training), checkpoint is not None)
 
 
-def join(student: Network, teacher: Network, method: dict, pairs: object, logits: object = None) -> list[FeaturePair]:
+def join(student: Network, teacher: Network, method: dict, pairs: object, logits: object = 'auto') -> list[FeaturePair]:
     """The pairs as a distiller would build them.
 
     Args:

@@ -1,7 +1,7 @@
 """Writing a distillation config of a few lines."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..checkpoints.atomic_save import write_whole
@@ -32,7 +32,7 @@ def write_distillation(
     student: str,
     teacher: str,
     method: str,
-    pairs: Sequence[dict],
+    places: Mapping[str, Sequence[dict]],
     input_shape: tuple[int, int],
     checkpoint: str | None = None,
     channel_order: ChannelOrder | None = None,
@@ -44,7 +44,7 @@ def write_distillation(
         student: A config or ``package::config`` name.
         teacher: Another one, or a name such as ``'timm::resnet50'``.
         method: Name of a file of methods.
-        pairs: With ``student`` and ``teacher``.
+        places: ``pairs`` or ``logits``, each a dict with ``student`` and ``teacher``.
         input_shape: ``(H, W)`` in pixels.
         checkpoint: The teacher's.
         channel_order: The student's, where its preprocessor does not tell.
@@ -55,19 +55,20 @@ def write_distillation(
     if not library or (library == 'transformers' and Path(place).is_dir()):
         place = f'{{{{ fileDirname }}}}/{_beside(place, folder)}'
     taught = f'{library}::{place}' if library else place
-    write_whole(file, distillation_text(base, taught, method, pairs, input_shape, checkpoint, channel_order))
+    write_whole(file, distillation_text(base, taught, method, places, input_shape, checkpoint, channel_order))
 
 
 def distillation_text(
     student: str,
     teacher: str,
     method: str,
-    pairs: Sequence[dict],
+    places: Mapping[str, Sequence[dict]],
     input_shape: tuple[int, int],
     checkpoint: str | None,
     channel_order: ChannelOrder | None = None,
 ) -> str:
     """The text of such a config, at most 15 lines with up to six pairs."""
+    ((key, pairs),) = places.items()
     written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
     kind = ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"]
     student_model, method_parts = 'student={{_base_.model}},', 'method={{_base_.method}},'
@@ -81,7 +82,7 @@ def distillation_text(
         written = _filled(written, WIDTH - 8)
     settings = [
         *head,
-        'pairs=[',
+        f'{key}=[',
         *(f'    {line}' for line in written),
         '],',
         f'input_shape={tuple(input_shape)!r},' + (f' channel_order={channel_order!r},' if channel_order else ''),

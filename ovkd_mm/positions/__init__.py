@@ -5,7 +5,7 @@ from .base import Position
 from .candidates import candidates
 from .end_of_group import EndOfGroup
 from .group_ends import GroupEnds
-from .logits import Logits
+from .logits import Logits, auto_logits
 from .mid_layer import MidLayer
 from .module_output import ModuleOutput
 from .place import Place, Span
@@ -27,6 +27,7 @@ __all__ = [
     'SpanTap',
     'Tap',
     'Trace',
+    'auto_logits',
     'auto_pairs',
     'auto_places',
     'candidates',

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ..distillers.build_pairs import AUTO
 from ..distillers.channel_order import loaded_order, seen_order
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
@@ -16,7 +17,7 @@ from ..launch.plain_config import is_distillation
 from ..launch.positions import Network, TracedNetworks, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
 from ..method_files import default_method, methods_of, read_method
-from ..positions import Place, Span, auto_pairs
+from ..positions import Place, Span
 from ..registry import TASK_UTILS
 from .pairs_picture import Column, Join, Stage, write_pairs_svg
 from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
@@ -79,11 +80,6 @@ def show_positions(options: Options) -> None:
             f'the config {str(options.config)!r} is a distillation without model.method; name one: --method'
         )
     methods = methods_of(told if told and not options.method else name)
-    if options.write and _compares_scores(methods[0]):
-        raise ValueError(
-            f'--write writes pairs of features, and the method {name!r} compares class scores: write the config with '
-            'another method, then change its _base_ line and add logits=[dict(student=..., teacher=...)] to the model'
-        )
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -94,16 +90,18 @@ def show_positions(options: Options) -> None:
     if len(asked.networks) == 1:
         return
     student, teacher = asked.networks
-    said: Any = asked.config.model.get('pairs', 'auto') if own else 'auto'
-    pairs = auto_pairs(student.trace, teacher.trace) if said == 'auto' else said
-    logits = asked.config.model.get('logits')
-    built = [pair for one in methods for pair in join(student, teacher, one, pairs, logits)]
+    places: dict[str, Any] = {name: asked.config.model.get(name, 'auto') if own else 'auto' for name in AUTO}
+    key = _listed_in(methods[0])
+    if places[key] == 'auto':
+        places[key] = AUTO[key](student.trace, teacher.trace)
+    built = [pair for one in methods for pair in join(student, teacher, one, **places)]
     console.print(pairs_table(student, built))
     if options.write:
         # A model that leaves the channels as they are sees them as its images are loaded.
         order = None if seen_order(student.model.get_submodule('data_preprocessor')) else loaded_order(asked.config)
         shape, checkpoint = asked.input_shape.size, options.checkpoint
-        write_distillation(options.write, options.config, str(options.teacher), name, pairs, shape, checkpoint, order)
+        found = {key: places[key]}
+        write_distillation(options.write, options.config, str(options.teacher), name, found, shape, checkpoint, order)
         train = (
             ''
             if checkpoint or source_of(options.teacher or '')
@@ -133,13 +131,14 @@ def _picture_file(options: Options) -> Path | None:
 
 def _position(methods: list[dict]) -> dict:
     """The position whose places are shown: that of the first method that compares features, or OFD's if none does."""
-    features = (method['position'] for method in methods if not _compares_scores(method))
+    features = (method['position'] for method in methods if _listed_in(method) == 'pairs')
     return next(features, read_method('ofd')['position'])
 
 
-def _compares_scores(method: dict) -> bool:
+def _listed_in(method: dict) -> str:
+    """Where a config lists the places of a method: ``'pairs'``, or of one that compares class scores ``'logits'``."""
     kind = TASK_UTILS.get(method['position']['type'])
-    return kind is not None and kind.listed_in == 'logits'
+    return kind.listed_in if kind else 'pairs'
 
 
 def _show_places(console: Console, asked: TracedNetworks, position: dict, options: Options) -> None:

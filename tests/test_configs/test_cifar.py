@@ -106,7 +106,6 @@ def test_each_distillation_builds_with_the_readmes_places_and_the_papers_weights
     assert config.model.student == load(f'{folder}/{student}_{suffix}').model
     assert Path(config.model.teacher.model) == CONFIGS / folder / f'{teacher}_{suffix}.py'
     assert config.model.teacher.checkpoint == f'work_dirs/{teacher}_{suffix}/epoch_200.pth'
-    assert config.model.logits == [dict(teacher='head.fc', student='head.fc')]
     batch = 64 if 'pyramid200' in name else 128
     assert config.train_dataloader.batch_size == metafile[Path(name).stem]['Metadata']['Batch Size'] == batch
 

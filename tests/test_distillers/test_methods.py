@@ -26,7 +26,7 @@ def config_of(name: str, iters: int = 2, **changes) -> dict:
     """A distiller by the method's config, whose stages take ``iters`` iterations."""
     method = Config.fromfile(FOLDER / f'{name}.py').method.to_dict()
     method['hooks'] = [dict(type=hook['type'], iters=iters) for hook in method.get('hooks', [])]
-    return distiller_config(method=method, logits=LOGITS, **changes)
+    return distiller_config(**(dict(method=method, logits=LOGITS) | changes))
 
 
 def build(name: str, **changes) -> nn.Module:
@@ -314,13 +314,17 @@ def test_pictures_are_drawn_of_maps_alone(tmp_path, name):
     assert len(found) == (0 if name in ('kd', 'fsp') else 2)
 
 
-def test_a_method_on_logits_without_logits_is_an_error():
+def test_the_class_scores_that_both_models_return_are_found():
+    found = build('kd', logits='auto')
+    assert (found.pairs[0].student_place.name, found.pairs[0].teacher_place.name) == ('fc', 'fc')
+    given = build('kd')
+    for one, other in zip(*(distillation_of(model(*batch(), mode='loss')) for model in (found, given)), strict=True):
+        torch.testing.assert_close(one, other)
     config = config_of('kd')
-    del config['logits']
-    with pytest.raises(ValueError, match=r'logits is not set.*logits=\[dict\('):
-        MODELS.build(config)
-    with pytest.raises(ValueError, match=r"logits\[0\].student: place 'head' does not exist"):
+    with pytest.raises(ValueError, match=r"logits\[0\].student: place 'head' does not exist.*scores come out of 'fc'"):
         MODELS.build(config | dict(logits=[dict(student='head', teacher='fc')]))
+    with pytest.raises(ValueError, match="logits must be 'auto' or a list of dicts, got 'fc'"):
+        MODELS.build(config | dict(logits='fc'))
 
 
 def test_a_pair_says_how_many_classes_an_anchor_has():

@@ -10,7 +10,8 @@ NAME = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
 
 
 def pairs(count):
-    return [dict(student=f'backbone.layer{i}', teacher=f'backbone.stage{i}.block') for i in range(1, count + 1)]
+    pairs = [dict(student=f'backbone.layer{i}', teacher=f'backbone.stage{i}.block') for i in range(1, count + 1)]
+    return dict(pairs=pairs)
 
 
 def test_a_config_of_names_is_read_as_a_distillation(tmp_path):
@@ -22,7 +23,8 @@ def test_a_config_of_names_is_read_as_a_distillation(tmp_path):
     assert config.model.student.backbone.depth == 18
     assert config.model.teacher == dict(model='mmpretrain::resnet/resnet50_8xb16_cifar10.py', checkpoint=None)
     assert config.model.method == Config.fromfile(ROOT / 'configs/_base_/methods/at.py').method
-    assert config.model.pairs == pairs(2)
+    assert config.model.pairs == pairs(2)['pairs']
+    assert 'logits' not in config.model
     assert config.model.input_shape == (32, 48)
     assert config.data_preprocessor.num_classes == 10
 
@@ -80,3 +82,11 @@ def test_a_file_that_is_there_or_misnamed_is_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             check_free(tmp_path / name, '.py', '--write')
     check_free(tmp_path / 'new.py', '.py', '--write')
+
+
+def test_class_scores_are_written_in_place_of_pairs(tmp_path):
+    scores = [dict(student='head.fc', teacher='fc')]
+    write_distillation(tmp_path / 'new.py', NAME, NAME, 'kd', dict(logits=scores), (32, 32))
+    model = Config.fromfile(tmp_path / 'new.py').model
+    assert model.logits == scores
+    assert 'pairs' not in model

@@ -1,8 +1,62 @@
+import pytest
+from mmengine.registry import MODELS
+from torch import nn
 from toy import ToyClassifier
 
-from ovkd_mm.positions import Logits, trace
+from ovkd_mm.positions import Logits, auto_logits, trace
 
 
 def test_logits_are_read_as_the_classifier_puts_them_out():
     found = Logits('fc').resolve(trace(ToyClassifier(), (16, 16)))
     assert (found.path, found.side, found.shape, found.size) == ('fc', 'output', (3,), ())
+
+
+def test_scores_are_the_outputs_that_both_models_return_whatever_their_layers_are_called():
+    timm = trace(
+        MODELS.build(dict(type='mmpretrain.TimmClassifier', model_name='mobilenetv3_small_050', num_classes=3)),
+        (32, 32),
+    )
+    assert auto_logits(trace(ToyClassifier(), (16, 16)), timm) == [dict(student='fc', teacher='model.classifier')]
+
+
+def segmentor(**decoder) -> nn.Module:
+    head = dict(type='mmseg.FCNHead', in_channels=64, channels=4, num_classes=5, norm_cfg=dict(type='BN')) | decoder
+    backbone = dict(type='mmseg.ResNet', depth=18, out_indices=(0,), num_stages=1, strides=(1,), dilations=(1,))
+    return MODELS.build(dict(type='mmseg.EncoderDecoder', backbone=backbone, decode_head=head | dict(in_index=0)))
+
+
+def test_a_segmentors_scores_are_a_map_and_its_auxiliary_heads_have_no_part_in_it():
+    one = trace(segmentor(), (32, 32))
+    assert auto_logits(one, one) == [dict(student='decode_head.conv_seg', teacher='decode_head.conv_seg')]
+    with pytest.raises(
+        ValueError,
+        match=r'unequal shape, the student.s 5x8x8 \(decode_head.conv_seg\) and the teacher.s 5x12x12 .*'
+        r"name logits=\[\{'student': 'decode_head.conv_seg', .*'resize': True\}\]",
+    ):
+        auto_logits(one, trace(segmentor(), (48, 48)))
+    with pytest.raises(ValueError, match=r'5x8x8 .* and the teacher.s 4x8x8 .*; name a teacher of the same classes'):
+        auto_logits(one, trace(segmentor(num_classes=4), (32, 32)))
+
+
+@pytest.mark.parametrize('returned', ['a feature', 'a softmax', 'nothing alone'])
+def test_a_model_that_returns_something_else_is_named(returned):
+    class Other(ToyClassifier):
+        def forward(self, x, data_samples=None, mode='tensor'):
+            scores = super().forward(x)
+            return dict(
+                [
+                    ('a feature', self.backbone.layer1[1].relu(scores)),
+                    ('a softmax', scores.softmax(1)),
+                    ('nothing alone', (scores, x)),
+                ]
+            )[returned]
+
+    one, other = trace(ToyClassifier(), (16, 16)), trace(Other(), (16, 16))
+    for role, pair in (('student', (other, one)), ('teacher', (one, other))):
+        with pytest.raises(ValueError, match=rf"logits='auto' finds no class scores, since the {role} does not return"):
+            auto_logits(*pair)
+
+
+def test_a_wrong_path_is_answered_with_the_scores():
+    with pytest.raises(ValueError, match=r"place 'head' does not exist.*; class scores come out of 'fc'$"):
+        Logits('head').resolve(trace(ToyClassifier(), (16, 16)))

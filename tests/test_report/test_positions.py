@@ -77,10 +77,16 @@ def test_the_order_in_which_images_are_loaded_is_written_where_the_preprocessor_
     assert model.get('channel_order') == written
 
 
-def test_a_method_that_compares_scores_is_not_written(shown, home):
-    with pytest.raises(ValueError, match="--write writes pairs of features, and the method 'kd' compares class scores"):
-        shown('student.py', 'teacher.py', method='kd', write=Path('new.py'))
-    assert not (home / 'new.py').exists()
+def test_the_class_scores_of_both_models_are_shown_and_written_for_a_method_that_compares_them(shown):
+    networks = [f'mmpretrain::resnet/resnet{depth}_8xb16_cifar10.py' for depth in (18, 34)]
+    text = shown(*networks, input_shape=(32, 32), method='kd', write=Path('new.py'), svg=Path())
+    assert 'head.fc' in text.partition('\npairs')[2]
+    model = Config.fromfile('new.py').model
+    assert model.logits == [dict(student='head.fc', teacher='head.fc')]
+    assert 'pairs' not in model
+    assert 'head.fc' in Path('new.svg').read_text()
+    with pytest.raises(ValueError, match=r"the student's 10 \(head.fc\) and the teacher's 1000 \(head.fc\)"):
+        shown(networks[0], 'mmpretrain::resnet/resnet34_8xb32_in1k.py', input_shape=(32, 32), method='kd')
 
 
 def test_a_config_and_a_picture_are_written_and_named(shown):

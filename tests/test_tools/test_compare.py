@@ -106,10 +106,10 @@ def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(com
 
 def test_what_cannot_be_built_is_named_before_anything_is_trained(compare, tmp_path):
     base = Config.fromfile(tmp_path / 'base.py', import_custom_modules=False)
-    base.model.logits = None
+    base.model.logits = []
     base.dump(tmp_path / 'base.py')
     status, _ = compare('--methods', 'none', 'kd', 'at', '--seeds', '0', '1')
-    assert 'nothing is trained, since something is wrong with these:\n  kd: logits is not set' in status
+    assert 'nothing is trained, since something is wrong with these:\n  kd: logits is empty' in status
     assert '  at: ' not in status
     assert not list((tmp_path / 'work').rglob('*.pth'))
     assert not (tmp_path / 'work/none').exists()

@@ -2,6 +2,5 @@
 distiller = dict(
     type='ovkd_mm.FeatureDistiller',
     pairs=[dict(teacher=f'backbone.layer{group}', student=f'backbone.layer{group}') for group in (1, 2, 3)],
-    logits=[dict(teacher='head.fc', student='head.fc')],
     channel_order='rgb',  # of CIFAR's archive
     input_shape=(32, 32))

@@ -17,5 +17,4 @@ head_pairs = {
 }
 distiller = dict(
     type='ovkd_mm.FeatureDistiller',
-    logits=[dict(teacher='decode_head.conv_seg', student='decode_head.conv_seg')],
     input_shape=(513, 513))

@@ -4,5 +4,4 @@ places = dict(
     mobilenet_v1=[f'backbone.layer{group}' for group in (2, 3, 4, 5)])
 distiller = dict(
     type='ovkd_mm.FeatureDistiller',
-    logits=[dict(teacher='head.fc', student='head.fc')],
     input_shape=(224, 224))

@@ -1,6 +1,6 @@
 # Channel-Wise Knowledge Distillation for Dense Prediction (Shu et al., ICCV 2021) on the scores of a segmentor, where a
-# channel is a class: a distillation config names where they are in its `logits`. Weight and temperature are mmrazor's for
-# Cityscapes. Scores of whole images have no positions to compare.
+# channel is a class. Weight and temperature are mmrazor's for Cityscapes. Scores of whole images have no positions to
+# compare.
 method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),

@@ -1,5 +1,4 @@
-# DIST (Huang et al., NeurIPS 2022), on class scores: a distillation config names where they are in its `logits`. Weights
-# and temperature are the defaults of the authors' code.
+# DIST (Huang et al., NeurIPS 2022), on class scores. Weights and temperature are the defaults of the authors' code.
 method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),

@@ -1,6 +1,5 @@
-# Distilling the Knowledge in a Neural Network (Hinton et al. 2015), on class scores: a distillation config names where
-# they are in its `logits`. The temperature is that of many comparisons, 4. A teacher in evaluation mode, as in most of
-# them, is model.teacher.norm_mode='running'.
+# Distilling the Knowledge in a Neural Network (Hinton et al. 2015), on class scores. The temperature is that of many
+# comparisons, 4. A teacher in evaluation mode, as in most of them, is model.teacher.norm_mode='running'.
 method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),

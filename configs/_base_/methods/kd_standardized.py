@@ -1,5 +1,5 @@
-# KD with Logit Standardization (Sun et al., CVPR 2024), on class scores: a distillation config names where they are in its
-# `logits`. Temperature and weight are the authors' for KD on CIFAR-100.
+# KD with Logit Standardization (Sun et al., CVPR 2024), on class scores. Temperature and weight are the authors' for KD on
+# CIFAR-100.
 method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),
