@@ -37,9 +37,10 @@ def tune(
 ) -> str:
     """Search method, share and number of pairs by the validation metric, and write ``table.md``.
 
-    Trials are proposed by Optuna's TPE sampler; after each quarter of a trial successive halving ends those that are
-    not in the better half. The same call goes on where it stopped, in the middle of a trial, too. A trial that fails
-    ends the search; one that fails again in the next call is left behind.
+    The first trials are each method with all pairs at share 1; Optuna's TPE sampler proposes the others. After each
+    quarter of a trial successive halving ends those that are not in the better half. The same call goes on where it
+    stopped, in the middle of a trial, too. A trial that fails ends the search; one that fails again in the next call is
+    left behind.
 
     Args:
         config: A distillation config.
@@ -83,6 +84,9 @@ def tune(
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         )
         _take_up(search)
+        for method in methods:
+            by_default = dict(method=method, share=1.0, pairs=len(space.pairs))
+            search.enqueue_trial(by_default, skip_if_exists=True)
 
         def objective(trial: Any) -> float:
             entry = space.suggest(trial)

@@ -82,6 +82,13 @@ def test_the_best_come_first_and_the_worse_end_early(search, tmp_path):
     assert '25% of the schedule' in table
 
 
+def test_each_method_is_tried_by_default_before_anything_is_proposed(search):
+    table, begun, _ = search(near_one, trials=3, methods=['at', 'ofd'])
+    assert begun[:2] == ['at, share 1, 2 pairs', 'ofd, share 1, 2 pairs']
+    assert begun[2] not in begun[:2]
+    assert '| at |' in table and '| ofd |' in table
+
+
 def test_the_same_call_does_nothing_again_and_one_with_more_trials_goes_on(search):
     first, begun, _ = search(near_one, trials=3)
     again, nothing, _ = search(near_one, trials=3)
@@ -197,10 +204,10 @@ def test_a_search_of_another_metric_config_or_teacher_is_another_search(search, 
 
 
 def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path):
-    search(near_one, trials=5, options={'model.pairs.1.weight': 5.0})
+    search(near_one, trials=8, options={'model.pairs.1.weight': 5.0})
     pairs = [training.config.model.pairs for training in search.trainings]
     assert {len(some) for some in pairs} == {1, 2} and all(some[-1].weight == 5.0 for some in pairs)
-    assert len({training.file for training in search.trainings}) == 5
+    assert len({training.file for training in search.trainings}) == 8
 
 
 def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_first():
