@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from command_line import ROOT
+from image_folder import write_images
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 from toy import Record, distiller_config, toy_runner
 
 from ovkd_mm.functional import softened_kl
@@ -204,6 +205,22 @@ def test_a_model_of_ones_own_is_distilled_on_data_of_ones_own(example):
     assert (model.teacher.model.backbone.stem[0].out_channels, model.student.backbone.stem[0].out_channels) == (16, 12)
     losses = model(**model.data_preprocessor(detection(2), True), mode='loss')
     assert all(torch.isfinite(losses[f'loss_distill_{index}']) for index in range(3))
+
+
+@of_page('distil-your-own')
+def test_a_classifier_learns_from_folders_of_images(example, tmp_path):
+    write_images(tmp_path / 'data' / 'pets', ('cat', 'dog'), count=2, test='val')
+    config = Config.fromfile('pets_student.py')
+    init_default_scope(config.default_scope)
+    for loader, split in ((config.train_dataloader, 'train'), (config.val_dataloader, 'val')):
+        dataset = DATASETS.build(loader.dataset)
+        assert dataset.metainfo['classes'] == ('cat', 'dog')
+        assert [dataset.get_data_info(index)['gt_label'] for index in range(len(dataset))] == [0, 0, 1, 1]
+        assert f'/{split}/' in dataset.get_data_info(0)['img_path']
+    assert config.test_dataloader == config.val_dataloader
+    model = build(config)
+    assert model.head.num_classes == model.data_preprocessor.num_classes == 2
+    assert METRICS.build(config.val_evaluator).topk == METRICS.build(config.test_evaluator).topk == (1,)
 
 
 @of_page('distil-your-own')
