@@ -1,6 +1,7 @@
 """Explaining what a toolkit, or Python, raised because of what the config holds."""
 
 import inspect
+import itertools
 import re
 import sys
 import traceback
@@ -52,10 +53,12 @@ def cannot_be_built(error: Exception, message: str) -> str | None:
 def refused_by_what_was_built(error: Exception, message: str) -> str:
     """A toolkit's message, after the key of the dict that was being built, if one was."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    built = [frame.f_locals['cfg'] for frame in frames if frame.f_code.co_filename.endswith(BUILD)]
-    key = _built_from(frames, built[-1]) if built else ''
-    if not key:
+    built = (frame.f_locals['cfg'] for frame in frames if frame.f_code.co_filename.endswith(BUILD))
+    # Down to the first that is not in the config: what is in a teacher's may look like something here.
+    keys = list(itertools.takewhile(bool, (_built_from(frames, cfg) for cfg in built)))
+    if not keys:
         return message
+    key = keys[-1]
     if late := re.search(r'end should be larger than begin, but got begin=(\S+), end=(\S+)', message):
         return (
             f"{key}.begin={late[1]} must be less than its end, {late[2]}, the training's where none is set: lower it, "

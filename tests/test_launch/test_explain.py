@@ -5,6 +5,7 @@ from urllib.error import HTTPError
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from ovkd_mm.launch.mistakes import mistake
 from ovkd_mm.models import MobileNetV1
@@ -78,3 +79,20 @@ def test_weights_of_timm_that_cannot_be_downloaded_name_the_key_and_how_to_go_on
         f'model.init_cfg.checkpoint={checkpoint} cannot be downloaded (no network): name a file that has it, '
         '--cfg-options model.init_cfg.checkpoint=FILE, or begin with random weights, --cfg-options model.init_cfg=None'
     )
+
+
+@pytest.mark.parametrize(('of', 'key'), [('its own', 'model.backbone: '), ("a teacher's", 'model: ')])
+def test_what_a_toolkit_refuses_is_said_with_the_key_of_what_it_builds_of_this_config(of, key):
+    backbone = dict(type='mmdet.ResNet', depth=7)
+    config = Config(dict(model=dict(type='Holder', teacher='a file', backbone=backbone)))
+
+    @MODELS.register_module(name='Holder', force=True)
+    class Holder:
+        def __init__(self, backbone, teacher=None, width=1):
+            if teacher and of == "a teacher's":  # whose backbone looks like that of the config
+                MODELS.build(dict(type='Holder', backbone=backbone, width=2))
+            MODELS.build(backbone)
+
+    with pytest.raises(KeyError) as caught:
+        MODELS.build(config.model)
+    assert mistake(caught.value) == f'{key}invalid depth 7 for resnet'
