@@ -34,6 +34,7 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     own = model.state_dict()
     reshaped = [key for key, value in state_dict.items() if key in own and own[key].shape != value.shape]
     missing, unexpected = model.load_state_dict({**state_dict, **{key: own[key] for key in reshaped}}, strict=False)
+    matching = len(own) - len(missing) - len(reshaped)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
     misfits = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
     if any(misfits.values()):
@@ -43,6 +44,6 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             if keys
         )
         raise ValueError(
-            f'{source} does not fit the model {type(model).__name__}: {len(own) - len(missing) - len(reshaped)} of '
+            f'{source} does not fit the model {type(model).__name__}: {matching} of '
             f"{len(own)} of the model's keys match ({details}); use the config that the checkpoint was trained with"
         )

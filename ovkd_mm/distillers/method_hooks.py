@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
@@ -31,8 +31,10 @@ def register_before_runs(kind: type[_BringsHooks]) -> None:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model without DDP or FSDP around it."""
-    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
+    """The model without DDP, FSDP or test-time augmentation around it."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = cast(nn.Module, model.module)
+    return model
 
 
 def _registering(upstream: Callable, kind: type[_BringsHooks]) -> Callable:

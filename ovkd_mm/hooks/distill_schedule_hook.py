@@ -1,7 +1,9 @@
 """DistillScheduleHook: the weight of distillation over time."""
 
+import logging
 import math
 
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
@@ -62,18 +64,29 @@ class DistillScheduleHook(DistillerHook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the model.
+        """Look at the model, and warn of a ``stop_at`` that the training does not reach.
 
         Raises:
             TypeError: If it is not a ``FeatureDistiller``.
         """
         self._model = self.distiller(runner)
+        total = runner.max_iters / self._unit(runner)
+        if self.stop_at is not None and self.stop_at > total:
+            print_log(
+                f'DistillScheduleHook.stop_at={self.stop_at} is after the end of the training, which has {total:.4g} '
+                f'{"epochs" if self.by_epoch else "iterations"}: distillation does not stop',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Set the weight of this iteration."""
-        unit = epoch_length(runner) if self.by_epoch else 1
+        unit = self._unit(runner)
         self._model.distill_weight = self.weight(runner.iter / unit, runner.max_iters / unit)
         runner.message_hub.update_scalar('train/distill_weight', self._model.distill_weight)
+
+    def _unit(self, runner: Runner) -> int:
+        return epoch_length(runner) if self.by_epoch else 1
 
     def weight(self, time: float, total: float) -> float:
         """Weight at a time.

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -81,6 +82,10 @@ class _Options(DictAction):
         for value in values:
             if '=' not in value:
                 raise argparse.ArgumentError(self, f'{value!r} is not KEY=VALUE')
+            if re.match(r'[^=]*=[\[(\s]*(dict\(|\{.*:)', value):
+                raise argparse.ArgumentError(
+                    self, f'{value!r} has a dict, which a flag cannot hold: set its keys (a.b=1), or write a config'
+                )
         try:
             super().__call__(parser, namespace, values, *args)
         except AssertionError as error:

@@ -69,6 +69,8 @@ def override(config: Config, options: dict, what: str) -> None:
         first = key.partition('.')[0]
         if first not in known:
             raise ValueError(f'{what} {key}: neither the config nor a runner has {first!r}{nearest(first, known)}')
+        if key.endswith('.loss_weight.share'):  # in place of a number, too
+            key, value = key.removesuffix('.share'), dict(_delete_=True, share=value)
         try:
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ..checkpoints.atomic_save import write_whole
 from ..distillers.channel_order import ChannelOrder
 from ..distillers.foreign import source_of
@@ -44,11 +46,20 @@ def write_distillation(
         student: A config or ``package::config`` name.
         teacher: Another one, or a name such as ``'timm::resnet50'``.
         method: Name of a file of methods.
-        places: ``pairs`` or ``logits``, each a dict with ``student`` and ``teacher``.
+        places: ``pairs`` or ``logits``, dicts with ``student`` and ``teacher``.
         input_shape: ``(H, W)`` in pixels.
         checkpoint: The teacher's.
         channel_order: The student's, where its preprocessor does not tell.
+
+    Raises:
+        ValueError: If the student's config is of the style of ``read_base``.
     """
+    if '::' not in student and Config._is_lazy_import(student):
+        raise ValueError(
+            f'the written config would inherit from {student!r}, which is of the style of read_base, and only that '
+            'style inherits from it; make one of the other style first, and name that: python -c "from mmengine '
+            f"import Config; Config.fromfile('{student}').dump('plain_{Path(student).name}')\""
+        )
     folder = file.absolute().parent
     base = student if '::' in student else _beside(student, folder)
     library, _, place = teacher.rpartition('::')
@@ -69,7 +80,7 @@ def distillation_text(
 ) -> str:
     """The text of such a config, at most 15 lines with up to six pairs."""
     ((key, pairs),) = places.items()
-    written = [f'dict(student={pair["student"]!r}, teacher={pair["teacher"]!r}),' for pair in pairs]
+    written = [f'dict({", ".join(f"{name}={value!r}" for name, value in pair.items())}),' for pair in pairs]
     kind = ['_delete_=True,', "type='ovkd_mm.FeatureDistiller',"]
     student_model, method_parts = 'student={{_base_.model}},', 'method={{_base_.method}},'
     weights = '' if source_of(teacher) and checkpoint is None else f', checkpoint={checkpoint!r}'

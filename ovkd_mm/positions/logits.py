@@ -32,13 +32,15 @@ class Logits(ModuleOutput):
 def auto_logits(student: Trace, teacher: Trace) -> list[dict]:
     """Join the class scores that both models return, one tensor each, as classifiers and segmentors do.
 
+    Maps of other sizes are resized.
+
     Returns:
         The pair as a config would write it.
 
     Raises:
-        ValueError: If a model returns something else, or the two differ in classes or size.
+        ValueError: If a model returns something else, or the two differ in classes.
     """
-    pair, shapes = {}, []
+    places = []
     for role, trace in (('student', student), ('teacher', teacher)):
         path = _scores(trace)
         if path is None:
@@ -46,17 +48,15 @@ def auto_logits(student: Trace, teacher: Trace) -> list[dict]:
                 f"logits='auto' finds no class scores, since the {role} does not return the output of one layer: say "
                 "where they are, such as logits=[dict(student='head.fc', teacher='head.fc')]"
             )
-        pair[role] = path
-        shapes.append(Logits(path).resolve(trace).shape)
-    if shapes[0] != shapes[1]:
-        resized = dict(pair, resize=True)
-        fix = f'logits=[{resized}]' if shapes[0][0] == shapes[1][0] else 'a teacher of the same classes'
-        found = [f'{"x".join(map(str, shape))} ({path})' for shape, path in zip(shapes, pair.values(), strict=True)]
+        places.append(Logits(path).resolve(trace))
+    learner, teaching = places
+    if learner.channels != teaching.channels:
         raise ValueError(
-            f"logits='auto' finds scores of unequal shape, the student's {found[0]} and the teacher's {found[1]}; "
-            f'name {fix}'
+            f"logits='auto' finds {learner.channels} class scores of the student ({learner.name}) and "
+            f'{teaching.channels} of the teacher ({teaching.name}); name a teacher of the same classes'
         )
-    return [pair]
+    pair = dict(student=learner.name, teacher=teaching.name)
+    return [pair if learner.size == teaching.size else {**pair, 'resize': True}]
 
 
 def _scores(trace: Trace) -> str | None:

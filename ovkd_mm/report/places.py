@@ -137,6 +137,9 @@ def pairs_table(student: Network, pairs: Iterable[FeaturePair]) -> Table:
 
 def cost_of(pair: FeaturePair) -> Cost:
     """What the connector of a pair costs, by torch's count of its operations."""
+    parameters = sum(parameter.numel() for parameter in pair.student_transform.parameters())
+    if pair.takes_inputs:  # a gradient, which has no operations of its own to count
+        return Cost(parameters, 0)
     connector, training = pair.student_transform, pair.student_transform.training
     features = [
         torch.zeros(1, end.channels, *(pair.teacher_place.size if pair.resize else end.size))
@@ -145,7 +148,6 @@ def cost_of(pair: FeaturePair) -> Cost:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         connector.eval()(tuple(features) if isinstance(pair.student_place, Span) else features[0])
     connector.train(training)
-    parameters = sum(parameter.numel() for parameter in connector.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)
 
 

@@ -39,6 +39,15 @@ def test_epochs_count_in_an_iteration_based_loop_too(tmp_path):
     assert seen == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
 
 
+@pytest.mark.parametrize(('stop_at', 'said'), [(4, True), (3, False)])
+def test_an_end_that_the_training_does_not_reach_is_named(tmp_path, stop_at, said):
+    run(tmp_path, dict(stop_at=stop_at), iters=6)
+    (log,) = tmp_path.glob('*/*.log')
+    assert (
+        'DistillScheduleHook.stop_at=4 is after the end of the training, which has 3 epochs' in log.read_text()
+    ) == said
+
+
 def test_in_an_iteration_based_loop_two_processes_have_epochs_of_half_as_many_iterations(tmp_path, monkeypatch):
     monkeypatch.setattr(duration, 'get_world_size', lambda: 2)
     _, seen = run(tmp_path, dict(schedule='linear', stop_at=2), iters=3)

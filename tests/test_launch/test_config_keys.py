@@ -93,3 +93,10 @@ def test_a_scope_of_ones_own_is_accepted(scope):
 def test_a_mistyped_toolkit_is_refused():
     with pytest.raises(ValueError, match="default_scope='mmpretrian': there is no such toolkit; nearest: mmpretrain"):
         check_scope(Config(dict(default_scope='mmpretrian')))
+
+
+def test_a_share_takes_the_place_of_a_number_and_of_another_share():
+    config = Config(dict(model=dict(method=dict(loss=dict(loss_weight=1e-3)))))
+    for share in (0.5, 2.0):
+        override(config, {'model.method.loss.loss_weight.share': share}, '--cfg-options')
+        assert config.model.method.loss.loss_weight == dict(share=share)

@@ -85,8 +85,23 @@ def test_a_file_that_is_there_or_misnamed_is_refused(tmp_path):
 
 
 def test_class_scores_are_written_in_place_of_pairs(tmp_path):
-    scores = [dict(student='head.fc', teacher='fc')]
+    scores = [dict(student='head.fc', teacher='fc', resize=True)]
     write_distillation(tmp_path / 'new.py', NAME, NAME, 'kd', dict(logits=scores), (32, 32))
     model = Config.fromfile(tmp_path / 'new.py').model
     assert model.logits == scores
     assert 'pairs' not in model
+
+
+def test_a_student_of_the_style_of_read_base_is_refused_with_the_command_that_makes_it_plain(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('base.py').write_text("model = dict(type='ToyClassifier', width=8)")
+    Path('lazy.py').write_text(
+        'from mmengine.config import read_base\nwith read_base():\n    from .base import *\nmodel.update(width=12)'
+    )
+    with pytest.raises(ValueError, match='style of read_base') as refused:
+        write_distillation(Path('new.py'), 'lazy.py', NAME, 'ofd', pairs(1), (32, 32))
+    assert not Path('new.py').exists()
+    command = str(refused.value).partition('python -c "')[2].removesuffix('"')
+    exec(command)
+    write_distillation(Path('new.py'), 'plain_lazy.py', NAME, 'ofd', pairs(1), (32, 32))
+    assert Config.fromfile('new.py').model.student.width == 12

@@ -3,9 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from command_line import ROOT
 from mmengine.config import Config
 
+from ovkd_mm.method_files import read_method
 from ovkd_mm.report.positions import Options, show_positions
+
+METHODS = ROOT / 'configs' / '_base_' / 'methods'
 
 
 @pytest.fixture
@@ -85,7 +89,9 @@ def test_the_class_scores_of_both_models_are_shown_and_written_for_a_method_that
     assert model.logits == [dict(student='head.fc', teacher='head.fc')]
     assert 'pairs' not in model
     assert 'head.fc' in Path('new.svg').read_text()
-    with pytest.raises(ValueError, match=r"the student's 10 \(head.fc\) and the teacher's 1000 \(head.fc\)"):
+    with pytest.raises(
+        ValueError, match=r'10 class scores of the student \(head.fc\) and 1000 of the teacher \(head.fc\)'
+    ):
         shown(networks[0], 'mmpretrain::resnet/resnet34_8xb32_in1k.py', input_shape=(32, 32), method='kd')
 
 
@@ -98,6 +104,13 @@ def test_a_config_and_a_picture_are_written_and_named(shown):
     assert written.input_shape == (16, 24)
     assert 'identity' not in Path('new.svg').read_text()
     assert Path('new.svg').read_text().count('AttentionMap') == 2
+
+
+@pytest.mark.parametrize('method', [path.stem for path in METHODS.glob('*.py')])
+def test_the_pairs_of_every_method_are_shown(shown, method):
+    pairs = shown('student.py', 'teacher.py', method=method).partition('\npairs')[2]
+    count = 1 if read_method(method)['position']['type'] == 'ovkd_mm.Logits' else 2
+    assert len([line for line in pairs.splitlines() if 'backbone.layer' in line or ' fc ' in line]) == count
 
 
 def test_where_both_networks_read_stands_once_in_a_picture(shown):

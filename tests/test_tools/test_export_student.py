@@ -9,6 +9,8 @@ import torch
 import toy
 from command_line import ROOT, tool_commands
 from mmengine.config import Config
+from mmengine.model import BaseTTAModel
+from mmengine.registry import DATASETS, MODELS
 
 
 @pytest.fixture
@@ -90,3 +92,39 @@ def test_config_and_checkpoint_swapped_are_put_right(trained, tool, line):
     said = tool(*line.split(), status=2)
     assert said == "error: 'toy.py' is a config where the checkpoint belongs; first comes CONFIG, then CHECKPOINT\n"
     assert sorted(trained.rglob('*')) == before
+
+
+@DATASETS.register_module()
+class MirroredToys(toy.ToyImages):
+    """With a pipeline, as test-time augmentation sets it, each image and its mirror image."""
+
+    def __init__(self, pipeline=None):
+        super().__init__()
+        self.pipeline = pipeline
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        if not self.pipeline:
+            return item
+        return dict(inputs=[item['inputs'], item['inputs'].flip(-1)], data_samples=[item['data_samples']] * 2)
+
+
+@MODELS.register_module()
+class SeenTwice(BaseTTAModel):
+    def merge_preds(self, data_samples_list):
+        assert {len(samples) for samples in data_samples_list} == {2}
+        return [first for first, _ in data_samples_list]
+
+
+@pytest.mark.parametrize('exported', [False, True])
+def test_time_augmentation_runs_on_a_distillation_and_on_its_student(trained, tool, exported):
+    config = Config.fromfile('toy.py')
+    config.test_dataloader.dataset = dict(type='MirroredToys')
+    config.tta_model, config.tta_pipeline = dict(type='SeenTwice'), [dict(type='Mirror')]
+    config.dump('toy.py')
+    if exported:
+        tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
+    which = ('student.py', 'student.pth') if exported else ('toy.py', 'work/epoch_2.pth')
+    assert 'Epoch(test) [2/2]' in tool('test', *which, '--tta')
+    torch.save(dict(state_dict=toy.ToyClassifier(width=5).state_dict()), 'other.pth')
+    assert 'does not fit the model ToyClassifier' in tool('test', which[0], 'other.pth', '--tta', status=2)
