@@ -333,7 +333,7 @@ MISTAKES = {
         (TOY + 'model.pairs.0.teacher=backbone.layer2', 'unequal spatial size.*resize=True'),
         (TOY + 'model.pairs.0.wieght=2', r"pairs\[0\] has no setting 'wieght'; nearest: weight"),
         (TOY + 'model.pairs.0.studnet=backbone.layer1', r"pairs\[0\] has no setting 'studnet'; nearest: student"),
-        (TOY + 'model.pairs=3', 'pairs must be a list of dicts, got 3'),
+        (TOY + 'model.pairs=3', "pairs must be 'auto' or a list of dicts, got 3"),
         ('train pair_lacks.py', r'pairs\[1\] \(with the method\) lacks teacher; a pair has student and teacher'),
         (TOY + 'model.pairs=atuo', "pairs must be 'auto' or a list of dicts, got 'atuo'"),
         (TOY + 'model.method.position.type=ovkd_mm.Logits model.logits=[]', 'logits is empty, so nothing would be distilled'),
