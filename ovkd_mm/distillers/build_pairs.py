@@ -15,7 +15,7 @@ from .auto_weight import AutoWeight, auto_weight
 from .feature_pair import FeaturePair
 from .settings import COMPARED, PAIR, PARTS, check_settings
 
-__all__ = ['AUTO', 'build_pairs']
+__all__ = ['AUTO', 'build_pairs', 'listed_in']
 
 # What finds the places that a config leaves open.
 AUTO = dict(pairs=auto_pairs, logits=auto_logits)
@@ -48,7 +48,7 @@ def build_pairs(
     method = dict(method)
     _check_parts('method', method)
     pairs, logits = method.pop('pairs', pairs), method.pop('logits', logits)
-    key = _position(method.get('position', {})).listed_in
+    key = listed_in(method)
     found: object = logits if key == 'logits' else pairs
     if found == 'auto':
         found = AUTO[key](student, teacher)
@@ -138,6 +138,11 @@ def _build_part(key: str, cfg: dict, base: type[Part], **offered: object) -> Par
             'derive it from that class, whose docstring says what is asked of it'
         )
     return part
+
+
+def listed_in(method: dict) -> str:
+    """Where a config lists the places of a method: ``'pairs'``, or of one that compares class scores ``'logits'``."""
+    return _position(method.get('position', {})).listed_in
 
 
 def _position(cfg: dict) -> type[Position]:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from ..distillers.build_pairs import AUTO
+from ..distillers.build_pairs import AUTO, listed_in
 from ..distillers.channel_order import loaded_order, seen_order
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
@@ -18,7 +18,6 @@ from ..launch.positions import Network, TracedNetworks, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
 from ..method_files import default_method, methods_of, read_method
 from ..positions import Place, Span
-from ..registry import TASK_UTILS
 from .pairs_picture import Column, Join, Stage, write_pairs_svg
 from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
 
@@ -91,7 +90,7 @@ def show_positions(options: Options) -> None:
         return
     student, teacher = asked.networks
     places: dict[str, Any] = {name: asked.config.model.get(name, 'auto') if own else 'auto' for name in AUTO}
-    key = _listed_in(methods[0])
+    key = listed_in(methods[0])
     if places[key] == 'auto':
         places[key] = AUTO[key](student.trace, teacher.trace)
     built = [pair for one in methods for pair in join(student, teacher, one, **places)]
@@ -131,14 +130,8 @@ def _picture_file(options: Options) -> Path | None:
 
 def _position(methods: list[dict]) -> dict:
     """The position whose places are shown: that of the first method that compares features, or OFD's if none does."""
-    features = (method['position'] for method in methods if _listed_in(method) == 'pairs')
+    features = (method['position'] for method in methods if listed_in(method) == 'pairs')
     return next(features, read_method('ofd')['position'])
-
-
-def _listed_in(method: dict) -> str:
-    """Where a config lists the places of a method: ``'pairs'``, or of one that compares class scores ``'logits'``."""
-    kind = TASK_UTILS.get(method['position']['type'])
-    return kind.listed_in if kind else 'pairs'
 
 
 def _show_places(console: Console, asked: TracedNetworks, position: dict, options: Options) -> None:
