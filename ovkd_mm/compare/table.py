@@ -38,7 +38,7 @@ def write_tables(
     if study.published:
         columns.append('published')
         cells = [[*texts, study.published.get(row.entry.label, '-')] for row, texts in zip(rows, cells, strict=True)]
-    summary, details = _summary(study, key), _details(study, rows)
+    summary, details = _summary(study, key), [*_each_run(study, rows, key, decimals), *_details(study, rows)]
     title = f'Methods compared on {study.config.stem}'
 
     lines = [
@@ -77,6 +77,18 @@ def _summary(study: Study, metric: str) -> list[str]:
         f'{metric} of the last validation, and the best of all validations, which flatters, being picked by the '
         f'validation data themselves. {spread}'
     ]
+
+
+def _each_run(study: Study, rows: Sequence[Row], metric: str, decimals: int) -> list[str]:
+    """The figures behind the means, so that others can join theirs to them."""
+    if len(study.seeds) == 1:
+        return []
+    each = []
+    for row in rows:
+        finals = {result.training.seed: f'{result.final:.{decimals}f}' for result in row.finished}
+        if finals:
+            each.append(f'{row.entry.label} {", ".join(finals.get(seed, "-") for seed in study.seeds)}')
+    return [f'{metric} of seeds {", ".join(map(str, study.seeds))}: {"; ".join(each)}.'] if each else []
 
 
 def _details(study: Study, rows: Sequence[Row]) -> list[str]:

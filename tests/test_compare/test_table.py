@@ -52,6 +52,12 @@ def test_the_table_has_mean_and_sample_deviation_over_the_seeds_that_are_finishe
     )
 
 
+def test_the_figure_of_each_seed_is_told(rows, study, tmp_path):
+    text = write_tables(tmp_path, study, rows)
+    assert '- mIoU of seeds 0, 1, 2: none 60.00, 63.00, 66.00; soft | kd 71.00, -, 73.00.' in text
+    assert 'none 60.00, 63.00, 66.00' in (tmp_path / 'report.html').read_text()
+
+
 def test_published_figures_stand_beside_ours(rows, study, tmp_path):
     text = write_tables(tmp_path, replace(study, published={'none': '61.0'}), rows)
     table = [line for line in text.splitlines() if line.startswith('|')]
@@ -75,6 +81,7 @@ def test_one_seed_has_no_deviation_and_the_table_says_what_that_means(tmp_path):
     assert '| at | 0.5000 | 0.5000 | 0.375 | 705 MiB RSS | 1,234,567 | 1 |' in text
     assert 'One seed (5), so nothing is known' in text
     assert 'as it is.' in text
+    assert 'of seeds' not in text
 
 
 def test_runs_of_several_places_are_told_apart(tmp_path):
