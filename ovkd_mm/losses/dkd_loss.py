@@ -1,12 +1,13 @@
 """Distance of decoupled knowledge distillation (DKD)."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from ..functional import by_distribution, decoupled_kl
+from ..number import number
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import positive_temperature
 
 __all__ = ['DKDLoss']
 
@@ -23,7 +24,7 @@ class DKDLoss(DistillLoss):
         temperature: Divisor of the logits.
         target_weight: Weight of the true class against all others (alpha).
         other_weight: Weight of the others among themselves (beta).
-        ignore_index: A label that is no class.
+        ignore_index: A label of masks that is no class; each image has one.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -40,7 +41,7 @@ class DKDLoss(DistillLoss):
         ignore_index: int = 255,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive_temperature(DKDLoss, temperature)
+        self.temperature = number('DKDLoss.temperature', temperature, above=True)
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.ignore_index = ignore_index
@@ -56,8 +57,7 @@ class DKDLoss(DistillLoss):
         Returns:
             A scalar; 0 where there is no true class.
         """
-        labels = _nearest(labels, student)
-        known = labels != self.ignore_index
+        known = self._known(_nearest(labels, student))
         return self.loss_weight * self.distance(student, teacher, labels).sum() / known.sum().clamp_min(1)
 
     def distance(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -69,13 +69,16 @@ class DKDLoss(DistillLoss):
         """
         by_distribution(student, None)  # refuses one class
         labels = _nearest(labels, student)
-        known = labels != self.ignore_index
+        known = self._known(labels)
         if labels.device.type == 'cpu':  # to look would be to wait for a GPU
             _check_labels(labels[known], student.shape[1])
         labels = labels.masked_fill(~known, 0).flatten()
         student, teacher = (logits.movedim(1, -1).flatten(0, -2) for logits in (student, teacher))
         values = decoupled_kl(student, teacher, labels, self.temperature, self.target_weight, self.other_weight)
         return values.view(known.shape).masked_fill(~known, 0)
+
+    def _known(self, labels: Tensor) -> Tensor:
+        return torch.ones_like(labels, dtype=torch.bool) if labels.dim() == 1 else labels != self.ignore_index
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:

@@ -35,6 +35,14 @@ def test_positions_of_a_mask_are_distributions_and_the_void_is_left_out():
     assert distance.shape == (2, 3, 4) and not distance[~known].any() and distance[known].all()
 
 
+def test_the_class_255_of_images_is_one_like_any_other():
+    student, teacher = torch.randn(2, 2, 300)
+    there, back = torch.tensor([255, 7]), torch.arange(300)
+    back[[0, 255]] = back[[255, 0]]
+    swapped = DKDLoss()(student[:, back], teacher[:, back], torch.tensor([0, 7]))
+    torch.testing.assert_close(DKDLoss()(student, teacher, there), swapped)
+
+
 def test_a_larger_mask_is_read_at_the_nearest_pixels():
     student, teacher = torch.randn(2, 2, 5, 3, 4)
     labels = torch.randint(5, (2, 3, 4))
