@@ -1,6 +1,7 @@
 """Naming the image file that a pipeline fails on."""
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from mmengine.fileio import get
 from PIL import Image
 
 __all__ = ['WholeImages', 'run_pipeline']
+
+START_OF_IMAGE, END_OF_IMAGE = b'\xff\xd8', b'\xff\xd9'
+MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # what else follows FF belongs to the coded data
 
 
 class WholeImages:
@@ -59,8 +63,15 @@ def run_pipeline(pipeline: Callable[[dict], Any], info: dict, backend_args: dict
 
 def _is_cut_off(content: bytes) -> bool:
     """Whether a JPEG ends before its end-of-image marker; OpenCV decodes it all the same and fills up with gray."""
-    # Neither marker can occur in the coded data that follows the last start of scan.
-    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+    if not content.startswith(START_OF_IMAGE):
+        return False
+    position = len(START_OF_IMAGE)
+    while marker := MARKER.search(content, position):
+        if marker[0] == END_OF_IMAGE:
+            return False  # cameras put films and more behind it
+        length = content[marker.end() : marker.end() + 2]  # of the segment, whose content may be a preview's JPEG
+        position = marker.end() + int.from_bytes(length, 'big')
+    return True
 
 
 def _check_pixels(content: bytes, path: str) -> None:
