@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from ..functional import full_precision
 from ..registry import MODELS
 from .base import Transform
 
@@ -69,7 +70,7 @@ class Paraphraser(Transform):
                 'the Paraphraser is not trained, so its factors mean nothing: add '
                 "dict(type='ovkd_mm.ParaphraserHook', epochs=...) to custom_hooks"
             )
-        return self.encoder(feature)
+        return self.encoder(full_precision(feature))  # of a teacher in half precision
 
     def reconstruction_loss(self, feature: Tensor) -> Tensor:
         """What it is trained by: the mean squared error of decoding the code, a scalar."""

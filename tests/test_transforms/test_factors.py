@@ -32,6 +32,12 @@ def trained(channels=4):
     return paraphraser
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_the_feature_of_a_teacher_in_half_precision_has_a_code(dtype):
+    paraphraser, feature = trained(), torch.randn(2, 4, 5, 5).to(dtype)
+    torch.testing.assert_close(paraphraser(feature), paraphraser(feature.float()))
+
+
 def test_codes_of_teacher_and_student_have_one_shape():
     paraphraser = trained(6)
     assert paraphraser(torch.randn(2, 6, 5, 5)).shape == (2, 3, 5, 5)
