@@ -140,12 +140,15 @@ def write_whole(file: Path, text: str) -> None:
     """Write a text that is there whole or not at all.
 
     Args:
-        file: Where; a draft lies beside it for a moment, with the suffix ``.tmp``.
+        file: Where; for a moment a draft lies beside it, ``.<name>.<random>.tmp``.
         text: What.
     """
-    draft = file.with_suffix('.tmp')
-    draft.write_text(text, encoding='utf-8')
-    os.replace(draft, file)
+    draft = file.with_name(f'.{file.name}.{secrets.token_hex(4)}.tmp')
+    try:
+        draft.write_text(text, encoding='utf-8')
+        os.replace(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 __all__ = ['leftovers', 'patch', 'write_whole']

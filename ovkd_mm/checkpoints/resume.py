@@ -85,7 +85,7 @@ def _newest_first(folder: Path, template: str, last: str) -> list[Path]:
     """Checkpoint files by falling number, without those that an earlier training left behind in the same folder."""
     name = re.compile(r'(\d+)'.join(map(re.escape, re.split(r'\{.*?\}', template))))
     matches = {path: name.fullmatch(path.name) for path in folder.glob('*') if path.is_file()}
-    numbers = {path: int(match[1]) for path, match in matches.items() if match}
+    numbers = {path: int(match[1]) if name.groups else 0 for path, match in matches.items() if match}
     if not numbers:
         return [Path(last)] if Path(last).is_file() else []  # saved before the template was changed
     newest = folder / Path(last).name  # the path itself goes astray when the folder is moved

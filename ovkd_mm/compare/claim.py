@@ -12,7 +12,7 @@ from ..checkpoints.atomic_save import write_whole
 __all__ = ['claimed']
 
 NOTE, LOCK = 'study.json', 'study.lock'
-OWN = (NOTE, LOCK, 'study.tmp')  # the last is what a kill leaves of a note that was being written
+DRAFT = f'.{NOTE}.'  # begins the name of what a kill leaves of a note that was being written
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
     """
     note = work_dir / NOTE
     found = _read(note)
-    if found != recipe and work_dir.is_dir() and any(file.name not in OWN for file in work_dir.iterdir()):
+    if found != recipe and work_dir.is_dir() and any(map(_is_foreign, work_dir.iterdir())):
         if found is None:
             raise ValueError(f'{work_dir} holds something else than a study; name another with --work-dir')
         keys = [key for key in {**found, **recipe} if found.get(key) != recipe.get(key)]
@@ -52,6 +52,10 @@ def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
+
+
+def _is_foreign(file: Path) -> bool:
+    return file.name not in (NOTE, LOCK) and not file.name.startswith(DRAFT)
 
 
 def _read(note: Path) -> dict | None:

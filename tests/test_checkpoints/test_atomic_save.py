@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from mmengine.fileio.backends import local_backend
 from mmengine.runner import save_checkpoint
 
 from ovkd_mm.checkpoints import atomic_save
-from ovkd_mm.checkpoints.atomic_save import leftovers
+from ovkd_mm.checkpoints.atomic_save import leftovers, write_whole
 
 LIMIT = 10_000  # bytes that a file may have where a disk is to be full
 
@@ -282,3 +283,13 @@ def test_mending_again_changes_nothing():
     put = LocalBackend.put
     atomic_save.patch(local_backend)
     assert LocalBackend.put is put
+
+
+def test_a_text_of_several_writers_is_that_of_one_and_no_other_file_is_touched(tmp_path):
+    (tmp_path / 'report.tmp').write_text('mine')
+    texts = [letter * 10_000 for letter in 'abcd']
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda text: [write_whole(tmp_path / 'report.html', text) for _ in range(50)], texts))
+    assert (tmp_path / 'report.html').read_text() in texts
+    assert (tmp_path / 'report.tmp').read_text() == 'mine'
+    assert len(list(tmp_path.iterdir())) == 2

@@ -130,6 +130,12 @@ def test_the_folder_and_names_of_the_checkpoint_hook_are_known(tmp_path):
         assert resumed(work_dir, default_hooks=dict(checkpoint=hook)) == (name, [])
 
 
+def test_a_name_without_a_number_is_that_of_the_one_checkpoint_there_is(tmp_path):
+    save(tmp_path / 'latest.pth')
+    hooks = dict(checkpoint=dict(type='CheckpointHook', filename_tmpl='latest.pth'))
+    assert resumed(tmp_path, default_hooks=hooks) == ('latest.pth', [])
+
+
 def test_one_that_was_saved_under_another_name_is_found_by_the_note(tmp_path):
     save(tmp_path / 'epoch_4.pth')
     assert resumed(tmp_path, default_hooks=dict(checkpoint=dict(by_epoch=False))) == ('epoch_4.pth', [])
