@@ -39,8 +39,11 @@ class Tap:
         if module is not self._module:
             if self._handle is not None:
                 self._handle.remove()
-            register = module.register_forward_pre_hook if self.place.side == 'input' else module.register_forward_hook
-            self._module, self._handle = module, register(self._on_call)
+            self._module = module
+            if self.place.side == 'input':
+                self._handle = module.register_forward_pre_hook(self._before_call, with_kwargs=True)
+            else:
+                self._handle = module.register_forward_hook(self._after_call)
         self.feature, self._calls, self._armed = None, 0, True
 
     def take(self) -> Tensor:
@@ -60,19 +63,25 @@ class Tap:
         """Stop listening and let go of what was read."""
         self.feature, self._armed = None, False
 
-    def _on_call(self, module: nn.Module, args: tuple, output: Any = None) -> Any:
+    def _before_call(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        return self._read((args, kwargs), 'took')
+
+    def _after_call(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return self._read(output, 'returned')
+
+    def _read(self, given: Any, did: str) -> Any:
         if not self._armed:
             return None
         self._calls += 1
         if self._calls != self.place.call + 1:
             return None
         # The tensors in what the call takes or returns, as the trace counted them.
-        parts, structure = tree_flatten(args if output is None else output)
+        parts, structure = tree_flatten(given)
         tensors = [index for index, part in enumerate(parts) if isinstance(part, Tensor)]
         if (self.place.item or 0) >= len(tensors):
-            returned = f'{len(tensors)} tensor' + 's' * (len(tensors) != 1)
+            found = f'{len(tensors)} tensor' + 's' * (len(tensors) != 1)
             raise RuntimeError(
-                f'there is nothing to read at {self.place}: {self.place.path!r} returned {returned}, and more when the '
+                f'there is nothing to read at {self.place}: {self.place.path!r} {did} {found}, and more when the '
                 'model was built; does another model share a list with it, such as out_indices?'
             )
         index = tensors[self.place.item or 0]

@@ -320,3 +320,21 @@ def test_a_backbone_that_returns_fewer_tensors_than_when_it_was_traced_is_an_err
     net['backbone'].count = 1
     with pytest.raises(RuntimeError, match=r'backbone\[1\].*returned 1 tensor'), reading(net, [one]):
         net(torch.zeros(1, 3, 8, 8))
+
+
+def test_an_input_that_is_handed_over_by_its_name_is_read_and_kept_from_what_writes_into_it():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.act(input=self.conv(x))
+
+    net, images = Named(), torch.randn(2, 3, 8, 8)
+    place = PreReLU('act').resolve(trace(net, (8, 8)))
+    with reading(net, [tap := tap_at(place)]):
+        out = net(images)
+        feature = tap.take()
+    torch.testing.assert_close(feature, net.conv(images))
+    torch.testing.assert_close(out, feature.relu())
