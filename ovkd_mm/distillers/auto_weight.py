@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..number import number
 from .settings import check_settings
 
 __all__ = ['AutoWeight', 'auto_weight']
@@ -37,10 +38,7 @@ def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
         return AutoWeight()
     if isinstance(setting, dict):
         check_settings(key, setting, ['share'])
-        share = setting.get('share', SHARE)
-        if not isinstance(share, (int, float)) or not 0 < share < math.inf:
-            raise ValueError(f'{key}.share must be a positive number, such as {SHARE}; got {share!r}')
-        return AutoWeight(share)
+        return AutoWeight(number(f'{key}.share', setting.get('share', SHARE), above=True))
     if not isinstance(setting, (int, float)) or isinstance(setting, bool):
         raise ValueError(f"{key} must be a number, 'auto' or dict(share=...); got {setting!r}")
     return None
@@ -83,7 +81,8 @@ class AutoWeight(nn.Module):
     @torch.compiler.disable
     def settled(self) -> bool:
         """Whether the weight stays as it is."""
-        return self._read()[3] >= SETTLED
+        _, measured, _, learning = self._read()
+        return learning >= SETTLED and measured >= AT_FIRST
 
     @torch.compiler.disable
     def due(self) -> bool:
@@ -91,7 +90,7 @@ class AutoWeight(nn.Module):
         _, measured, seen, _ = self._read()
         if self.settled:
             return seen % CHECK == 0
-        return measured < AT_FIRST or seen % SPACING == 0
+        return (measured < AT_FIRST and seen < SETTLED) or seen % SPACING == 0
 
     @torch.compiler.disable
     def restart(self) -> None:
@@ -107,14 +106,14 @@ class AutoWeight(nn.Module):
         Args:
             student_learns: False while the connectors learn alone.
         """
-        log_ratio, measured, seen, learning = self._read()
-        was_settled = self.settled
-        self._write([log_ratio, measured, seen + 1, learning + student_learns])
-        if self.settled and not was_settled:
+        *measurements, seen, learning = self._read()
+        self._write([*measurements, seen + 1, learning + student_learns])
+        if student_learns and learning + 1 == SETTLED and not self.settled:
             print_log(
-                f"loss_weight='auto' is {self.factor:.4g} from here on: the gradient of these losses was "
-                f"{self.share:g} times the task's with it, measured {measured:.0f} times in {seen + 1:.0f} iterations",
+                f"loss_weight='auto' could be measured in {measurements[1]:.0f} of {seen + 1:.0f} iterations: in the "
+                'others the gradient of the task or of these losses was 0 or not finite. It is measured on',
                 logger='current',
+                level=logging.WARNING,
             )
 
     @torch.compiler.disable
@@ -134,6 +133,17 @@ class AutoWeight(nn.Module):
         part = 1 / min(measured + 1, HORIZON)
         self._write([log_ratio + part * (math.log(ratio) - log_ratio), measured + 1, *counts])
 
+    def _write(self, values: list[float]) -> None:
+        was_settled = self.settled
+        self.state.copy_(torch.tensor(values, dtype=torch.float64), non_blocking=True)
+        self._values = values
+        if self.settled and not was_settled:
+            print_log(
+                f"loss_weight='auto' is {self.factor:.4g} from here on: the gradient of these losses was "
+                f"{self.share:g} times the task's with it, measured {values[1]:.0f} times in {values[2]:.0f} iterations",
+                logger='current',
+            )
+
     def _warn_if_far_off(self, ratio: float) -> None:
         if not self.share / SANE < ratio < self.share * SANE:
             print_log(
@@ -148,10 +158,6 @@ class AutoWeight(nn.Module):
         if self._values is None:
             self._values = self.state.tolist()
         return self._values
-
-    def _write(self, values: list[float]) -> None:
-        self.state.copy_(torch.tensor(values, dtype=torch.float64), non_blocking=True)
-        self._values = values
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -1,13 +1,13 @@
 """From the pairs of a config to :class:`FeaturePair`."""
 
 import inspect
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
 
 from ..losses import DistillLoss
+from ..number import number
 from ..positions import Place, Position, Span, Trace, auto_logits, auto_pairs
 from ..registry import MODELS, TASK_UTILS
 from ..transforms import Transform
@@ -48,21 +48,16 @@ def build_pairs(
     method = dict(method)
     _check_parts('method', method)
     pairs, logits = method.pop('pairs', pairs), method.pop('logits', logits)
+    _check_list('pairs', pairs)
+    _check_list('logits', logits)
     key = listed_in(method)
-    found: object = logits if key == 'logits' else pairs
+    found: Any = logits if key == 'logits' else pairs
     if found == 'auto':
         found = AUTO[key](student, teacher)
-    if isinstance(found, str):
-        raise ValueError(f"{key} must be 'auto' or a list of dicts, got {found!r}")
-    if not isinstance(found, Sequence):
-        raise TypeError(f"{key} must be 'auto' or a list of dicts, got {found!r}")
     if not found:
         raise ValueError(f'{key} is empty, so nothing would be distilled: list a pair, or train the student alone')
     linear = method.pop('without_activation', {})
     check_settings('method.without_activation', linear, COMPARED)
-    for index, pair in enumerate(found):
-        check_settings(f'{key}[{index}]', pair, PAIR)
-        _check_parts(f'{key}[{index}]', pair)
     weights = _weights(key, method.get('weight', 1.0), found)
     autos: dict[str, AutoWeight | None] = {}
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
@@ -70,6 +65,20 @@ def build_pairs(
         # A part that the pair names itself stays as it is.
         instead = {name: part for name, part in linear.items() if name not in pair}
         yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, teacher_model)
+
+
+def _check_list(key: str, listed: object) -> None:
+    if listed == 'auto':
+        return
+    if isinstance(listed, str):
+        raise ValueError(f"{key} must be 'auto' or a list of dicts, got {listed!r}")
+    if not isinstance(listed, Sequence):
+        raise TypeError(f"{key} must be 'auto' or a list of dicts, got {listed!r}")
+    for index, pair in enumerate(listed):
+        check_settings(f'{key}[{index}]', pair, PAIR)
+        _check_parts(f'{key}[{index}]', pair)
+        if not isinstance(resize := pair.get('resize', False), bool):
+            raise TypeError(f'{key}[{index}].resize must be True or False, got {resize!r}')
 
 
 def _check_parts(key: str, settings: dict) -> None:
@@ -100,6 +109,11 @@ def _build_pair(
             f'{key} (with the method) lacks {", ".join(missing)}; a pair has student and teacher, the method '
             f'{", ".join(PARTS)}'
         )
+    for name in PARTS:
+        if 'type' not in cfg[name]:
+            raise ValueError(
+                f"{key}.{name} (with the method) has no type, such as type='ovkd_mm...'; got {cfg[name]!r}"
+            )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
     # Where the config says what the loss weighs: what is measured is one for all pairs that have it from there.
@@ -114,6 +128,7 @@ def _build_pair(
         cfg['loss'] = {**cfg['loss'], 'loss_weight': 1.0}
     norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
+    _check_spans(key, cfg, student_place, teacher_place)
     return FeaturePair(
         student_place,
         teacher_place,
@@ -129,7 +144,7 @@ def _build_pair(
 
 def _build_part(key: str, cfg: dict, base: type[Part], **offered: object) -> Part:
     """Build a transform or a loss, with what it asks for of what is offered."""
-    kind = MODELS.get(cfg[key]['type']) if isinstance(cfg[key]['type'], str) else cfg[key]['type']
+    kind = _kind(cfg[key])
     asked = inspect.signature(kind).parameters if kind else {}
     part = MODELS.build(cfg[key], default_args={name: value for name, value in offered.items() if name in asked})
     if not isinstance(part, base):
@@ -138,6 +153,23 @@ def _build_part(key: str, cfg: dict, base: type[Part], **offered: object) -> Par
             'derive it from that class, whose docstring says what is asked of it'
         )
     return part
+
+
+def _kind(cfg: dict) -> Any:
+    """The class that a part's config names; building says what is wrong with a name that is none."""
+    return MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+
+
+def _check_spans(key: str, cfg: dict, student: Place | Span, teacher: Place | Span) -> None:
+    for name, place in dict(student_transform=student, teacher_transform=teacher).items():
+        takes = getattr(_kind(cfg[name]), 'takes_span', None)
+        if takes is not None and takes != isinstance(place, Span):
+            of = 'two places, the ends of a group' if takes else 'one place'
+            raise ValueError(
+                f'{key}: {name}.type={cfg[name]["type"]!r} takes features of {of}, and position.type='
+                f'{cfg["position"]["type"]!r} reads {"one" if takes else "two"}; ovkd_mm.GroupEnds and '
+                'ovkd_mm.GramMatrix (for both transforms) belong together'
+            )
 
 
 def listed_in(method: dict) -> str:
@@ -153,7 +185,8 @@ def _position(cfg: dict) -> type[Position]:
 
 def _resolve(place: str | dict, position: dict, traced: Trace, key: str) -> Place | Span:
     """A place from its path, by the method's position or, written as a dict, by its own."""
-    cfg = {**position, 'path': place} if isinstance(place, str) else place
+    place = dict(path=place) if isinstance(place, str) else place
+    cfg = place if 'type' in place else {**position, **place}
     if _position(position).reads_span:
         cfg = {**cfg, **position}  # one place cannot stand for the two ends of a group; its path can
     try:
@@ -171,12 +204,6 @@ def _weights(key: str, weight: float | str, pairs: Sequence[dict]) -> list[float
     if weight == 'halved':
         weights = [0.5 ** (max(stages) - stage) for stage in stages]
     else:
-        weights = [_number('method.weight', weight, " or 'halved'")] * len(stages)
+        weights = [number('method.weight', weight, otherwise=" or 'halved'")] * len(stages)
     own = [pair.get('weight', default) for pair, default in zip(pairs, weights, strict=True)]
-    return [_number(f'{key}[{index}].weight', one) for index, one in enumerate(own)]
-
-
-def _number(key: str, value: Any, otherwise: str = '') -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError(f'{key} must be a number from 0 up{otherwise}, got {value!r}')
-    return value
+    return [number(f'{key}[{index}].weight', one) for index, one in enumerate(own)]

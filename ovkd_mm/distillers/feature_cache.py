@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..compat.autocast import autocast_dtype
+from ..number import number
 from ..positions import Place, Span
 from .settings import half_precision
 
@@ -20,7 +23,9 @@ __all__ = ['FeatureCache']
 
 Feature = Tensor | tuple[Tensor, Tensor]
 Part = list[tuple[torch.dtype, Tensor]]  # of a feature: one image's
-LOOK_AGAIN = 256  # writes after which the folder's size is measured anew, since other processes write, too
+LOOK_AGAIN = 256  # writes, doubled each time, after which the folder is measured anew: other processes write, too
+DRAFT = re.compile(r'[0-9a-f]{32}\.[0-9a-f]{8}')
+DAY = 24 * 60 * 60
 HOPELESS = 2000  # images
 
 
@@ -43,16 +48,17 @@ class FeatureCache:
         hits: The part of the last batch that was there, from 0 to 1.
 
     Raises:
-        ValueError: If the dtype is unknown.
+        ValueError: If the dtype is unknown or the size no number.
     """
 
     def __init__(self, folder: str, dtype: str | None = None, gigabytes: float = 100.0) -> None:
         self.dtype = half_precision('teacher.cache.dtype', dtype)
         self.root = Path(folder)
-        self.limit = gigabytes * 2**30
+        self.limit = number('teacher.cache.gigabytes', gigabytes) * 2**30
         self.hits = 0.0
         self._found = self._asked = 0
         self._size = self._written = 0
+        self._look_at = LOOK_AGAIN
         self._folder = self.root
         self._warned = False
 
@@ -70,6 +76,9 @@ class FeatureCache:
             digest.update(_numbers(tensor))
         self._folder = self.root / digest.hexdigest()
         self._folder.mkdir(parents=True, exist_ok=True)
+        for file in self._folder.glob('*/*'):  # what a killed process was writing
+            if DRAFT.fullmatch(file.name) and time.time() - file.stat().st_mtime > DAY:
+                file.unlink(missing_ok=True)
         self._size = self._measure()
 
     def names(self, inputs: Tensor) -> list[str]:
@@ -140,7 +149,8 @@ class FeatureCache:
         finally:
             draft.unlink(missing_ok=True)
         self._written += 1
-        if self._written % LOOK_AGAIN == 0:
+        if self._written == self._look_at:
+            self._look_at *= 2
             self._size = self._measure()
         if self._size >= self.limit:
             print_log(f'teacher.cache: {self.root} is full ({self.limit / 2**30:g} GB); no more is kept', 'current')

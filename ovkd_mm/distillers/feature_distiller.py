@@ -112,6 +112,10 @@ class FeatureDistiller(StudentFacade):
             student_preprocessor=self.student.data_preprocessor, student_order=channel_order, input_shape=input_shape
         )
         check_settings('teacher', teacher, [key for key in inspect.signature(Teacher).parameters if key not in offered])
+        for name, kinds in dict(model=(str, dict), checkpoint=(str, type(None))).items():
+            if not isinstance(setting := teacher.get(name), kinds):
+                wanted = "a config's path, a name or a dict" if name == 'model' else 'a path or a URL'
+                raise TypeError(f'teacher.{name} must be {wanted}, got {setting!r}')
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(**teacher, **offered)
         with preserve_rng_state():
@@ -119,7 +123,8 @@ class FeatureDistiller(StudentFacade):
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
-        self.teacher.attach([pair.teacher_place for pair in self.pairs])
+        self._takes_inputs = any(pair.takes_inputs for pair in self.pairs)
+        self.teacher.attach([pair.teacher_place for pair in self.pairs], self._takes_inputs)
         for pair in self.pairs:
             transform = f'{type(pair.teacher_transform).__name__}({pair.teacher_transform.extra_repr()})'
             print_log(f'distilling {pair.extra_repr()}, {transform}', logger='current')
@@ -148,7 +153,7 @@ class FeatureDistiller(StudentFacade):
         self._finite_check.read()
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
-        if any(pair.takes_inputs for pair in self.pairs) or self._measures():
+        if self._takes_inputs or self._measures():
             # Differentiated twice, which a compiled graph cannot be.
             return torch.compiler.disable(self._losses)(inputs, data_samples)
         return self._losses(inputs, data_samples)
@@ -162,14 +167,13 @@ class FeatureDistiller(StudentFacade):
             distillation = [_no_loss(pair, device) for pair in self.pairs]
         else:
             inputs = self._one_batch(inputs)
-            takes_inputs = any(pair.takes_inputs for pair in self.pairs)
-            if takes_inputs or self._measures():
+            if self._takes_inputs or self._measures():
                 self._check_not_recomputed()
-            if takes_inputs:
+            if self._takes_inputs:
                 self._check_differentiable_twice()
                 inputs = inputs.detach().requires_grad_()
             # First, so that what it needs on the way does not come on top of all that the student keeps for backward.
-            teacher_features = self.teacher(inputs, keep_graph=takes_inputs)
+            teacher_features = self.teacher(inputs)
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
                 student_features = [tap.take() for tap in self._taps]
@@ -194,6 +198,11 @@ class FeatureDistiller(StudentFacade):
         for index, (pair, loss) in enumerate(zip(self.pairs, distillation, strict=True)):
             losses[f'loss_distill_{index}'] = loss
             for name, value in pair.loss.log(compared=compares).items():
+                if 'loss' in name:
+                    raise ValueError(
+                        f'{type(pair.loss).__name__}.log names a value {name!r}, which mmengine would add to the loss: '
+                        'give it a name without "loss"'
+                    )
                 losses[f'distill_{name}_{index}'] = value
         return losses
 

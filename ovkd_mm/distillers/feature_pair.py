@@ -96,7 +96,7 @@ class FeaturePair(nn.Module):
             ValueError: If the student's feature has no gradient in training, or what is compared differs in shape.
         """
         last_student, last_teacher = (x[-1] if isinstance(x, tuple) else x for x in (student, teacher))
-        if self.training and torch.is_grad_enabled() and not self._learns(last_student):
+        if self.training and torch.is_grad_enabled() and not _learns(last_student, inputs):
             raise ValueError(
                 f'the student place {self.student_place.name!r} comes out with no grad, so nothing can be learned '
                 'there: the layers before it are frozen (frozen_stages), or it lies inside a block with with_cp=True; '
@@ -118,17 +118,12 @@ class FeaturePair(nn.Module):
             if student.shape != teacher.shape:
                 raise ValueError(
                     f'the transforms make {tuple(student.shape)} of the student place {self.student_place.name!r} and '
-                    f'{tuple(teacher.shape)} of the teacher place {self.teacher_place.name!r}: of features, set '
-                    "student_transform=dict(type='ovkd_mm.Conv1x1'); of logits, teach a student of as many classes"
+                    f'{tuple(teacher.shape)} of the teacher place {self.teacher_place.name!r}: of features, let '
+                    "student_transform=dict(type='ovkd_mm.Conv1x1') lead to the teacher's channels, or give both "
+                    'transforms the same settings (rate); of logits, teach a student of as many classes'
                 )
             known = (labels,) if self.loss.takes_labels else ()
             return weight * self.loss(student, teacher, *known)
-
-    def _learns(self, feature: Tensor) -> bool:
-        """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
-        if not self.takes_inputs:
-            return feature.requires_grad
-        return any(isinstance(leaf, nn.Parameter) for leaf in leaves(feature.grad_fn))
 
     def extra_repr(self) -> str:
         """Show what is joined."""
@@ -169,6 +164,13 @@ class FeaturePairs(nn.ModuleList):
         # None of what could not be measured yet: its size is unknown.
         changes = {id(auto): auto.factor / factor if auto.known else 0.0 for auto, factor in due.items()}
         return [changes.get(id(pair.auto_weight), 1.0) * loss for pair, loss in zip(self, losses, strict=True)]
+
+
+def _learns(feature: Tensor, inputs: Tensor | None) -> bool:
+    """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
+    if inputs is None or not inputs.requires_grad:
+        return feature.requires_grad
+    return any(isinstance(leaf, nn.Parameter) for leaf in leaves(feature.grad_fn))
 
 
 def _transform(transform: Transform, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:

@@ -50,7 +50,12 @@ def _registering(upstream: Callable, kind: type[_BringsHooks]) -> Callable:
 
 
 def _register(runner: Runner | FlexibleRunner, hooks: list[dict]) -> None:
-    for cfg in hooks:
+    for index, cfg in enumerate(hooks):
+        if other := next((one for one in hooks[:index] if one['type'] == cfg['type'] and one != cfg), None):
+            raise ValueError(
+                f'the methods of model.method bring {other} and {cfg}, of which a training can have one: give all of '
+                "them the same, or set one method's hooks=[]"
+            )
         hook = HOOKS.build(cfg)
         # The config's own takes the place of the method's; and a runner may run more than once.
         if not any(type(other) is type(hook) for other in runner.hooks):

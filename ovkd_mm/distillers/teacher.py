@@ -172,13 +172,26 @@ class Teacher(nn.Module):
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
         self._entry = self.trace.entry
-        self._run_fast = torch.compile(self._run) if compile else self._run
+        self._keep_graph = False
+        self._compiles = compile
+        if compile:
+            self._run = torch.compile(self._run)  # type: ignore[method-assign]
 
-    def attach(self, places: Sequence[Place | Span]) -> None:
+    def attach(self, places: Sequence[Place | Span], keep_graph: bool = False) -> None:
         """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go.
 
         From here on the weights have the dtype that was asked for.
+
+        Args:
+            places: One for each feature.
+            keep_graph: Keep the graph from the inputs to the features; the weights have no part in it.
+
+        Raises:
+            ValueError: If that is asked of a teacher with a cache, or of one that is compiled.
         """
+        if keep_graph:
+            self._check_differentiable()
+        self._keep_graph = keep_graph
         self._taps = [tap_at(place, then=self._stop_after_last) for place in places]
         self.trace = None
         if self.dtype:
@@ -188,17 +201,27 @@ class Teacher(nn.Module):
         if self.cache:
             self.cache.belongs_to(self, places, f'{self._built_from} {self.renormalize.swap} {self.dtype}')
 
+    def _check_differentiable(self) -> None:
+        for setting, value in dict(cache=self.cache, compile=self._compiles or None).items():
+            if value is not None:
+                raise ValueError(
+                    f'teacher.{setting} does not go with a method that matches gradients (ovkd_mm.InputGradient), which '
+                    'needs the graph of each forward: leave it out'
+                )
+        for module in self.model.modules():
+            if getattr(module, 'with_cp', False) is True:  # recomputes, so that nothing can be differentiated twice
+                module.with_cp = False  # type: ignore[assignment]
+
     def _stop_after_last(self) -> None:
         if all(tap.feature is not None for tap in self._taps):
             raise _Enough
 
     @torch.compiler.disable  # not with the student, whose graph it would break: it ends in its middle by an exception
-    def forward(self, inputs: Tensor, keep_graph: bool = False) -> list[Tensor | tuple[Tensor, Tensor]]:
+    def forward(self, inputs: Tensor) -> list[Tensor | tuple[Tensor, Tensor]]:
         """Read the teacher's features.
 
         Args:
             inputs: Batch as the student gets it, shape ``(N, 3, H, W)``.
-            keep_graph: Keep the graph from the inputs to the features; the weights have no part in it.
 
         Returns:
             One tensor a place, two a span, in the order of :meth:`attach`.
@@ -209,25 +232,24 @@ class Teacher(nn.Module):
         # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
         if self.renormalize.scale.device != inputs.device:
             self.to(inputs.device)
-        if self.cache is None or keep_graph:
-            return self._features(inputs, keep_graph)
+        if self.cache is None:
+            return self._features(inputs)
         names = self.cache.names(inputs)
         features = self.cache.read(names, inputs.device)
         if features is None:
-            features = self._features(inputs, keep_graph)
+            features = self._features(inputs)
             self.cache.write(names, features)
         return features
 
-    def _features(self, inputs: Tensor, keep_graph: bool) -> list[Tensor | tuple[Tensor, Tensor]]:
+    def _features(self, inputs: Tensor) -> list[Tensor | tuple[Tensor, Tensor]]:
         # FSDP with mixed precision hands the student images of another dtype.
         inputs = self.renormalize(inputs.to(self.renormalize.scale.dtype))
-        run = self._run if keep_graph else self._run_fast
-        with reading(self.model, self._taps), torch.set_grad_enabled(keep_graph):
+        with reading(self.model, self._taps), torch.set_grad_enabled(self._keep_graph):
             if self.dtype is None:
-                run(inputs)
+                self._run(inputs)
             else:
                 with torch.autocast(inputs.device.type, enabled=False):
-                    run(inputs.to(self.dtype))
+                    self._run(inputs.to(self.dtype))
             return [tap.take() for tap in self._taps]
 
     def _run(self, inputs: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..registry import HOOKS
 from .base import DistillerHook
@@ -87,7 +87,8 @@ class ConnectorWarmupHook(DistillerHook):
         self._undo += [weight.register_hook(drop).remove for weight in weights]
         self._undo.append(optimizer.register_step_pre_hook(drop_gradients).remove)
         for norm in model.student.modules():
-            if isinstance(norm, _NormBase) and norm.track_running_stats:
+            # Of no other norm: without tracking an instance norm would evaluate otherwise.
+            if isinstance(norm, _BatchNorm) and norm.track_running_stats:
                 norm.track_running_stats = False
                 self._undo.append(functools.partial(setattr, norm, 'track_running_stats', True))
 

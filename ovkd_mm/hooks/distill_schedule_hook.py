@@ -6,6 +6,7 @@ import math
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ..number import number
 from ..registry import HOOKS
 from .base import DistillerHook
 from .duration import epoch_length
@@ -36,7 +37,7 @@ class DistillScheduleHook(DistillerHook):
             a pass over the training set. The weight changes every iteration.
 
     Raises:
-        ValueError: If the schedule is unknown, a weight negative or a time not positive.
+        ValueError: If the schedule is unknown or has no use for a setting, a weight negative or a time not positive.
     """
 
     def __init__(
@@ -50,12 +51,16 @@ class DistillScheduleHook(DistillerHook):
     ) -> None:
         if schedule not in SHAPES:
             raise ValueError(f'DistillScheduleHook.schedule must be one of {", ".join(SHAPES)}; got {schedule!r}')
+        if schedule == 'constant' and (end or length is not None):
+            raise ValueError(
+                "DistillScheduleHook.schedule='constant' stays at start and takes neither end nor length: set schedule "
+                "to 'linear' or 'cosine'"
+            )
         for name, value in dict(start=start, end=end).items():
-            if value < 0:
-                raise ValueError(f'DistillScheduleHook.{name} must not be negative, got {value}')
+            number(f'DistillScheduleHook.{name}', value)
         for name, time in dict(length=length, stop_at=stop_at).items():
-            if time is not None and time <= 0:
-                raise ValueError(f'DistillScheduleHook.{name} must be above 0, got {time}')
+            if time is not None:
+                number(f'DistillScheduleHook.{name}', time, above=True)
         self.shape = SHAPES[schedule]
         self.start = start
         self.end = end

@@ -17,10 +17,11 @@ class DistillShareHook(DistillerHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Let weights that are measured begin anew, unless training is resumed: ``load_from`` loads those of before."""
+        """Let what is measured begin anew, unless training is resumed: ``load_from`` loads what was of another one."""
         if runner.iter == 0:
-            for auto in self.distiller(runner).pairs.auto_weights:
-                auto.restart()
+            pairs = self.distiller(runner).pairs
+            for measured in (*pairs.auto_weights, *(pair.teacher_transform for pair in pairs)):
+                measured.restart()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None, outputs: dict | None = None

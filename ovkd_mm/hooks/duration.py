@@ -5,6 +5,8 @@ import math
 from mmengine.dist import get_world_size
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ..number import number
+
 __all__ = ['Duration', 'epoch_length']
 
 
@@ -29,14 +31,14 @@ class Duration:
         iters: Length in iterations, instead of ``epochs``.
 
     Raises:
-        ValueError: If not exactly one of the two is given, or it is negative.
+        ValueError: If not exactly one of the two is given, or it is no whole number from 0 up.
     """
 
     def __init__(self, hook: str, epochs: int | None, iters: int | None) -> None:
-        if (epochs is None) == (iters is None) or (epochs or iters or 0) < 0:
-            raise ValueError(f'{hook} needs either epochs or iters, from 0 up; got epochs={epochs}, iters={iters}')
-        self._epochs = epochs
-        self._iters = iters
+        if (epochs is None) == (iters is None):
+            raise ValueError(f'{hook} needs either epochs or iters; got epochs={epochs}, iters={iters}')
+        self._epochs = None if epochs is None else number(f'{hook}.epochs', epochs, whole=True)
+        self._iters = None if iters is None else number(f'{hook}.iters', iters, whole=True)
 
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""

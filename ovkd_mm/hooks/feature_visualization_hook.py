@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..distillers import FeatureDistiller, FeaturePair
 from ..losses import DistillLoss
+from ..number import number
 from ..registry import HOOKS
 from ..rng import preserve_rng_state
 from .base import DistillerHook
@@ -35,9 +36,7 @@ class FeatureVisualizationHook(DistillerHook):
     """
 
     def __init__(self, interval: int = 500) -> None:
-        if interval <= 0:
-            raise ValueError(f'FeatureVisualizationHook.interval must be above 0, got {interval}')
-        self.interval = interval
+        self.interval = number('FeatureVisualizationHook.interval', interval, least=1, whole=True)
         self._inputs: Tensor | None = None
         self._features: dict[int, tuple[DistillLoss, list[Tensor]]] = {}
         self._handles: list[RemovableHandle] = []

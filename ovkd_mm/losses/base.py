@@ -1,11 +1,11 @@
 """The contract of distances, the last part of a method."""
 
-import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ..number import number
 from ..transforms import Transform
 
 __all__ = ['DistillLoss']
@@ -30,9 +30,7 @@ class DistillLoss(nn.Module, ABC):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not isinstance(loss_weight, (int, float)) or not 0 <= loss_weight < math.inf:
-            raise ValueError(f'{type(self).__name__}.loss_weight must be a number from 0 up, got {loss_weight!r}')
-        self.loss_weight = loss_weight
+        self.loss_weight = number(f'{type(self).__name__}.loss_weight', loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss, a scalar: by default the mean of :meth:`distance`, times the weight.
@@ -73,6 +71,8 @@ class DistillLoss(nn.Module, ABC):
 
     def log(self, compared: bool) -> dict[str, Tensor]:
         """What it adds to the log, scalars by name; the distiller names them ``distill_<name>_<pair>``.
+
+        No name may contain ``loss``: mmengine would add the value to the loss.
 
         Args:
             compared: Whether this iteration compared anything; False while the weight of distillation is 0.

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from ..functional import channel_wise_kl
+from ..number import number
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import positive_temperature
 
 __all__ = ['CWDLoss']
 
@@ -26,7 +26,7 @@ class CWDLoss(DistillLoss):
 
     def __init__(self, loss_weight: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive_temperature(CWDLoss, temperature)
+        self.temperature = number('CWDLoss.temperature', temperature, above=True)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two features of shape ``(N, C, H, W)``; a scalar."""

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from ..functional import by_distribution, correlation_distance
+from ..number import number
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import positive_temperature
 
 __all__ = ['DISTLoss']
 
@@ -41,7 +41,7 @@ class DISTLoss(DistillLoss):
         classes: int | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive_temperature(DISTLoss, temperature)
+        self.temperature = number('DISTLoss.temperature', temperature, above=True)
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.classes = classes

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from ..functional import by_distribution, softened_kl, standardized
+from ..number import number
 from ..registry import MODELS
 from .base import DistillLoss
-from .temperature import positive_temperature
 
 __all__ = ['KDLoss']
 
@@ -37,7 +37,7 @@ class KDLoss(DistillLoss):
         standardize: bool = False,
     ) -> None:
         super().__init__(loss_weight)
-        self.temperature = positive_temperature(KDLoss, temperature)
+        self.temperature = number('KDLoss.temperature', temperature, above=True)
         self.classes = classes
         self.standardize = standardize
 

@@ -22,6 +22,11 @@ class Transform(nn.Module):
     Attributes:
         takes_inputs: Whether ``forward`` takes the images beside the feature, and the graph that leads back to them.
             The student's backward pass is then differentiated once more.
+        takes_span: Whether ``forward`` takes two features, of a place that is a span, and none of one place.
     """
 
     takes_inputs: ClassVar[bool] = False
+    takes_span: ClassVar[bool] = False
+
+    def restart(self) -> None:
+        """Forget what was learned of a teacher without a gradient, where another training's checkpoint was loaded."""

@@ -24,14 +24,12 @@ class GramMatrix(Transform):
         in_channels: Channels of both ends of the student's group; none for a teacher.
         out_channels: Channels of both ends of the teacher's; none for a teacher.
 
-    Raises:
-        TypeError: If the place is not one of two ends.
     """
+
+    takes_span = True
 
     def __init__(self, in_channels: tuple[int, int] | None = None, out_channels: tuple[int, int] | None = None) -> None:
         super().__init__()
-        if isinstance(in_channels, int):
-            raise TypeError('GramMatrix needs both ends of a group; set position=dict(type="ovkd_mm.GroupEnds")')
         self.connectors = nn.ModuleList(
             nn.Identity() if channels == wanted else Conv1x1(channels, wanted)
             for channels, wanted in zip(in_channels or (), out_channels or (), strict=True)

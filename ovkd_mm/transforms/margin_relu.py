@@ -68,6 +68,12 @@ class MarginReLU(Transform):
         self.negatives += count
         self.margin += (total - count * self.margin) / self.negatives.clamp_min(1)
 
+    def restart(self) -> None:
+        """Let a running margin begin anew: another teacher's would stay, by the number of what it has seen."""
+        if self.running:
+            self.negatives.zero_()
+            self.margin.zero_()
+
     def extra_repr(self) -> str:
         """Show which margin it is."""
         return f'channels={len(self.margin)}, margin={"running" if self.running else "closed form"}'

@@ -55,8 +55,8 @@ class TestASetting:
             ('big', r"method\.loss\.loss_weight must be a number, 'auto' or dict\(share=\.\.\.\); got 'big'"),
             (None, r'method\.loss\.loss_weight must be a number'),
             (dict(shares=1), r"method\.loss\.loss_weight has no setting 'shares'.*share"),
-            (dict(share=-1), r'method\.loss\.loss_weight\.share must be a positive number.*got -1'),
-            (dict(share='half'), r"method\.loss\.loss_weight\.share must be a positive number.*got 'half'"),
+            (dict(share=-1), r'method\.loss\.loss_weight\.share must be a number above 0, got -1'),
+            (dict(share='half'), r"method\.loss\.loss_weight\.share must be a number above 0, got 'half'"),
         ],
     )
     def test_that_means_nothing_is_named(self, setting, message):
@@ -266,3 +266,22 @@ def test_old_measurements_are_forgotten():
     for ratio in [100.0] * 20 + [1.0] * 80:
         weight.note(ratio)
     assert weight.factor == pytest.approx(1, rel=1e-2)
+
+
+def test_it_does_not_settle_before_it_was_measured_and_says_so(monkeypatch):
+    said = []
+    monkeypatch.setattr(module, 'print_log', lambda message, **_: said.append(message))
+    weight = AutoWeight()
+    for _ in range(module.SETTLED + 100):
+        weight.note(math.nan)
+        weight.step(True)
+    assert not weight.settled and len(said) == 1 and 'could be measured in 0 of 500 iterations' in said[0]
+    measured = []
+    for iteration in range(1000):
+        if weight.due():
+            weight.note(4.0)
+            measured.append(iteration)
+        weight.step(True)
+    assert weight.settled and weight.factor == pytest.approx(0.25)
+    assert measured[:20] == list(range(0, 200, 10)) and len(measured) < 25
+    assert len(said) == 2 and 'is 0.25 from here on' in said[1]

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from mmengine.registry import MODELS
@@ -82,6 +83,30 @@ PLACES = dict(student='backbone.layer1', teacher='backbone.layer1')
             TypeError,
             r"method.position must be a dict .*PreReLU'",
         ),
+        (dict(pairs=[PLACES | dict(resize='no')]), TypeError, r"pairs\[0\].resize must be True or False, got 'no'"),
+        (
+            dict(pairs=[dict(student=dict(path='backbone.layer9'), teacher='backbone.layer1')]),
+            ValueError,
+            r'pairs\[0\].student: .*backbone\.layer9',
+        ),
+        (dict(logits=[dict(nonsense=1)]), ValueError, r"logits\[0\] has no setting 'nonsense'"),
+        (dict(method='kd', pairs=3), TypeError, "pairs must be 'auto' or a list of dicts, got 3"),
+        (
+            dict(method={**METHOD, 'loss': dict(loss_weight=1.0)}),
+            ValueError,
+            r'pairs\[0\].loss \(with the method\) has no type',
+        ),
+        (
+            dict(teacher=dict(model=None, allow_random=True)),
+            TypeError,
+            "teacher.model must be a config's path.* got None",
+        ),
+        (dict(teacher=dict(allow_random=True)), TypeError, "teacher.model must be a config's path.* got None"),
+        (
+            dict(teacher=dict(model=dict(type='ToyClassifier'), checkpoint=5)),
+            TypeError,
+            'teacher.checkpoint must be a path or a URL, got 5',
+        ),
         (dict(method=METHOD | dict(weight=True)), ValueError, "method.weight must be a number from 0 up or 'halved'"),
         (
             dict(method=METHOD | dict(loss=METHOD['loss'] | dict(loss_weight=-1.0))),
@@ -93,6 +118,25 @@ PLACES = dict(student='backbone.layer1', teacher='backbone.layer1')
 def test_a_setting_that_cannot_be_is_named_with_what_it_can_be(changes, kind, message):
     with pytest.raises(kind, match=message):
         MODELS.build(distiller_config(**changes))
+
+
+GROUP, MATRIX = dict(type='ovkd_mm.GroupEnds'), dict(type='ovkd_mm.GramMatrix')
+
+
+@pytest.mark.parametrize(
+    ('parts', 'of'),
+    [
+        (dict(position=GROUP), "student_transform.type='ovkd_mm.Conv1x1' takes features of one place"),
+        (
+            dict(position=GROUP, student_transform=MATRIX),
+            "teacher_transform.type='ovkd_mm.MarginReLU' takes features of one",
+        ),
+        (dict(student_transform=MATRIX), "student_transform.type='ovkd_mm.GramMatrix' takes features of two places"),
+    ],
+)
+def test_transforms_of_one_place_and_of_two_are_not_mixed_up(parts, of):
+    with pytest.raises(ValueError, match=re.escape(f'pairs[0]: {of}') + '.*GroupEnds and ovkd_mm.GramMatrix'):
+        pairs_of(**parts)
 
 
 def test_a_part_without_a_type_changes_of_the_methods_what_it_says():

@@ -1,4 +1,5 @@
 import copy
+import os
 from unittest import mock
 
 import pytest
@@ -198,11 +199,12 @@ def test_features_of_a_batchs_statistics_cannot_be_kept(tmp_path):
         FeatureCache(str(tmp_path), dtype='half')
 
 
-def test_a_graph_from_the_images_is_never_read_from_disk(tmp_path):
-    one = teacher(tmp_path)
-    images = toy.batch()[0].requires_grad_()
-    assert all(feature.requires_grad for feature in one(images, keep_graph=True))
-    assert files(tmp_path) == []
+@pytest.mark.parametrize('setting', ['cache', 'compile'])
+def test_a_method_that_needs_the_graph_from_the_images_refuses_what_would_do_without(tmp_path, setting):
+    config = toy.distiller_config(method=['ofd', 'jacobian'])
+    config['teacher'] |= dict(cache=dict(cache=str(tmp_path), norm_mode='running'), compile=dict(compile=True))[setting]
+    with pytest.raises(ValueError, match=rf'teacher\.{setting} does not go with a method that matches gradients'):
+        MODELS.build(config)
 
 
 def test_a_distillation_with_a_cache_is_bit_for_bit_the_one_without(tmp_path):
@@ -270,3 +272,30 @@ def test_the_other_order_of_channels_is_another_teacher(tmp_path):
         found += one(toy.batch()[0])
         assert one.cache.hits == 0
     assert not torch.equal(found[0], found[2])
+
+
+def test_the_folder_is_measured_again_at_doubling_intervals(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, 'LOOK_AGAIN', 4)
+    one, looks = teacher(tmp_path), []
+    monkeypatch.setattr(one.cache, '_measure', lambda: looks.append(one.cache._written) or 0)
+    for seed in range(10):
+        one(toy.batch(seed=seed)[0])
+    assert looks == [4, 8, 16, 32]
+
+
+def test_what_a_killed_process_was_writing_is_removed_after_a_day_and_nothing_else_is(tmp_path):
+    one = teacher(tmp_path)
+    one(toy.batch()[0])
+    file = files(tmp_path)[0]
+    old, new, other = file.with_suffix('.0123abcd'), file.with_suffix('.4567abcd'), file.with_suffix('.notes')
+    for draft in (old, new, other):
+        draft.write_bytes(b'x')
+    for draft in (old, other):
+        os.utime(draft, times=(0, 0))
+    teacher(tmp_path)
+    assert [draft.exists() for draft in (old, new, other, file)] == [False, True, True, True]
+
+
+def test_a_size_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"teacher\.cache\.gigabytes must be a number from 0 up, got '1'"):
+        teacher(dict(folder=str(tmp_path), gigabytes='1'))

@@ -514,3 +514,10 @@ def test_a_diverged_student_is_left_to_the_toolkits_own_checks():
     with torch.no_grad():
         distilled.student.backbone.stem.weight[0] = float('nan')
     assert torch.isnan(distilled(*batch(), mode='loss')['loss_distill_0'])
+
+
+def test_a_loss_that_would_log_what_is_added_to_the_loss_is_refused(monkeypatch):
+    monkeypatch.setattr(PartialL2Loss, 'log', lambda self, compared: dict(raw_loss=torch.tensor(1.0)))
+    model = MODELS.build(distiller_config())
+    with pytest.raises(ValueError, match=r"PartialL2Loss\.log names a value 'raw_loss', which mmengine would add"):
+        model(*batch(), mode='loss')

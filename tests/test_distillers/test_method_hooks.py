@@ -109,3 +109,13 @@ def test_a_runner_of_another_model_is_left_alone(tmp_path):
 def test_hooks_that_are_no_list_are_named(hooks):
     with pytest.raises(ValueError, match=r'method\.hooks must be a list of hook configs, got '):
         MODELS.build(distiller_config(method=dict(METHOD, hooks=hooks)))
+
+
+def test_two_methods_that_bring_one_hook_with_other_settings_are_refused(tmp_path):
+    def trained(folder, iters):
+        methods = [dict(METHOD, hooks=[dict(type='ovkd_mm.ConnectorWarmupHook', iters=n)]) for n in (1, iters)]
+        toy_runner(tmp_path / folder, distiller_config(method=methods), iters=2).train()
+
+    trained('same', 1)
+    with pytest.raises(ValueError, match=r"bring .*'iters': 1.* and .*'iters': 5.*, of which a training can have one"):
+        trained('other', 5)

@@ -1,5 +1,6 @@
 """Methods that add up."""
 
+import pytest
 import torch
 import toy
 from mmengine.registry import MODELS
@@ -41,6 +42,14 @@ def test_losses_and_gradients_of_two_methods_are_the_sum_of_the_separate_ones():
         parts = [part[name] for part in (one, other) if part[name] is not None]
         torch.testing.assert_close(gradient, sum(parts))
     assert all(any(part[name] is not None for part in (one, other)) for name in gradients)
+
+
+def test_a_frozen_place_of_one_method_is_an_error_beside_one_that_looks_at_the_images():
+    model = build(['ofd', 'jacobian'])
+    model.student.backbone.stem.requires_grad_(False)
+    model.student.backbone.layer1.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"'backbone\.layer1' comes out with no grad"):
+        model(*toy.batch(), mode='loss')
 
 
 def test_a_method_of_a_list_may_have_pairs_of_its_own():

@@ -187,10 +187,18 @@ def test_norm_mode_is_checked():
 @pytest.mark.parametrize('keep', [True, False])
 def test_the_graph_from_the_images_is_kept_on_request_alone(keep):
     one = teacher(allow_random=True)
-    one.attach([PreReLU('backbone.layer1').resolve(one.trace)])
-    inputs = batch()[0].requires_grad_()
-    assert one(inputs, keep_graph=keep)[0].requires_grad is keep
-    assert not one(inputs)[0].requires_grad
+    one.attach([PreReLU('backbone.layer1').resolve(one.trace)], keep_graph=keep)
+    assert one(batch()[0].requires_grad_())[0].requires_grad is keep
+
+
+def test_what_a_teacher_with_checkpointed_blocks_keeps_of_the_graph_can_be_differentiated():
+    one = Teacher(
+        dict(type='mmpretrain.ResNet', depth=18, with_cp=True), ImgDataPreprocessor(), (64, 64), allow_random=True
+    )
+    one.attach([PreReLU('layer2').resolve(one.trace)], keep_graph=True)
+    images = torch.randn(2, 3, 64, 64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(one(images)[0].square().sum(), images)
+    assert gradient.any()
 
 
 def test_the_forward_stops_after_the_last_tap():

@@ -118,9 +118,15 @@ def test_the_log_shows_the_weight_and_that_all_is_skipped_once_it_is_zero(tmp_pa
 def test_wrong_schedules_and_models_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"schedule must be one of constant, linear, cosine; got 'poly'"):
         DistillScheduleHook('poly')
-    with pytest.raises(ValueError, match=r'start must not be negative, got -1'):
+    with pytest.raises(ValueError, match=r'start must be a number from 0 up, got -1'):
         DistillScheduleHook(start=-1)
-    with pytest.raises(ValueError, match=r'stop_at must be above 0, got 0'):
+    with pytest.raises(ValueError, match=r'stop_at must be a number above 0, got 0'):
         DistillScheduleHook(stop_at=0)
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
         run(tmp_path, dict(), model=dict(type='ToyClassifier'))
+
+
+@pytest.mark.parametrize('unused', [dict(end=0.1), dict(length=10)])
+def test_a_constant_weight_has_no_use_for_an_end_or_a_length(unused):
+    with pytest.raises(ValueError, match=r"schedule='constant' stays at start and takes neither end nor length"):
+        DistillScheduleHook(**unused)

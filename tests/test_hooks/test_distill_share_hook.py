@@ -45,6 +45,21 @@ def test_a_model_that_distils_nothing_is_refused(tmp_path):
         toy_runner(tmp_path, dict(type='ToyClassifier'), custom_hooks=[dict(type='ovkd_mm.DistillShareHook')]).train()
 
 
+def test_a_running_margin_begins_anew_in_another_training_and_goes_on_in_a_resumed_one(tmp_path):
+    linear = dict(student='backbone.stem', teacher='backbone.stem')  # no batch norm before it
+    saving = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4))
+
+    def trained(folder, iters, **settings):
+        runner = toy_runner(tmp_path / folder, distiller_config(pairs=[linear]), iters=iters, **settings)
+        runner.train()
+        return runner.model.pairs[0].teacher_transform.negatives.sum().item()
+
+    first = trained('first', 4, default_hooks=saving)
+    checkpoint = str(tmp_path / 'first' / 'iter_4.pth')
+    alone, new = trained('alone', 2), trained('new', 2, load_from=checkpoint)
+    assert 0 < new == alone < first < trained('resumed', 6, load_from=checkpoint, resume=True)
+
+
 def test_a_measured_weight_begins_anew_in_another_training_and_goes_on_in_a_resumed_one(tmp_path):
     method = METHOD | dict(loss=METHOD['loss'] | dict(loss_weight='auto'))
     saving = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4))

@@ -90,7 +90,7 @@ def test_teacher_and_student_share_a_scale(tmp_path):
 
 
 def test_wrong_intervals_and_models_are_errors(tmp_path):
-    with pytest.raises(ValueError, match='interval must be above 0, got 0'):
+    with pytest.raises(ValueError, match='interval must be a whole number from 1 up, got 0'):
         FeatureVisualizationHook(0)
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
         run(tmp_path, 1, model=dict(type='ToyClassifier'))

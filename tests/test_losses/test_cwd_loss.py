@@ -30,5 +30,5 @@ def test_distances_add_up_to_the_loss():
 def test_what_has_no_positions_or_no_temperature_is_refused():
     with pytest.raises(ValueError, match=r'\(2, 3\) has no positions'):
         CWDLoss()(torch.randn(2, 3), torch.randn(2, 3))
-    with pytest.raises(ValueError, match=r'CWDLoss.temperature must be above 0, got 0'):
+    with pytest.raises(ValueError, match=r'CWDLoss.temperature must be a number above 0, got 0'):
         CWDLoss(temperature=0)

@@ -37,11 +37,6 @@ def test_half_precision_ends_do_not_overflow_even_under_autocast():
     assert found.item() == 1e4  # a sum of 4096 * 1e4, far beyond 65504, over 4096
 
 
-def test_a_place_of_one_tensor_is_an_error():
-    with pytest.raises(TypeError, match='both ends of a group; set position=dict'):
-        GramMatrix(3, 5)
-
-
 def test_ends_without_a_partner_are_an_error():
     with pytest.raises(ValueError, match='shorter'):
         GramMatrix((3, 5), (3,))
