@@ -76,7 +76,7 @@ BENCHMARKS ?= ssd300/ofd_ssd300_vgg16-mobilenet-v1_voc0712 ssd300/ofd_ssd300_r50
 HALF := --amp --channels-last --cfg-options optim_wrapper.dtype=bfloat16
 benchmark-gpu: install
 	for config in $(BENCHMARKS); do \
-		out=work_dirs/benchmark/$$(basename $$config); \
+		out=work_dirs/benchmark/$$(basename $$config)/$$(date +%Y%m%d_%H%M%S); \
 		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/float32 $(ARGS) && \
 		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/bfloat16 $(ARGS) $(HALF) && \
 		$(PY) tools/benchmark.py configs/$$config.py --work-dir $$out/teacher $(ARGS) $(HALF) \

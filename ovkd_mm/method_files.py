@@ -7,9 +7,14 @@ from mmengine.config import Config
 from .config_files import CONFIGS
 from .nearest import nearest
 
-__all__ = ['METHODS', 'default_method', 'methods_of', 'read_method']
+__all__ = ['METHODS', 'default_method', 'method_names', 'methods_of', 'read_method']
 
 METHODS = CONFIGS / '_base_' / 'methods'
+
+
+def method_names() -> list[str]:
+    """The names of all files of methods."""
+    return sorted(path.stem for path in METHODS.glob('*.py'))
 
 
 def read_method(name: str, others: str = '') -> dict:
@@ -22,9 +27,8 @@ def read_method(name: str, others: str = '') -> dict:
     Raises:
         ValueError: If there is no such file. The message names the nearest ones.
     """
-    names = sorted(path.stem for path in METHODS.glob('*.py'))
-    if name not in names:
-        raise ValueError(f'unknown method {name!r}{nearest(str(name), names)}{others}')
+    if name not in method_names():
+        raise ValueError(f'unknown method {name!r}{nearest(str(name), method_names())}{others}')
     return Config.fromfile(METHODS / f'{name}.py').method
 
 

@@ -1,6 +1,7 @@
 """Time the parts of a distilled step, on random images and with a random teacher."""
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
@@ -29,7 +30,11 @@ def arguments() -> argparse.ArgumentParser:
         help="sides of square images, one or several; default: the config's",
     )
     parser.add_argument(
-        '--pairs', nargs='+', type=int, metavar='N', help="only the last N of the config's pairs, one or several N"
+        '--pairs',
+        nargs='+',
+        type=at_least(1),
+        metavar='N',
+        help="only the last N of the config's pairs, one or several N",
     )
     parser.add_argument('--rounds', type=at_least(1), default=15, help='how often each part is timed (default: 15)')
     parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
@@ -37,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--data', action='store_true', help="time the training's data loader, too")
     parser.add_argument('--peer', choices=['mmrazor'], help='time its step of OFD on the same pair, too')
     parser.add_argument('--device', default=get_device(), help='default: %(default)s')
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/benchmark/<config name>')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/benchmark/<config name>/<time>')
     add_config_options(parser)
     return parser
 
@@ -45,6 +50,10 @@ def arguments() -> argparse.ArgumentParser:
 def measure(args: argparse.Namespace) -> None:
     """Measure, print and write."""
     check_device(args.device)
+    title = Path(args.config).stem
+    folder = args.work_dir or Path('work_dirs', 'benchmark', title, time.strftime('%Y%m%d_%H%M%S'))
+    if (written := folder / 'benchmark.md').exists():
+        raise ValueError(f'{str(written)!r} exists and is not overwritten; name another --work-dir')
     config = read_config(args.config, args.cfg_options)
     if args.amp:
         use_amp(config, args.device)
@@ -57,6 +66,8 @@ def measure(args: argparse.Namespace) -> None:
     batches = args.batch_size or [(config.get('train_dataloader') or {}).get('batch_size')]
     if None in batches:
         raise ValueError('the config has no train_dataloader.batch_size: give --batch-size')
+    # Before anything takes minutes: it fails where there are no data.
+    loaded = images_per_second(config, batches[-1]) if args.data else None
     configs = [with_last_pairs(config, count) for count in args.pairs] if args.pairs else [config]
     found = [
         benchmark(one, batch, size, torch.device(args.device), args.channels_last, args.rounds, args.peer == 'mmrazor')
@@ -70,12 +81,9 @@ def measure(args: argparse.Namespace) -> None:
         f'Medians of {args.rounds} alternating rounds{mode}; {where["device"]}; {where["versions"]}; commit '
         f'{where["commit"]}.'
     ]
-    if args.data:
-        loaded = images_per_second(config, batches[-1])
+    if loaded is not None:
         notes += ['', f'Its data loader hands over {loaded:.1f} images a second.']
-    title = Path(args.config).stem
     print(markdown(found, title, notes))
-    folder = args.work_dir or Path('work_dirs', 'benchmark', title)
     write_benchmark(folder, found, title, notes)
     print(f'written: {folder}/benchmark.md, .json, .svg')
 

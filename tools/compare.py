@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.compare import read_study, run_study
-from ovkd_mm.launch.cli import add_config_options, run
+from ovkd_mm.launch.cli import add_config_options, at_least, run
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -27,7 +27,9 @@ def arguments() -> argparse.ArgumentParser:
         help='labels of the study file, files of configs/_base_/methods (ofd+kd adds their losses up), or none for the '
         'student alone',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help='train each method with each (default: 0)')
+    parser.add_argument(
+        '--seeds', nargs='+', type=at_least(0), metavar='SEED', help='train each method with each (default: 0)'
+    )
     parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")
     parser.add_argument(
         '--work-dir', help='where everything goes; default: work_dirs/<name of the study, or compare_<config>>'

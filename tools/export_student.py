@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
@@ -73,8 +74,9 @@ def arguments() -> argparse.ArgumentParser:
 def export(args: argparse.Namespace) -> None:
     """Export, and say how to go on."""
     out_config = export_student(args.config, args.checkpoint, args.out, args.cfg_options)
-    test = shlex.join(['python', 'tools/test.py', str(out_config), args.out])
-    print(f'wrote {args.out} and {out_config}; try\n  {test}')
+    print(f'wrote {args.out} and {out_config}')
+    if Config.fromfile(out_config).get('test_dataloader'):
+        print(f'try\n  {shlex.join(["python", "tools/test.py", str(out_config), args.out])}')
 
 
 def main() -> None:

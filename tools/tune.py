@@ -23,7 +23,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument('--trials', type=at_least(1), default=20, help='how many to train in all (default: 20)')
     parser.add_argument(
-        '--part', type=float, default=0.1, help='of the schedule that a trial takes at most (default: 0.1)'
+        '--part', type=float, default=0.1, help='fraction of the schedule that a trial is trained for (default: 0.1)'
     )
     parser.add_argument('--seed', type=at_least(0), default=0, help='of trainings and search (default: 0)')
     parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")

@@ -3,6 +3,7 @@
 import time
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 __all__ = ['images_per_second']
@@ -19,6 +20,7 @@ def images_per_second(config: Config, batch_size: int, batches: int = 20) -> flo
     Raises:
         FileNotFoundError: If the data are not there.
     """
+    init_default_scope(config.get('default_scope') or 'mmengine')
     loader = config.train_dataloader.copy()
     loader['batch_size'] = batch_size
     source = iter(Runner.build_dataloader(loader, seed=0))

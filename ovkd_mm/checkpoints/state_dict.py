@@ -32,7 +32,8 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         ValueError: If keys are missing, unexpected or of another shape.
     """
     own = model.state_dict()
-    reshaped = [key for key, value in state_dict.items() if key in own and own[key].shape != value.shape]
+    shapes = {key: getattr(value, 'shape', None) for key, value in own.items()}  # an extra state may have none
+    reshaped = [key for key in state_dict if key in own and shapes[key] != getattr(state_dict[key], 'shape', None)]
     missing, unexpected = model.load_state_dict({**state_dict, **{key: own[key] for key in reshaped}}, strict=False)
     matching = len(own) - len(missing) - len(reshaped)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]

@@ -22,7 +22,16 @@ from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
 from .training import TRAIN, Training
 
-__all__ = ['rows_of', 'run_study', 'taught_by', 'teacher_training', 'teachers_row', 'train_all', 'trainings_of']
+__all__ = [
+    'check_trainings',
+    'rows_of',
+    'run_study',
+    'taught_by',
+    'teacher_training',
+    'teachers_row',
+    'train_all',
+    'trainings_of',
+]
 
 
 def run_study(study: Study, work_dir: str | Path) -> list[Row]:
@@ -130,7 +139,7 @@ def train_all(
     kept = len(trainings) - len(waiting)
     count = '1 run' if len(trainings) == 1 else f'{len(trainings)} runs'
     console.print(f'{count}, {kept} finished before' if kept else count)
-    facts = _check(waiting, metric, console) if waiting else {}
+    facts = check_trainings(waiting, metric, console) if waiting else {}
     for number, training in enumerate(trainings, start=1):
         if training.state == 'finished':
             continue
@@ -176,8 +185,13 @@ def trainings_of(study: Study, work_dir: Path) -> list[Training]:
     ]
 
 
-def _check(waiting: Sequence[Training], metric: str | None, console: Console) -> dict[str, dict]:
+def check_trainings(waiting: Sequence[Training], metric: str | None, console: Console) -> dict[str, dict]:
     """Build each label's model once, in a child process, and see that the validation will have the metric.
+
+    Args:
+        waiting: Trainings that are not finished.
+        metric: Key of a metric that each validation must have; None for the config's main one.
+        console: Where to show the progress.
 
     Returns:
         By label what to note of its runs: where they take place, and the student's parameters.

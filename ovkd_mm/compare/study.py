@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 
 from ..config_files import explain_missing
+from ..method_files import method_names
+from ..nearest import nearest
 
 __all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 'read_study']
 
@@ -139,11 +141,17 @@ def read_study(
     labels = {TEACHER, *(entry.label for entry in entries)}
     if methods is not None:
         known = {entry.label: entry for entry in entries}
+        for name in methods if known else ():
+            if name not in known and not set(name.split('+')) <= {NONE, *method_names()}:
+                near = nearest(name, [*known, NONE, *method_names()])
+                raise ValueError(f'--methods {name}: neither a label of {file} nor a method{near}')
         entries = [known.get(name, Entry(name, name)) for name in methods]
     if config is None and file and 'config' in content:
         config = Path(file).parent / str(content['config'])
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
+    if '::' in str(config):
+        raise ValueError(f'config={str(config)!r} is a name, not a file: write one with _base_ = {str(config)!r}')
     if not Path(config).is_file():
         raise FileNotFoundError(f'config={str(config)!r} {explain_missing(str(config))}')
     file_seeds = content.get('seeds', [0])
@@ -152,8 +160,10 @@ def read_study(
         raise ValueError(f'{file}: seeds must be a list such as [0, 1, 2], got {file_seeds!r}')
     options = {**file_options, **(options or {})}
     published = content.get('published') or {}
-    if not isinstance(published, dict) or set(published) - labels:
+    if not isinstance(published, dict):
         raise ValueError(f'{file}: published must be a mapping from labels of methods to figures, got {published!r}')
+    if unknown := [label for label in published if label not in labels]:
+        raise ValueError(f'{file}: published.{unknown[0]}: there is no such label{nearest(str(unknown[0]), labels)}')
     metric = content.get('metric') if metric is None else metric
     if metric is not None and not isinstance(metric, str):
         raise ValueError(f"{file}: metric must be the key of a validation metric, such as 'mIoU'; got {metric!r}")
@@ -187,7 +197,7 @@ def _load(file: Path) -> dict:
         content = yaml.load(file.read_text(encoding='utf-8'), _Loader)
     except (yaml.YAMLError, ValueError) as exc:
         raise ValueError(f'{file}: {exc}') from exc
-    unknown = sorted(content.keys() - set(KEYS)) if isinstance(content, dict) else content
+    unknown = [key for key in content if key not in KEYS] if isinstance(content, dict) else content
     if unknown or not isinstance(content, dict):
         raise ValueError(f'{file}: a study has the keys {", ".join(KEYS)}; got {unknown}')
     return content
@@ -228,6 +238,9 @@ def _entries(methods: list | dict, key: str) -> list[Entry]:
             raise ValueError(f'{key}.{label} must be a mapping from a key to a value, got {settings!r}')
         if wrong := [name for name in settings if not isinstance(name, str)]:
             raise ValueError(f'{key}.{label}: a key is text, such as model.input_shape; got {wrong}')
+        method = settings.get('method')
+        if not isinstance(method, str | None):
+            raise ValueError(f'{key}.{label}.method must be a name, or several with a + (ofd+kd); got {method!r}')
         options = {name: value for name, value in settings.items() if name != 'method'}
-        entries.append(Entry(str(label), settings.get('method'), options))
+        entries.append(Entry(str(label), method, options))
     return entries

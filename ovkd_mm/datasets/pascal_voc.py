@@ -10,7 +10,15 @@ from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..registry import DATASETS
 from ..whole_image import WholeImages
-from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
+from .split_list import (
+    HOW_TO_GET_VOC,
+    as_list,
+    check_classes,
+    check_disjoint,
+    config_key,
+    read_split,
+    what_ids_are,
+)
 
 __all__ = ['PascalVOCDataset']
 
@@ -74,9 +82,8 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
         prefix = dict(data_prefix or {})
         if type(ignore_index) is not int:
             raise TypeError(f'ignore_index of {self._key} must be one whole number, got {ignore_index!r}')
-        lists, folders = _as_list(ann_file), _as_list(prefix.pop('seg_map_path', None))
-        if not lists:
-            raise ValueError(f'ann_file of {self._key} names no split list')
+        lists, masks = as_list(f'ann_file of {self._key}', ann_file), prefix.pop('seg_map_path', None)
+        folders: list = [None] if masks is None else as_list(f'data_prefix.seg_map_path of {self._key}', masks)
         if len(folders) not in (1, len(lists)):
             raise ValueError(
                 f'ann_file of {self._key} names {len(lists)} split lists, {lists}, but data_prefix.seg_map_path '
@@ -106,8 +113,7 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
         loaded = super()._load_metainfo(metainfo)
         classes = loaded['classes']
-        if isinstance(classes, str):
-            raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
+        check_classes(classes)
         if 'palette' not in (metainfo or {}):
             colors = dict(zip(cls.METAINFO['classes'], cls.METAINFO['palette'], strict=True))
             vocs = colors.keys() >= set(classes)
@@ -202,7 +208,3 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
                 f'{len(missing)} of the {len(files)} files that {ann_file!r} asks for in {folder!r} do not exist; the '
                 f'first is {files[missing[0]]!r}. {what_ids_are(missing[0])}. {fix}'
             )
-
-
-def _as_list(value: str | Sequence[str] | None) -> list:
-    return [value] if value is None or isinstance(value, str) else list(value)

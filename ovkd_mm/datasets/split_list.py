@@ -2,15 +2,41 @@
 
 import os.path as osp
 from collections import Counter
+from collections.abc import Sequence
 
 from mmengine.fileio import get
 
-__all__ = ['HOW_TO_GET_VOC', 'check_disjoint', 'config_key', 'read_split', 'what_ids_are']
+__all__ = ['HOW_TO_GET_VOC', 'as_list', 'check_classes', 'check_disjoint', 'config_key', 'read_split', 'what_ids_are']
 
 HOW_TO_GET_VOC = (
     'PASCAL VOC itself comes with `tools/misc/download_dataset.py --dataset-name voc2007 --save-dir data --unzip` '
     '(and voc2012) of mmdetection, or from http://host.robots.ox.ac.uk/pascal/VOC/'
 )
+
+
+def as_list(key: str, value: str | Sequence[str]) -> list[str]:
+    """What a setting names that may be one or several.
+
+    Raises:
+        TypeError: If it is neither a string nor a list of them.
+        ValueError: If it is an empty list.
+    """
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
+        raise TypeError(f'{key} must be a path or a list of paths, got {value!r}')
+    if not several:
+        raise ValueError(f'{key} is empty: name one or several')
+    return list(several)
+
+
+def check_classes(classes: object) -> None:
+    """Refuse one string as the names of the classes, whose letters mmengine would take for them.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if isinstance(classes, str):
+        raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
 
 
 def config_key(test_mode: bool) -> str:

@@ -14,7 +14,15 @@ from mmengine.logging import print_log
 from ..registry import DATASETS
 from ..whole_image import WholeImages
 from .annotation_xml import refuse_entities
-from .split_list import HOW_TO_GET_VOC, check_disjoint, config_key, read_split, what_ids_are
+from .split_list import (
+    HOW_TO_GET_VOC,
+    as_list,
+    check_classes,
+    check_disjoint,
+    config_key,
+    read_split,
+    what_ids_are,
+)
 
 __all__ = ['VOCDataset']
 
@@ -61,12 +69,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
     ) -> None:
         self._skip_degenerate = skip_degenerate_boxes
         folder = (data_prefix or {}).get('sub_data_root')
-        splits = [
-            (split, _voc_folder(split) if folder is None else folder)
-            for split in ([ann_file] if isinstance(ann_file, str) else ann_file)
-        ]
-        if not splits:
-            raise ValueError('ann_file names no split list')
+        splits = [(split, _voc_folder(split) if folder is None else folder) for split in as_list('ann_file', ann_file)]
         # mmdet joins the first with data_root itself.
         self._splits = [tuple(join_path(data_root or '', path) for path in split) for split in splits]
         super().__init__(
@@ -86,8 +89,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
             One dict an image, in the order of the lists.
         """
         classes = self._metainfo['classes']
-        if isinstance(classes, str):
-            raise ValueError(f'metainfo.classes must be a list of names, but it is the string {classes!r}')
+        check_classes(classes)
         self.cat2label = {name: label for label, name in enumerate(classes)}
         first_folder = self.sub_data_root
         self._degenerate: list[str] = []

@@ -140,7 +140,8 @@ class AutoWeight(nn.Module):
         if self.settled and not was_settled:
             print_log(
                 f"loss_weight='auto' is {self.factor:.4g} from here on: the gradient of these losses was "
-                f"{self.share:g} times the task's with it, measured {values[1]:.0f} times in {values[2]:.0f} iterations",
+                f"{self.share:g} times the task's with it, measured {values[1]:.0f} times in {values[2]:.0f} "
+                'iterations',
                 logger='current',
             )
 

@@ -111,8 +111,18 @@ class FeatureCache:
         Args:
             names: Of its images.
             features: One of each place.
+
+        Raises:
+            ValueError: If the first dimension of one is not that of the images.
         """
         self._warn_if_hopeless()
+        for feature in features:
+            if any(len(end) != len(names) for end in _ends(feature)):
+                raise ValueError(
+                    f'teacher.cache keeps the features of each image apart, and one for {len(names)} images has the '
+                    f'shape {tuple(_ends(feature)[-1].shape)}, as inside windowed attention: choose another place, or leave '
+                    'the cache out'
+                )
         for index, name in enumerate(names):
             if self._size >= self.limit:
                 return
@@ -182,8 +192,12 @@ def _numbers(tensor: Tensor) -> memoryview:
 
 def _part(feature: Feature, index: int, dtype: torch.dtype | None) -> Part:
     """One image's part of a feature: one tensor or two, each with the dtype that it has."""
-    ends = feature if isinstance(feature, tuple) else (feature,)
+    ends = _ends(feature)
     return [(end.dtype, end[index].detach().to('cpu', dtype or end.dtype).contiguous().clone()) for end in ends]
+
+
+def _ends(feature: Feature) -> tuple[Tensor, ...]:
+    return feature if isinstance(feature, tuple) else (feature,)
 
 
 def _joined(parts: Sequence[Part], device: torch.device) -> Feature:

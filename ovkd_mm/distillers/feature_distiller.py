@@ -1,7 +1,6 @@
 """FeatureDistiller, the model that a distillation config names."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from .labels import labels_of
 from .method_hooks import register_before_runs
 from .settings import METHOD, check_settings
 from .student_facade import StudentFacade
-from .teacher import Teacher
+from .teacher import Teacher, check_teacher
 
 __all__ = ['FeatureDistiller']
 
@@ -108,16 +107,14 @@ class FeatureDistiller(StudentFacade):
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
         _check_shape(input_shape)
         student_trace = trace(self.student, input_shape, training=True)
-        offered = dict(
-            student_preprocessor=self.student.data_preprocessor, student_order=channel_order, input_shape=input_shape
-        )
-        check_settings('teacher', teacher, [key for key in inspect.signature(Teacher).parameters if key not in offered])
-        for name, kinds in dict(model=(str, dict), checkpoint=(str, type(None))).items():
-            if not isinstance(setting := teacher.get(name), kinds):
-                wanted = "a config's path, a name or a dict" if name == 'model' else 'a path or a URL'
-                raise TypeError(f'teacher.{name} must be {wanted}, got {setting!r}')
+        check_teacher(teacher)
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
-        self.__dict__['teacher'] = Teacher(**teacher, **offered)
+        self.__dict__['teacher'] = Teacher(
+            **teacher,
+            student_preprocessor=self.student.data_preprocessor,
+            student_order=channel_order,
+            input_shape=input_shape,
+        )
         with preserve_rng_state():
             traces = student_trace, self.teacher.trace, self.teacher.model
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))

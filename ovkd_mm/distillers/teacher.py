@@ -4,6 +4,7 @@ import contextlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.model import revert_sync_batchnorm
@@ -20,7 +21,9 @@ from .foreign import build_teacher, source_of
 from .renormalize import Renormalize, normalizes
 from .settings import check_settings, half_precision
 
-__all__ = ['Teacher']
+__all__ = ['Teacher', 'check_teacher']
+
+FROM_STUDENT = ('student_preprocessor', 'student_order', 'input_shape')
 
 
 class _Enough(Exception):  # noqa: N818
@@ -205,12 +208,12 @@ class Teacher(nn.Module):
         for setting, value in dict(cache=self.cache, compile=self._compiles or None).items():
             if value is not None:
                 raise ValueError(
-                    f'teacher.{setting} does not go with a method that matches gradients (ovkd_mm.InputGradient), which '
+                    f'teacher.{setting} does not go with a method that matches gradients (ovkd_mm.InputGradient): it '
                     'needs the graph of each forward: leave it out'
                 )
         for module in self.model.modules():
             if getattr(module, 'with_cp', False) is True:  # recomputes, so that nothing can be differentiated twice
-                module.with_cp = False  # type: ignore[assignment]
+                module.with_cp = False
 
     def _stop_after_last(self) -> None:
         if all(tap.feature is not None for tap in self._taps):
@@ -263,3 +266,25 @@ class Teacher(nn.Module):
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         """Copies of a student (EMA) share the teacher."""
         return self
+
+
+def check_teacher(settings: Any) -> None:
+    """Look at a distiller's ``teacher`` before it is built.
+
+    Args:
+        settings: As the config has it.
+
+    Raises:
+        TypeError: If it or one of its settings is of another type than it has to be.
+        ValueError: If it has a setting that there is not, or its model no type.
+    """
+    check_settings(
+        'teacher', settings, [key for key in inspect.signature(Teacher).parameters if key not in FROM_STUDENT]
+    )
+    model, checkpoint = settings.get('model'), settings.get('checkpoint')
+    if not isinstance(model, str | dict):
+        raise TypeError(f"teacher.model must be a config's path, a name or a dict, got {model!r}")
+    if isinstance(model, dict) and 'type' not in model:
+        raise ValueError(f'teacher.model, a dict, has no type; it has {", ".join(model) or "nothing"}')
+    if not isinstance(checkpoint, str | None):
+        raise TypeError(f'teacher.checkpoint must be a path or a URL, got {checkpoint!r}')

@@ -70,7 +70,8 @@ def run(command: Callable[[argparse.Namespace], None], parser: argparse.Argument
 
 
 def _which_process() -> str:
-    return f' (rank {os.environ["RANK"]})' if int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
+    rank = os.environ.get('RANK')
+    return f' (rank {rank})' if rank and int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
 
 
 class _Options(DictAction):
@@ -112,18 +113,19 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def read_config(path: str | Path, options: dict | None = None) -> Config:
+def read_config(path: str | Path, options: dict | None = None, named: bool = False) -> Config:
     """Read a config and override some of its settings.
 
     Args:
         path: Of the config.
         options: Values by keys with dots, as ``--cfg-options`` gives them.
+        named: Whether a ``package::config`` name will do.
 
     Raises:
         FileNotFoundError: If there is no such config.
         ValueError: If it cannot be read, names no model or has no place for an option.
     """
-    if '::' in str(path):
+    if '::' in str(path) and not named:
         raise ValueError(f'the config {str(path)!r} is a name, not a file: write one with _base_ = {str(path)!r}')
     config = read_config_file(path, f'the config {str(path)!r}')
     check_keys(config)

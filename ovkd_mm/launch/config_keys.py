@@ -8,6 +8,7 @@ import re
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
+from ..method_files import read_method
 from ..nearest import nearest
 from ..toolkits import TOOLKITS
 
@@ -71,10 +72,21 @@ def override(config: Config, options: dict, what: str) -> None:
             raise ValueError(f'{what} {key}: neither the config nor a runner has {first!r}{nearest(first, known)}')
         if key.endswith('.loss_weight.share'):  # in place of a number, too
             key, value = key.removesuffix('.share'), dict(_delete_=True, share=value)
+        if key.startswith('model.method.') and 'method' in (config.get('model') or {}):
+            _open_methods(config)
         try:
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
             raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
+
+
+def _open_methods(config: Config) -> None:
+    """Put the parts of methods that the model names by their files where settings of theirs can go."""
+    named = config.model.method
+    opened = [
+        read_method(one) if isinstance(one, str) else one for one in (named if isinstance(named, list) else [named])
+    ]
+    config.model.method = opened if isinstance(named, list) else opened[0]
 
 
 def check_scope(config: Config) -> None:

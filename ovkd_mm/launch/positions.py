@@ -9,12 +9,13 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, read_config_file, without_pretrained
+from ..config_files import buildable, without_pretrained
 from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import build_module, build_teacher
+from ..distillers.teacher import check_teacher
 from ..positions import Trace, auto_pairs, trace
-from .config_keys import override
+from .cli import read_config
 from .input_shape import InputShape, input_shape_of
 from .plain_config import is_distillation, plain_config
 
@@ -80,10 +81,7 @@ def read_networks(
             teacher, or the weights do not fit.
     """
     what = f'the config {str(path)!r}'
-    config = read_config_file(path, what)
-    override(config, options or {}, '--cfg-options')
-    if not config.get('model'):
-        raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
+    config = read_config(path, options, named=True)
     shape = InputShape((input_shape[0], input_shape[1]), '--input-shape') if input_shape else input_shape_of(config)
     if shape is None:
         raise ValueError(f'{what} does not tell the size of its training inputs; give it by --input-shape H W')
@@ -94,9 +92,8 @@ def read_networks(
             raise ValueError(
                 f'{what} has a teacher of its own, so {str(teacher)!r} cannot be it; leave one of them out'
             )
-        taught = (config.model.get('teacher') or {}).get('model')
-        if taught is None:
-            raise ValueError(f'{what} is a distillation without model.teacher.model')
+        check_teacher(config.model.get('teacher'))
+        taught = config.model.teacher.model
     # As a distiller traces them: what learns in training, what is learned from in evaluation.
     learner = build_module(without_pretrained(buildable(plain, what).model))
     student = _network(learner, str(path), shape.size, None if taught else checkpoint, training=True)

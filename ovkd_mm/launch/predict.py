@@ -43,9 +43,11 @@ def picture_files(inputs: Iterable[str], out_dir: str) -> dict[Path, Path]:
 
     Raises:
         FileNotFoundError: If an input does not exist or a folder holds no image.
-        ValueError: If a file is there already, or would be of two images.
+        ValueError: If a file is there already, in place of the folder too, or would be of two images.
     """
     out = Path(os.path.abspath(out_dir))
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'--out-dir {out_dir!r} is a file; name a folder')
     images = list(dict.fromkeys(image for name in inputs for image in _images(name, out)))
     shared = os.path.commonpath([image.parent for image in images])
     files = {}

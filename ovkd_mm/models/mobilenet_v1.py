@@ -58,8 +58,8 @@ class MobileNetV1(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         num_stages = len(self.arch_settings)
-        if not out_indices or not set(out_indices) <= set(range(num_stages)):
-            raise ValueError(f'out_indices must name stages 0 to {num_stages - 1}, but it is {out_indices}')
+        if not isinstance(out_indices, Sequence) or not out_indices or not set(out_indices) <= set(range(num_stages)):
+            raise ValueError(f'out_indices must be a list of stages 0 to {num_stages - 1}, but it is {out_indices}')
         if frozen_stages not in range(-1, num_stages + 1):
             raise ValueError(f'frozen_stages must lie between -1 and {num_stages}, but it is {frozen_stages}')
         super().__init__(KAIMING if init_cfg is None else init_cfg)

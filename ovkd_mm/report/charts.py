@@ -15,6 +15,7 @@ __all__ = ['COLORS', 'Bars', 'Curves', 'draw_svg']
 INK = '#010203'  # stands in figures for the page's text color, which depends on the reader's theme
 SERIES = '#0a0b'  # and a number: stand in for the runs' colors, which the page defines
 COLORS = 10
+STYLES = ('-', '--', ':')  # of the first runs, the next ones in the same colors, and all others
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Curves:
             axes.yaxis.set_minor_formatter(NullFormatter())
         for index, (steps, values) in enumerate(self.curves):
             marker = 'o' if len(steps) <= 20 else None
-            axes.plot(steps, values, color=_color(index), marker=marker, markersize=4, linewidth=1.8)
+            style = STYLES[min(index // COLORS, len(STYLES) - 1)]
+            axes.plot(steps, values, style, color=_color(index), marker=marker, markersize=4, linewidth=1.8)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..functional import full_precision
+from ..number import number
 from ..registry import MODELS
 from .base import Transform
 
@@ -15,7 +16,7 @@ __all__ = ['Paraphraser', 'Translator']
 
 
 def _code_channels(channels: int, rate: float) -> int:
-    if not (code := round(channels * rate)) > 0:
+    if not (code := round(channels * number('rate', rate))) > 0:
         raise ValueError(f'rate={rate} leaves none of the {channels} channels of the teacher; give a higher one')
     return code
 

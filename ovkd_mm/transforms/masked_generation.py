@@ -27,8 +27,8 @@ class MaskedGeneration(Transform):
 
     def __init__(self, in_channels: int, out_channels: int, masked: float = 0.65) -> None:
         super().__init__()
-        if not 0 <= masked < 1:
-            raise ValueError(f'MaskedGeneration.masked must be from 0 to below 1, got {masked}')
+        if not isinstance(masked, (int, float)) or not 0 <= masked < 1:
+            raise ValueError(f'MaskedGeneration.masked must be from 0 to below 1, got {masked!r}')
         self.masked = masked
         self.align = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
         self.generation = nn.Sequential(

@@ -15,6 +15,7 @@ from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
 from ..compare.configs import as_text, entry_config, read_base, seeded, teacher_digest
 from ..compare.results import Metric, choose_metric
+from ..compare.run import check_trainings
 from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
 from ..report.history import Run, read_history
@@ -22,7 +23,7 @@ from .space import Space, space_of
 
 __all__ = ['tune']
 
-RUNGS = 4  # validations of a trial, after each of which the worse ones end
+RUNGS = 4  # validations of a trial at most; after the first and the second the worse ones end
 
 
 def tune(
@@ -37,10 +38,10 @@ def tune(
 ) -> str:
     """Search method, share and number of pairs by the validation metric, and write ``table.md``.
 
-    The first trials are each method with all pairs at share 1; Optuna's TPE sampler proposes the others. After each
-    quarter of a trial successive halving ends those that are not in the better half. The same call goes on where it
-    stopped, in the middle of a trial, too. A trial that fails ends the search; one that fails again in the next call is
-    left behind.
+    The first trials are each method with all pairs at share 1; Optuna's TPE sampler proposes the others. A trial has up
+    to four validations, and after the first and the second successive halving ends it if it is not in the better half.
+    The same call goes on where it stopped, in the middle of a trial, too. A trial that fails ends the search; one that
+    fails again in the next call is left behind.
 
     Args:
         config: A distillation config.
@@ -56,24 +57,36 @@ def tune(
         The table.
 
     Raises:
-        ValueError: If Optuna is absent, a setting makes no sense, or the work dir holds another search.
+        ValueError: If Optuna is absent, a setting makes no sense, a method cannot be built, its validation will not
+            have the metric, or the work dir holds another search.
     """
     optuna = _optuna()
     if not 0 < part <= 1:
         raise ValueError(f'--part must be above 0 and at most 1, got {part}')
     work_dir, console = Path(work_dir), Console(highlight=False)
+
+    def say(text: str) -> None:
+        console.print(escape(text), soft_wrap=True)
+
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
     whole = entry_config(base, study, Entry('search'))
     space = space_of(Path(config), study.options, whole, methods)
-    first = entry_config(base, study, space.entry(methods[0], 1.0, len(space.pairs)))
-    chosen = choose_metric(metric, first, [])
+    teacher = teacher_digest(whole)
+
+    def training_of(entry: Entry) -> Training:
+        short = shortened(seeded(entry_config(base, study, entry), seed), part)
+        return Training(entry.label, seed, short, work_dir / entry.folder, teacher)
+
+    by_default = [training_of(space.entry(**space.default(method))) for method in methods]
+    chosen, rungs = choose_metric(metric, by_default[0].config, []), _validations(by_default[0].config)
     if chosen is None:
         raise ValueError('which metric is searched by is not known: name it with --metric')
     recipe = dict(config=str(study.config), methods=list(methods), part=part, seed=seed, options=repr(options or {}))
-    teacher = teacher_digest(whole)
     recipe |= dict(metric=chosen.key, content=hashlib.sha256(as_text(whole).encode()).hexdigest()[:12], teacher=teacher)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if waiting := [training for training in by_default if training.state != 'finished']:
+        check_trainings(waiting, chosen.key, console)
     with claimed(work_dir, recipe) as lock:
         search = optuna.create_study(
             study_name='tune',
@@ -85,43 +98,41 @@ def tune(
         )
         _take_up(search)
         for method in methods:
-            by_default = dict(method=method, share=1.0, pairs=len(space.pairs))
-            search.enqueue_trial(by_default, skip_if_exists=True)
+            search.enqueue_trial(space.default(method), skip_if_exists=True)
 
         def objective(trial: Any) -> float:
             entry = space.suggest(trial)
-            short = shortened(seeded(entry_config(base, study, entry), seed), part)
-            training = Training(entry.label, seed, short, work_dir / entry.folder, teacher)
+            training = training_of(entry)
             training.check()
             failed_before = training.state == 'failed'
             place = f'[{len(_ended(search)) + 1}/{trials}] {entry.label}'
             with console.status(escape(place)) as status:
                 try:
                     values = _train(
-                        trial, training, chosen, lock, lambda text: status.update(escape(f'{place}: {text}'))
+                        trial, training, chosen, rungs, lock, lambda text: status.update(escape(f'{place}: {text}'))
                     )
                 except ValueError as error:
                     if not failed_before:
                         raise
                     trial.set_user_attr('failed', training.note['reason'])
-                    console.print(escape(f'{place}: {error}, a second time; the search goes on without it'))
+                    say(f'{place}: {error}, a second time; the search goes on without it')
                     raise optuna.TrialPruned from error
-            early = '' if training.state == 'finished' else f', ended after {len(values)} of {RUNGS} validations'
-            console.print(escape(f'{place}: {chosen.key} {values[-1]:.4g}{early}'))
+            early = '' if training.state == 'finished' else f', ended after {len(values)} of {rungs} validations'
+            say(f'{place}: {chosen.key} {values[-1]:.4g}{early}')
             if early:
                 raise optuna.TrialPruned
             return values[-1]
 
         while len(_ended(search)) < trials:
             search.optimize(objective, n_trials=1)
-            write_whole(work_dir / 'table.md', _table(search, space, chosen, part))
-        table = _table(search, space, chosen, part)
-    console.print(escape(table))
+            write_whole(work_dir / 'table.md', _table(search, space, chosen, part, rungs))
+        table = _table(search, space, chosen, part, rungs)
+    say(table)
     return table
 
 
 def shortened(config: Config, part: float) -> Config:
-    """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it.
+    """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it, or each epoch.
 
     Raises:
         ValueError: If it has no schedule.
@@ -134,7 +145,8 @@ def shortened(config: Config, part: float) -> Config:
     length = max(round(schedule[key] * part), 1)
     every = max(math.ceil(length / RUNGS), 1)
     schedule.update({key: length, 'val_interval': every})
-    schedule.pop('dynamic_intervals', None)
+    for name in ('dynamic_intervals', 'val_begin'):
+        schedule.pop(name, None)
     hooks['checkpoint'] = dict(hooks.get('checkpoint') or dict(type='CheckpointHook'), interval=every, max_keep_ckpts=1)
     if key == 'max_iters':  # else validations have no iteration
         hooks['logger'] = dict(hooks.get('logger') or dict(type='LoggerHook'), log_metric_by_epoch=False)
@@ -142,11 +154,19 @@ def shortened(config: Config, part: float) -> Config:
     return config
 
 
+def _validations(config: Config) -> int:
+    """How many a shortened config has."""
+    schedule = config.train_cfg
+    return math.ceil((schedule.get('max_epochs') or schedule.get('max_iters')) / schedule.val_interval)
+
+
 class _EndsEarlyError(Exception):
     """What ends a training that is no longer among the better ones."""
 
 
-def _train(trial: Any, training: Training, metric: Metric, lock: int, show: Callable[[str], None]) -> list[float]:
+def _train(
+    trial: Any, training: Training, metric: Metric, rungs: int, lock: int, show: Callable[[str], None]
+) -> list[float]:
     """Train until the end, or until the trial is no longer among the better ones; what each validation came to."""
     values: list[float] = []
 
@@ -155,7 +175,8 @@ def _train(trial: Any, training: Training, metric: Metric, lock: int, show: Call
         for value in Run(read_history(training.folder)).curve(metric.key)[1][len(values) :]:
             values.append(value)
             trial.report(value, step=len(values))
-            if trial.should_prune() and training.state != 'finished':
+            # After the last one the training is about to finish, and may have by the time that this is read.
+            if len(values) < rungs and trial.should_prune():
                 raise _EndsEarlyError
 
     if training.state != 'finished':
@@ -188,7 +209,7 @@ def _ended(search: Any) -> list:
     return search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
 
 
-def _table(search: Any, space: Space, metric: Metric, part: float) -> str:
+def _table(search: Any, space: Space, metric: Metric, part: float, rungs: int) -> str:
     sign = 1 if metric.less_is_better else -1
 
     def order(trial: Any) -> tuple[int, float]:
@@ -199,15 +220,13 @@ def _table(search: Any, space: Space, metric: Metric, part: float) -> str:
     for trial in sorted(_ended(search), key=order):
         last = max(trial.intermediate_values, default=0)
         whole = trial.state == _optuna().trial.TrialState.COMPLETE
-        seen = 'all' if whole else f'ended after {last} of {RUNGS} validations'
+        seen = 'all' if whole else f'ended after {last} of {rungs} validations'
         if failed := trial.user_attrs.get('failed'):
             seen = f'failed: {failed}'.replace('|', '\\|')
         value = f'{trial.intermediate_values[last]:.4g}' if last else '-'
         given = trial.params
-        lines.append(
-            f'| {given["method"]} | {given["share"]:.3g} | {given["pairs"]} of {len(space.pairs)} | {value} | {seen} |'
-        )
-    lines += ['', f'One seed and {part:.0%} of the schedule: train the best ones whole, over several seeds.', '']
+        lines.append(f'| {given["method"]} | {given["share"]:.3g} | {space.kept(given)} | {value} | {seen} |')
+    lines += ['', f'One seed and {100 * part:.3g}% of the schedule: train the best ones whole, over several seeds.', '']
     return '\n'.join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..compare.study import Entry
+from ..distillers.build_pairs import listed_in
 from ..launch.positions import read_networks
 from ..method_files import read_method
 from ..positions import auto_pairs
@@ -23,7 +24,8 @@ class Space:
 
     Attributes:
         methods: Names of files in ``_base_/methods``.
-        pairs: The pairs of the config, from the largest map on; a trial drops some of the first.
+        pairs: The pairs of the config, from the largest map on; a trial drops some of the first. Methods on class
+            scores have none.
     """
 
     methods: tuple[str, ...]
@@ -33,15 +35,26 @@ class Space:
         """What an Optuna trial is to train."""
         method = trial.suggest_categorical('method', self.methods)
         share = float(f'{trial.suggest_float("share", *SHARES, log=True):.3g}')  # as its folder says
-        kept = trial.suggest_int('pairs', 1, len(self.pairs))
+        kept = trial.suggest_int('pairs', 1, len(self.pairs)) if _takes_pairs(method) else None
         return self.entry(method, share, kept)
 
-    def entry(self, method: str, share: float, kept: int) -> Entry:
-        """The training of one choice."""
+    def default(self, method: str) -> dict:
+        """The parameters of a method's first trial: all pairs, and a gradient as large as the task's."""
+        return dict(method=method, share=1.0) | (dict(pairs=len(self.pairs)) if _takes_pairs(method) else {})
+
+    def entry(self, method: str, share: float, pairs: int | None = None) -> Entry:
+        """The training of one choice; of a method on class scores without a number of pairs."""
         options: dict = {'model.method.loss.loss_weight': dict(_delete_=True, share=share)}
-        if kept < len(self.pairs):
-            options['model.pairs'] = list(self.pairs[-kept:])
-        return Entry(f'{method}, share {share:.3g}, {kept} pairs', method, options)
+        label = f'{method}, share {share:.3g}'
+        if pairs is not None:
+            label += f', {pairs} pairs'
+            if pairs < len(self.pairs):
+                options['model.pairs'] = list(self.pairs[-pairs:])
+        return Entry(label, method, options)
+
+    def kept(self, params: dict) -> str:
+        """How many of the pairs a trial with these parameters has."""
+        return f'{params["pairs"]} of {len(self.pairs)}' if 'pairs' in params else '-'
 
 
 def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) -> Space:
@@ -56,10 +69,16 @@ def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) 
     Raises:
         ValueError: If there is no such method, or the pairs cannot be found.
     """
-    for name in methods:
-        read_method(name)
+    if not any([_takes_pairs(name) for name in methods]):  # of each, since this names the method that is unknown
+        return Space(tuple(methods), ())
     pairs = base.model.get('pairs', 'auto')
     if pairs == 'auto':
         student, teacher = read_networks(config, options=options).networks
         pairs = auto_pairs(student.trace, teacher.trace)
+    if not isinstance(pairs, list) or not pairs:
+        raise ValueError(f"model.pairs must be 'auto' or a list of dicts to choose from, got {pairs!r}")
     return Space(tuple(methods), tuple(dict(pair) for pair in pairs))
+
+
+def _takes_pairs(method: str) -> bool:
+    return listed_in(read_method(method)) == 'pairs'

@@ -77,8 +77,11 @@ def test_a_teacher_that_makes_no_sense_is_named(write, tmp_path, teacher, error,
 def test_published_figures_belong_to_labels(write):
     study = read_study(write('methods: [none, kd]\npublished: {kd: 75.92, teacher: 80}'), methods=['kd'])
     assert study.published == dict(kd='75.92', teacher='80')
-    for text in ('published: {at: 3}', 'published: [3]'):
-        with pytest.raises(ValueError, match='published must be a mapping from labels of methods to figures'):
+    for text, message in (
+        ('published: {kdd: 3}', r'published\.kdd: there is no such label; nearest: kd'),
+        ('published: [3]', 'published must be a mapping'),
+    ):
+        with pytest.raises(ValueError, match=message):
             read_study(write(f'methods: [none, kd]\n{text}'))
 
 
@@ -126,3 +129,25 @@ def test_a_missing_file_or_config_is_named(tmp_path):
         read_study(None, tmp_path / 'nowhere.py', ['kd'])
     with pytest.raises(ValueError, match='config is missing: name the base'):
         read_study(None, None, ['kd'])
+
+
+def test_a_name_is_no_file(write):
+    with pytest.raises(ValueError, match=r"config='ovkd_mm::a\.py' is a name, not a file: write one with _base_ = "):
+        read_study(config='ovkd_mm::a.py', methods=['kd'])
+
+
+def test_keys_of_any_type_are_told(write):
+    with pytest.raises(ValueError, match=r"got \[1, 'foo'\]"):
+        read_study(write('methods: [kd]\n1: 2\nfoo: 3'))
+
+
+def test_a_label_that_is_mistyped_is_answered_with_the_nearest_labels_and_methods(write):
+    file = write('methods: {pre-ReLU: {method: ofd}}')
+    assert read_study(file, methods=['pre-ReLU', 'none', 'ofd+kd']).entries[0].method == 'ofd'
+    with pytest.raises(ValueError, match=r'--methods pre-relu: neither a label of .* nor a method; nearest: pre-ReLU'):
+        read_study(file, methods=['pre-relu'])
+
+
+def test_several_methods_of_an_entry_are_written_with_a_plus(write):
+    with pytest.raises(ValueError, match=r'methods\.both\.method must be a name, or several with a \+ \(ofd\+kd\)'):
+        read_study(write('methods: {both: {method: [ofd, kd]}}'))

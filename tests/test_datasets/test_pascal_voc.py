@@ -102,7 +102,7 @@ def test_overrides_turn_lists_into_single_ones(root):
 def test_more_folders_than_lists_are_an_error_that_names_both(root):
     with pytest.raises(ValueError, match=rf'ann_file.*1 split lists, \[{TRAIN!r}\].*seg_map_path 2 folders.*{SBD}'):
         read(root, **{**JOINED, 'ann_file': TRAIN})
-    with pytest.raises(ValueError, match=r'ann_file of train_dataloader\.dataset names no split list'):
+    with pytest.raises(ValueError, match=r'ann_file of train_dataloader\.dataset is empty'):
         read(root, ann_file=[])
 
 

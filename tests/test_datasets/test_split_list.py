@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from ovkd_mm.datasets.split_list import read_split, what_ids_are
+from ovkd_mm.datasets.split_list import as_list, check_classes, read_split, what_ids_are
 
 
 def read(path, content: bytes) -> list[str]:
@@ -57,3 +57,18 @@ def test_an_id_that_is_not_there_is_answered_with_what_ids_are():
     said = what_ids_are('000001 -1')
     assert "'000001 -1' has a space in it" in said
     assert 'first column alone' in said
+
+
+@pytest.mark.parametrize('wrong', [3, None, [3]])
+def test_what_is_neither_a_path_nor_a_list_of_them_is_refused(wrong):
+    assert as_list('ann_file', 'a.txt') == ['a.txt'] and as_list('ann_file', ('a', 'b')) == ['a', 'b']
+    with pytest.raises(TypeError, match='ann_file must be a path or a list of paths, got '):
+        as_list('ann_file', wrong)
+    with pytest.raises(ValueError, match='ann_file is empty'):
+        as_list('ann_file', [])
+
+
+def test_names_of_classes_are_no_string():
+    check_classes(('cat', 'dog'))
+    with pytest.raises(ValueError, match=r"metainfo\.classes must be a list of names, but it is the string 'cat'"):
+        check_classes('cat')

@@ -296,6 +296,16 @@ def test_what_a_killed_process_was_writing_is_removed_after_a_day_and_nothing_el
     assert [draft.exists() for draft in (old, new, other, file)] == [False, True, True, True]
 
 
+def test_features_that_are_not_of_one_image_each_are_refused(tmp_path):
+    cache = teacher(tmp_path).cache
+    names = cache.names(images := toy.batch()[0])
+    with pytest.raises(
+        ValueError, match=r'one for 4 images has the shape \(8, 3, 8, 8\), as inside windowed attention'
+    ):
+        cache.write(names, [torch.zeros(8, 3, 8, 8)])
+    cache.write(names, [torch.zeros(len(images), 3, 8, 8)])
+
+
 def test_a_size_that_is_no_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"teacher\.cache\.gigabytes must be a number from 0 up, got '1'"):
         teacher(dict(folder=str(tmp_path), gigabytes='1'))

@@ -63,6 +63,19 @@ def test_mixed_precision_of_shards_scales_them_together(kind):
     assert config.optim_wrapper.use_fsdp is True
 
 
+def test_a_mistake_names_its_process_where_that_has_a_number(monkeypatch, capsys):
+    def refuse(args):
+        raise ValueError('no')
+
+    monkeypatch.setattr('sys.argv', ['tool'])
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    for rank, said in ((None, 'error: no'), ('1', 'error (rank 1): no')):
+        monkeypatch.setenv('RANK', rank) if rank else monkeypatch.delenv('RANK', raising=False)
+        with pytest.raises(SystemExit):
+            cli.run(refuse, argparse.ArgumentParser())
+        assert capsys.readouterr().err.strip() == said
+
+
 def test_a_process_of_mpi_takes_the_gpu_of_its_local_rank(load, monkeypatch):
     monkeypatch.setattr(cli, 'get_device', lambda: 'cuda')
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')

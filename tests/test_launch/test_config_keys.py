@@ -100,3 +100,18 @@ def test_a_share_takes_the_place_of_a_number_and_of_another_share():
     for share in (0.5, 2.0):
         override(config, {'model.method.loss.loss_weight.share': share}, '--cfg-options')
         assert config.model.method.loss.loss_weight == dict(share=share)
+
+
+def test_a_setting_of_a_method_goes_into_one_that_is_named_by_its_file():
+    config = Config(dict(model=dict(method='kd')))
+    override(
+        config, {'model.method.loss.temperature': 2.0, 'model.method.loss.loss_weight.share': 0.5}, '--cfg-options'
+    )
+    loss = config.model.method.loss
+    assert (loss.type, loss.temperature, loss.loss_weight) == ('ovkd_mm.KDLoss', 2.0, dict(share=0.5))
+    config = Config(dict(model=dict(method=['ofd', 'kd'])))
+    override(config, {'model.method.1.loss.temperature': 2.0}, '--cfg-options')
+    assert config.model.method[1].loss.temperature == 2.0
+    assert config.model.method[0].loss.type == 'ovkd_mm.PartialL2Loss'
+    override(config, {'model.method': 'at'}, '--cfg-options')
+    assert config.model.method == 'at'

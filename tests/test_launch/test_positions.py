@@ -119,5 +119,18 @@ def test_a_student_is_traced_as_it_trains_and_a_teacher_as_it_teaches(home, monk
 def test_a_distillation_without_a_teacher_is_named(tmp_path):
     config = tmp_path / 'ofd.py'
     config.write_text("model = dict(type='ovkd_mm.FeatureDistiller', student=dict(type='ToyClassifier'))")
-    with pytest.raises(ValueError, match=r'is a distillation without model\.teacher\.model'):
+    with pytest.raises(TypeError, match=r'teacher must be a dict with some of model, checkpoint.* got None'):
         read_networks(config, input_shape=(16, 16))
+
+
+def test_what_the_trainings_refuse_is_refused_here(home):
+    Config(dict(model=dict(type='ToyClassifier'), train_dataloder={})).dump('typo.py')
+    with pytest.raises(ValueError, match="has 'train_dataloder', which nothing reads; nearest: train_dataloader"):
+        read_networks('typo.py', input_shape=(16, 16))
+    for teacher, kind, message in (
+        ('timm::resnet18', TypeError, "teacher must be a dict with some of model.*got 'timm::resnet18'"),
+        (dict(model=dict(width=6)), ValueError, 'teacher.model, a dict, has no type; it has width'),
+    ):
+        Config(dict(model=toy.distiller_config(teacher=teacher))).dump('wrong.py')
+        with pytest.raises(kind, match=message):
+            read_networks('wrong.py')

@@ -214,3 +214,9 @@ def test_two_images_that_would_have_one_picture_are_an_error(tmp_path):
         ValueError, match=r"pictures of '.*a.bmp' and '.*a.bmp.png' would both be 'a.bmp.png'; rename one"
     ):
         picture_files([str(tmp_path)], str(tmp_path / 'out'))
+
+
+def test_a_file_is_no_folder_for_the_pictures(image, tmp_path):
+    (tmp_path / 'painted').touch()
+    with pytest.raises(ValueError, match=r"--out-dir '.*painted' is a file; name a folder"):
+        picture_files([str(image)], str(tmp_path / 'painted'))

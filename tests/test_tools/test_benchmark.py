@@ -40,3 +40,13 @@ def test_a_peer_that_is_not_here_is_an_error():
         pytest.skip('mmrazor is here')
     message = run_tool('benchmark', CONFIG, '--peer', 'mmrazor', '--device', 'cpu', fails=True)
     assert 'error: --peer mmrazor: mmrazor cannot be imported here' in message
+
+
+def test_what_was_measured_before_is_not_overwritten_and_data_are_looked_for_first(tmp_path):
+    (tmp_path / 'benchmark.md').write_text('mine')
+    printed = run_tool('benchmark', CONFIG, '--device', 'cpu', '--work-dir', tmp_path, fails=True)
+    assert "benchmark.md' exists and is not overwritten; name another --work-dir" in printed
+    where = ['--work-dir', tmp_path / 'new', '--cfg-options', f'train_dataloader.dataset.data_root={tmp_path / "none"}']
+    config = ROOT / 'configs' / 'small' / 'ofd_wrn16-2_wrn10-1_cifar10-folder-5e.py'
+    printed = run_tool('benchmark', config, '--device', 'cpu', '--rounds', '1', '--data', *where, fails=True)
+    assert 'none' in printed

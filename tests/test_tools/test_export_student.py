@@ -72,6 +72,15 @@ def test_the_student_of_a_training_that_went_on_is_tested_by_the_command_that_th
     assert not (trained / 'work').exists()
 
 
+def test_where_nothing_tests_the_student_no_test_is_suggested(trained, tool):
+    config = Config.fromfile(trained / 'toy.py')
+    for name in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+        config.pop(name, None)
+    config.dump(trained / 'untested.py')
+    said = tool('export_student', 'untested.py', 'work/epoch_2.pth', 'student.pth')
+    assert 'wrote student.pth' in said and 'tools/test.py' not in said
+
+
 def test_weights_alone_are_tested_with_the_config_that_a_training_left_behind(trained, tool):
     tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
     assert 'Epoch(test) [2/2]' in tool('test', 'work/toy.py', 'student.pth')

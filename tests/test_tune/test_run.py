@@ -1,6 +1,8 @@
 """The search, with trainings that only pretend."""
 
 import json
+import math
+import shutil
 
 import pytest
 from mmengine.config import Config
@@ -32,7 +34,12 @@ def search(tmp_path, monkeypatch):
     Config(config).dump(tmp_path / 'base.py')
 
     def search(value, trials=6, **changes):
-        begun, ended, search.trainings = [], [], []
+        begun, ended, search.trainings, search.checked = [], [], [], []
+
+        def check(trainings, metric, console):
+            search.checked += [training.label for training in trainings]
+            if metric == 'wrong':
+                raise ValueError('nothing is trained, since there is no metric wrong')
 
         def train(self, tool, facts, metric, progress, lock):
             begun.append(self.label)
@@ -43,7 +50,8 @@ def search(tmp_path, monkeypatch):
             log.mkdir(parents=True, exist_ok=True)
             share = self.config.model.method.loss.loss_weight.share
             lines = []
-            for rung in range(1, 5):
+            schedule = self.config.train_cfg
+            for rung in range(1, math.ceil(schedule.max_epochs / schedule.val_interval) + 1):
                 if (accuracy := value(share, rung)) is None:
                     self._write(state='failed', reason='no luck')
                     return
@@ -54,6 +62,7 @@ def search(tmp_path, monkeypatch):
             self._write(state='finished', reason=None)
 
         monkeypatch.setattr(Training, 'run', train)
+        monkeypatch.setattr(tune_run, 'check_trainings', check)
         settings = dict(methods=['ofd'], trials=trials, part=0.25) | changes
         table = tune(
             tmp_path / 'base.py',
@@ -80,6 +89,29 @@ def test_the_best_come_first_and_the_worse_end_early(search, tmp_path):
     assert [float(row[3]) for row in whole] == sorted((float(row[3]) for row in whole), reverse=True)
     assert all(row[4].startswith('ended after') for row in rows[len(whole) :])
     assert '25% of the schedule' in table
+
+
+@pytest.mark.parametrize(('part', 'validations'), [(1 / 80, 1), (3 / 80, 3), (5 / 80, 3), (0.25, 4)])
+def test_a_short_part_has_fewer_validations_and_none_ends_at_the_last(search, part, validations):
+    table, _, ended = search(lambda share, rung: 50 - rung * len(search.trainings), trials=4, part=part)
+    rows = [line.split('|')[5].strip() for line in table.splitlines()[2:-2]]
+    assert rows[0] == 'all' and set(rows[1:]) <= {
+        'all',
+        *(f'ended after {n} of {validations} validations' for n in (1, 2)),
+    }
+    assert rows.count('all') == len(ended)
+    if validations == 1:
+        assert len(ended) == 4
+    assert f'{100 * part:.3g}% of the schedule' in table
+
+
+def test_the_methods_are_built_and_the_metric_looked_for_before_anything_is_written(search, tmp_path):
+    search(near_one, trials=1, methods=['at', 'kd'])
+    assert search.checked == ['at, share 1, 2 pairs', 'kd, share 1']
+    shutil.rmtree(tmp_path / 'work')
+    with pytest.raises(ValueError, match='there is no metric wrong'):
+        search(near_one, trials=1, metric='wrong')
+    assert not (tmp_path / 'work').exists()
 
 
 def test_each_method_is_tried_by_default_before_anything_is_proposed(search):
@@ -230,5 +262,5 @@ def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_
                 value=values.get(4, values[1]),
             )
         )
-    rows = tune_run._table(study, Space(('ofd',), ({},)), Metric('loss', less_is_better=True), 0.5).splitlines()[2:5]
+    rows = tune_run._table(study, Space(('ofd',), ({},)), Metric('loss', less_is_better=True), 0.5, 4).splitlines()[2:5]
     assert [row.split('|')[4].strip() for row in rows] == ['0.5', '0.7', '0.1']

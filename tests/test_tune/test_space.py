@@ -7,11 +7,29 @@ from ovkd_mm.tune import Space, space_of
 
 
 def test_an_entry_sets_the_share_and_drops_the_first_pairs():
-    space = Space(('ofd', 'kd'), (dict(student='a'), dict(student='b'), dict(student='c')))
+    space = Space(('ofd', 'at', 'kd'), (dict(student='a'), dict(student='b'), dict(student='c')))
     whole = space.entry('ofd', 2.0, 3)
     assert (whole.label, whole.method) == ('ofd, share 2, 3 pairs', 'ofd')
     assert whole.options == {'model.method.loss.loss_weight': dict(_delete_=True, share=2.0)}
-    assert space.entry('kd', 0.1, 1).options['model.pairs'] == [dict(student='c')]
+    assert space.entry('at', 0.1, 1).options['model.pairs'] == [dict(student='c')]
+    assert space.default('ofd') == dict(method='ofd', share=1.0, pairs=3)
+    assert space.entry(**space.default('ofd')) == space.entry('ofd', 1.0, 3)
+    assert space.kept(space.default('ofd')) == '3 of 3'
+
+
+def test_a_method_on_class_scores_has_no_pairs_to_choose_from():
+    class Trial:
+        def suggest_categorical(self, name, choices):
+            return 'kd'
+
+        def suggest_float(self, name, low, high, log):
+            return 2.0
+
+    space = Space(('kd',), ({}, {}))
+    entry = space.suggest(Trial())
+    assert entry.label == 'kd, share 2' and 'model.pairs' not in entry.options
+    assert space.default('kd') == dict(method='kd', share=1.0)
+    assert space.kept(space.default('kd')) == '-'
 
 
 def test_a_trial_asks_for_method_share_and_number_of_pairs():
@@ -38,5 +56,8 @@ def test_the_pairs_are_the_configs_or_what_auto_finds(tmp_path):
         Config(dict(model=distiller_config(pairs=pairs))).dump(tmp_path / 'base.py')
         space = space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['ofd'])
         assert [pair['student'] for pair in space.pairs] == ['backbone.layer1', 'backbone.layer2']
+    with pytest.raises(ValueError, match=r'model\.pairs must be .* to choose from, got 3'):
+        space_of(tmp_path / 'base.py', {}, Config(dict(model=dict(pairs=3))), ['ofd'])
+    assert space_of(tmp_path / 'base.py', {}, Config(dict(model=dict(pairs=[]))), ['kd']).pairs == ()
     with pytest.raises(ValueError, match="unknown method 'odf'; nearest: ofd"):
         space_of(tmp_path / 'base.py', {}, read_base(tmp_path / 'base.py'), ['odf'])
