@@ -66,10 +66,11 @@ def _line(row: str, published: dict, methods: list[dict]) -> str:
 
 
 def _parted(methods: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
-    """The student alone, OFD alone, other methods."""
+    """The student alone, OFD alone, other methods; sums of OFD and another are none of these."""
     alone = [one for one in methods if one['method'] == 'none']
     ofd = [one for one in methods if one['method'] is None or re.fullmatch(r'ofd[^+]*', one['method'])]
-    return alone, ofd, [one for one in methods if one not in alone + ofd and one['method'] != 'teacher']
+    sums = [one for one in methods if re.search(r'\bofd.*\+|\+ofd', one['method'] or '')]
+    return alone, ofd, [one for one in methods if one not in alone + ofd + sums and one['method'] != 'teacher']
 
 
 def _best(entries: list[dict]) -> dict | None:
