@@ -120,8 +120,8 @@ class FeatureCache:
             if any(len(end) != len(names) for end in _ends(feature)):
                 raise ValueError(
                     f'teacher.cache keeps the features of each image apart, and one for {len(names)} images has the '
-                    f'shape {tuple(_ends(feature)[-1].shape)}, as inside windowed attention: choose another place, or leave '
-                    'the cache out'
+                    f'shape {tuple(_ends(feature)[-1].shape)}, as inside windowed attention: choose another place, or '
+                    'leave the cache out'
                 )
         for index, name in enumerate(names):
             if self._size >= self.limit:

@@ -65,11 +65,11 @@ def test_mixed_precision_of_shards_scales_them_together(kind):
 
 def test_a_mistake_names_its_process_where_that_has_a_number(monkeypatch, capsys):
     def refuse(args):
-        raise ValueError('no')
+        raise FileNotFoundError(2, 'gone', 'a.py')
 
     monkeypatch.setattr('sys.argv', ['tool'])
     monkeypatch.setenv('WORLD_SIZE', '2')
-    for rank, said in ((None, 'error: no'), ('1', 'error (rank 1): no')):
+    for rank, said in ((None, "error: 'a.py': gone"), ('1', "error (rank 1): 'a.py': gone")):
         monkeypatch.setenv('RANK', rank) if rank else monkeypatch.delenv('RANK', raising=False)
         with pytest.raises(SystemExit):
             cli.run(refuse, argparse.ArgumentParser())
