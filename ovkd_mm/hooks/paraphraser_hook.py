@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import logging
 import time
 from collections.abc import Iterator
 
@@ -57,11 +58,16 @@ class ParaphraserHook(DistillerHook):
             ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
         """
         model = self.distiller(runner)
-        paraphrasers = {
-            index: pair.teacher_transform
-            for index, pair in enumerate(model.pairs)
-            if isinstance(pair.teacher_transform, Paraphraser) and not pair.teacher_transform.is_trained
-        }
+        transforms = {index: pair.teacher_transform for index, pair in enumerate(model.pairs)}
+        every = {index: one for index, one in transforms.items() if isinstance(one, Paraphraser)}
+        paraphrasers = {index: one for index, one in every.items() if not one.is_trained}
+        if runner.iter == 0 and len(paraphrasers) < len(every):
+            print_log(
+                'the paraphrasers are those of the checkpoint that was loaded; if its teacher was another one, load '
+                "the student's weights alone, so that they are trained anew",
+                logger='current',
+                level=logging.WARNING,
+            )
         if paraphrasers and isinstance(runner.model, FullyShardedDataParallel):
             raise ValueError('ParaphraserHook cannot train what FSDP has cut into shards; train with DDP instead')
         if paraphrasers:

@@ -1,5 +1,6 @@
 import copy
 import re
+from unittest import mock
 
 import pytest
 import torch
@@ -116,6 +117,17 @@ def test_a_resumed_training_has_its_paraphrasers_and_does_not_train_them_again(t
     assert same(again[0], seen[0])
     others = resumed.model.state_dict()
     assert all(torch.equal(value, others[key]) for key, value in whole.model.state_dict().items())
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_paraphrasers_that_another_training_may_have_left_are_spoken_of(tmp_path, resume):
+    settings = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)), iters=3)
+    run(tmp_path / 'first', ParaphraserHook(iters=3), **settings)
+    loaded = dict(load_from=str(tmp_path / 'first' / 'iter_2.pth'), resume=resume)
+    with mock.patch.object(paraphraser_hook, 'print_log') as log:
+        run(tmp_path / 'second', ParaphraserHook(iters=3), **settings, **loaded)
+    said = [call.args[0] for call in log.call_args_list]
+    assert len(said) == (not resume) and all('if its teacher was another one' in one for one in said)
 
 
 def test_random_numbers_are_left_as_they_were_found(tmp_path):
