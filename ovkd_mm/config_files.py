@@ -1,4 +1,4 @@
-"""Finding the config that was meant where the one that is named does not exist."""
+"""Reading configs, and finding the one that was meant if the one named does not exist."""
 
 import difflib
 import os
@@ -33,7 +33,7 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
     """Read a config, and say what is wrong where that fails.
 
     Args:
-        path: Of the config, or its ``package::folder/name.py``.
+        path: Path of the config, or its ``package::folder/name.py``.
         what: What to call it, such as ``the config 'a.py'``.
         imports: Carry out its ``custom_imports``.
 
@@ -71,7 +71,7 @@ def model_of(config: Config) -> dict:
 
 
 def buildable(config: Config, what: str) -> Config:
-    """A config whose model is told what stands beside it: its preprocessor, and which toolkit builds it.
+    """Move into a config's model what stands beside it: its preprocessor, and the toolkit that builds it.
 
     Args:
         config: Changed in place.
@@ -95,7 +95,7 @@ def type_name(cfg: dict) -> str:
 
 
 def without_pretrained(model: dict) -> dict:
-    """A model without ``pretrained=True``, at which mmpretrain's ``TIMMBackbone`` asks the network for weights.
+    """A model without ``pretrained=True``, which makes mmpretrain's ``TIMMBackbone`` download weights.
 
     For models whose weights come from elsewhere, or do not matter.
     """
@@ -157,7 +157,7 @@ def _shipped(package: str) -> Path | None:
 
 
 def _near(wanted: Path, elsewhere: list[Path]) -> list[Path]:
-    """Configs of a similar name or studies, in the wanted folder and below others; of the same name, that alone."""
+    """Configs or studies with similar names, in the wanted folder and below others; only one if its name is equal."""
     folder = wanted.parent
     while not folder.is_dir():
         folder = folder.parent

@@ -153,7 +153,7 @@ def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         temperature: ``T``.
 
     Returns:
-        One value a distribution, shape ``(...)``.
+        One value per distribution, shape ``(...)``.
     """
     student = F.log_softmax(student / temperature, dim=-1)
     teacher = F.log_softmax(teacher.detach() / temperature, dim=-1)
@@ -210,7 +210,7 @@ def normalized_l1(student: Tensor, teacher: Tensor) -> Tensor:
         teacher: Factors of the same shape.
 
     Returns:
-        One value an entry, in the shape of ``student``.
+        One value per entry, in the shape of ``student``.
     """
     unit_student, unit_teacher = (F.normalize(x.flatten(1), dim=1) for x in (student, teacher.detach()))
     return (unit_teacher - unit_student).abs().view_as(student)
@@ -229,14 +229,14 @@ def marginal_l2(student: Tensor, active: Tensor, margin: float = 1.0) -> Tensor:
         margin: :math:`m`.
 
     Returns:
-        One value an entry, in the shape of ``student``.
+        One value per entry, in the shape of ``student``.
     """
     sign = 2 * active.detach().to(student.dtype) - 1
     return (margin - sign * student).clamp_min(0).square()
 
 
 def by_distribution(logits: Tensor, classes: int | None) -> Tensor:
-    """From ``(N, anchors * classes, ...)`` to ``(N, anchors, ..., classes)``; an anchor's classes lie together.
+    """Reshape ``(N, anchors * classes, ...)`` to ``(N, anchors, ..., classes)``; an anchor's classes are adjacent.
 
     Args:
         logits: Class scores.
@@ -263,8 +263,8 @@ def standardized(x: Tensor, dims: Sequence[int]) -> Tensor:
     """Mean 0 and (unbiased) deviation 1 over some dimensions; what does not vary becomes 0.
 
     Args:
-        x: Of any shape.
-        dims: Over which.
+        x: Tensor of any shape.
+        dims: Dimensions over which to standardize.
     """
     dims = tuple(dims)
     deviation, mean = torch.std_mean(x, dims, keepdim=True)
@@ -272,7 +272,7 @@ def standardized(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    r"""Divergence of where two channels are active.
+    r"""KL divergence between two channels' activations as distributions over positions.
 
     .. math:: T^2 \sum_i p_i(t) \log \frac{p_i(t)}{p_i(s)}, \quad p(x) = \mathrm{softmax}(x / T)
 
@@ -284,14 +284,14 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Ten
         temperature: ``T``.
 
     Returns:
-        What each position adds, shape ``(N, C, H, W)``.
+        The contribution of each position, shape ``(N, C, H, W)``.
     """
     learned, target = ((x.flatten(2) / temperature).log_softmax(-1) for x in (student, teacher.detach()))
     return (temperature**2 * target.exp() * (target - learned)).view_as(student)
 
 
 def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
-    """1 less the Pearson correlation of the rows of two matrices, shape ``(M,)``.
+    """1 minus the Pearson correlation of the rows of two matrices, shape ``(M,)``.
 
     Args:
         x: Shape ``(M, K)``.
@@ -302,7 +302,7 @@ def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def channel_correlation(x: Tensor) -> Tensor:
-    r"""How like each other channels are: rows of :math:`x x^\top` over all positions, each of unit length.
+    r"""How similar channels are to each other: rows of :math:`x x^\top` over all positions, each of unit length.
 
     Liu et al., ICCV 2021, https://arxiv.org/abs/2202.03680, section 3.1.
 
@@ -319,7 +319,7 @@ def channel_correlation(x: Tensor) -> Tensor:
 def decoupled_kl(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, target_weight: float, other_weight: float
 ) -> Tensor:
-    r"""Divergence of class probabilities in two parts: the true class against all others, and these among themselves.
+    r"""Divergence of class probabilities in two parts: the true class against the rest, and the rest among themselves.
 
     .. math:: T^2 (\alpha\, KL(b^t \| b^s) + \beta\, KL(\hat p^t \| \hat p^s))
 
@@ -334,7 +334,7 @@ def decoupled_kl(
         other_weight: :math:`\beta`.
 
     Returns:
-        One value a distribution, shape ``(M,)``.
+        One value per distribution, shape ``(M,)``.
     """
     true = F.one_hot(labels, student.shape[1]).bool()
     binary, others = [], []

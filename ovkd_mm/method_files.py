@@ -21,8 +21,8 @@ def read_method(name: str, others: str = '') -> dict:
     """The four parts that a file of ``_base_/methods`` holds.
 
     Args:
-        name: Of the file, without its ending.
-        others: What to say besides where there is none.
+        name: Name of the file, without its suffix.
+        others: Text to add to the error if there is no such file.
 
     Raises:
         ValueError: If there is no such file. The message names the nearest ones.
@@ -40,7 +40,7 @@ def methods_of(setting: str | dict | Sequence[str | dict]) -> list[dict]:
 
     Raises:
         ValueError: If there is no such file, or no method.
-        TypeError: If something else stands there.
+        TypeError: If ``setting`` is anything else.
     """
     several = setting if isinstance(setting, (list, tuple)) else [setting]
     if not several:

@@ -14,8 +14,8 @@ __all__ = ['preserve_rng_state']
 def preserve_rng_state() -> Iterator[None]:
     """Leave the states of ``random``, numpy and torch (CPU and GPUs) as they were before the block.
 
-    What only distillation needs to be built (a teacher, connectors, a trace) draws its random numbers in such a block,
-    so that the student begins with the numbers that it would begin with alone.
+    Whatever only distillation has to build (a teacher, connectors, a trace) draws its random numbers in such a block,
+    so that the student starts from the same numbers as when it is trained alone.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:

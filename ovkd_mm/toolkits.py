@@ -13,11 +13,11 @@ class Toolkit:
     Attributes:
         packages: Distributions that bring it, upstream's and the maintained fork's; the key in :data:`TOOLKITS` is what
             they are imported as, and a config's ``default_scope``.
-        reverses_channels: Attribute of its preprocessor that says whether it does.
+        reverses_channels: Attribute of its preprocessor that says whether it reverses the channels.
         loads: Order of the channels in which its data sets load images; None if that is not always the same.
-        classifiers: What the layers are called that put out class scores, in heads that nothing of the toolkit's checks
+        classifiers: Names of the layers that output class scores, in heads that the toolkit itself does not check
             against the data set.
-        heads: What modules with such a layer are called, where the layer has no name of its own.
+        heads: Names of the modules with such a layer, where the layer has no name of its own.
         visualizer: Type of its visualizer.
         draws: Key of its visualization hook that switches it on.
         draws_into: Key of that hook for the folder of the pictures; None where the visualizer's ``save_dir`` is it.

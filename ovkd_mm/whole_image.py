@@ -75,7 +75,7 @@ def _is_cut_off(content: bytes) -> bool:
 
 
 def _check_pixels(content: bytes, path: str) -> None:
-    """Refuse what pillow takes for a bomb by its header; OpenCV makes gigabytes of a file of kilobytes."""
+    """Refuse what pillow takes for a decompression bomb; OpenCV would turn a file of kilobytes into gigabytes."""
     try:
         Image.open(io.BytesIO(content)).close()
     except Image.DecompressionBombError as error:

@@ -37,10 +37,10 @@ def arguments() -> argparse.ArgumentParser:
         help="only the last N of the config's pairs, one or several N",
     )
     parser.add_argument('--rounds', type=at_least(1), default=15, help='how often each part is timed (default: 15)')
-    parser.add_argument('--amp', action='store_true', help='in mixed precision, on a GPU')
+    parser.add_argument('--amp', action='store_true', help='measure in mixed precision, on a GPU')
     parser.add_argument('--channels-last', action='store_true', help='with channels side by side in memory')
     parser.add_argument('--data', action='store_true', help="time the training's data loader, too")
-    parser.add_argument('--peer', choices=['mmrazor'], help='time its step of OFD on the same pair, too')
+    parser.add_argument('--peer', choices=['mmrazor'], help="also time the peer's OFD step on the same pair")
     parser.add_argument('--device', default=get_device(), help='default: %(default)s')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/benchmark/<config name>/<time>')
     add_config_options(parser)

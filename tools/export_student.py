@@ -19,8 +19,8 @@ from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_confi
 def export_student(config_path: str, checkpoint_path: str, out_path: str, options: dict | None = None) -> Path:
     """Write the student's weights to ``out_path`` and its plain config beside it.
 
-    The weights keep the checkpoint's ``meta`` (classes, palette), by which the toolkits' inferencers name things; the
-    config in it is the plain one, since mmengine's build a model from it where they are given weights alone.
+    The weights keep the checkpoint's ``meta`` (classes, palette), from which the toolkits' inferencers take the names;
+    the config in it is the plain one, since mmengine's inferencers build the model from it if given weights alone.
 
     Args:
         config_path: The distillation config.

@@ -1,4 +1,4 @@
-"""Show where features of a model can be read, and which pairs a student and a teacher have; write a config of them."""
+"""Show where features of a model can be read, and which pairs two networks have; write a config with these."""
 
 import argparse
 from pathlib import Path

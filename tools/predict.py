@@ -1,4 +1,4 @@
-"""Paint the predictions of a model of any toolkit on images; of a distilled one, the student's."""
+"""Draw the predictions of a model of any toolkit on images; for a distillation, those of its student."""
 
 import argparse
 
@@ -19,7 +19,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--out-dir', required=True, help='folder for the pictures; nothing in it is overwritten')
     parser.add_argument('--device', default=get_device(), help='such as cpu or cuda:1; default: %(default)s')
     parser.add_argument(
-        '--pred-score-thr', type=float, default=0.3, help='a detector paints boxes from this score on; %(default)s'
+        '--pred-score-thr', type=float, default=0.3, help='lowest score of a box that is drawn (%(default)s)'
     )
     add_config_options(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Test a model of any toolkit; of a distilled one, the student, which needs no teacher."""
+"""Test a model of any toolkit; of a distillation only the student is tested, without its teacher."""
 
 import argparse
 

@@ -2,8 +2,8 @@
 
   python tools/tune.py configs/ssd300/ofd_ssd300_r50-r18_voc0712.py --methods ofd pkd cwd --trials 20 --part 0.1
 
-The weight is searched as the multiple of the task's gradient (share) that loss_weight=dict(share=...) sets. The same
-command goes on where it stopped; with more --trials it searches on. Needs Optuna.
+The weight is searched as the share in loss_weight=dict(share=...), a multiple of the norm of the task's gradient. The
+same command resumes where it stopped; with more --trials it continues the search. Needs Optuna.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--part', type=float, default=0.1, help='fraction of the schedule that a trial is trained for (default: 0.1)'
     )
-    parser.add_argument('--seed', type=at_least(0), default=0, help='of trainings and search (default: 0)')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='seed of the trainings and the search (default: 0)')
     parser.add_argument('--metric', help="key of the validation metric (default: the config's save_best)")
     parser.add_argument('--work-dir', help='where everything goes; default: work_dirs/tune_<config>')
     add_config_options(parser)

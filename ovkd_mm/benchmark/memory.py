@@ -1,4 +1,4 @@
-"""The memory of what runs on a CPU, of whose allocator torch keeps no record."""
+"""Peak memory on a CPU, for whose allocator torch keeps no statistics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ['peak_of_tensors']
 
 
 def peak_of_tensors(thing: Callable[[], object]) -> int:
-    """Most bytes of tensors that something makes and holds at once, gradients included.
+    """Peak bytes of the tensors that a function makes and holds at once, gradients included.
 
     What an operation needs for itself while it runs is not seen, nor are tensors that were there before.
 

@@ -145,7 +145,7 @@ class Steps:
 def _optimizer(model: BaseModel, cfg: dict) -> OptimWrapper:
     optimizer = build_optim_wrapper(model, cfg)
     for group in optimizer.param_groups:
-        group['lr'] = 0.0  # noise is not to be learned, lest losses grow beyond all bounds
+        group['lr'] = 0.0  # nothing is learned from noise, or losses could diverge
     return optimizer
 
 

@@ -27,7 +27,7 @@ BINARY = getattr(os, 'O_BINARY', 0)  # Windows
 
 
 def patch(local_backend: ModuleType) -> None:
-    """Let mmengine write ``*.pth`` files so; what a kill leaves :func:`leftovers` finds and the next save removes.
+    """Let mmengine write ``*.pth`` files this way; the next save removes what a kill leaves (see :func:`leftovers`).
 
     Args:
         local_backend: ``mmengine.fileio.backends.local_backend``.
@@ -51,7 +51,7 @@ def patch(local_backend: ModuleType) -> None:
 
 
 def leftovers(folder: Path, remove: bool = False) -> list[Path]:
-    """What processes that are dead began to save in a folder.
+    """Unfinished files that dead processes left in a folder.
 
     Args:
         folder: The folder.
@@ -110,7 +110,7 @@ def _is_abandoned(file: Path, remove: bool) -> bool:
 
 
 def _lock(descriptor: int, wait: bool) -> bool:
-    """Lock a file, a writer's for its own and a reader's to try; returns whether this system has locks for it.
+    """Lock a file, waiting (a writer, its own file) or only trying (a reader); returns whether the system has locks.
 
     Raises:
         BlockingIOError: If the reader finds it locked by its writer.
@@ -137,11 +137,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a text that is there whole or not at all.
+    """Write a text file atomically: it appears whole or not at all.
 
     Args:
-        file: Where; for a moment a draft lies beside it, ``.<name>.<random>.tmp``.
-        text: What.
+        file: The file; for a moment a draft lies beside it, ``.<name>.<random>.tmp``.
+        text: Its content.
     """
     draft = file.with_name(f'.{file.name}.{secrets.token_hex(4)}.tmp')
     try:

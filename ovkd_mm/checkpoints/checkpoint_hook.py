@@ -24,7 +24,7 @@ class _LateRemoval:
 
 
 def patch(checkpoint_hook: ModuleType) -> None:
-    """Let ``CheckpointHook`` remove what ``max_keep_ckpts`` and ``save_best`` leave behind after it has saved.
+    """Let ``CheckpointHook`` save before it removes what ``max_keep_ckpts`` and ``save_best`` no longer keep.
 
     Args:
         checkpoint_hook: ``mmengine.hooks.checkpoint_hook``.

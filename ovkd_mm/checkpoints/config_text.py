@@ -14,7 +14,7 @@ _ACTIVE = ('_base_', 'custom_imports')
 
 
 def disarm(checkpoint: Any, filename: str, logger: Any = 'current') -> None:
-    """Reduce the config texts of a checkpoint to their literals, so that to execute them is to read them.
+    """Reduce the config texts of a checkpoint to their literals, so that executing them is no more than reading them.
 
     What is left out is neither needed to resume nor kept: the texts are copied into the checkpoints that follow.
 

@@ -1,7 +1,7 @@
 """A pickle module for ``torch.load`` that knows only tensors and what ``safe_globals`` lists.
 
-``weights_only=True`` is not enough: before torch 2.6 it cannot be told of further names, and in all versions it calls
-what makes big things out of small files.
+``weights_only=True`` is not enough: before torch 2.6 no further names can be allowed, and in all versions it calls
+functions that can make huge objects out of small files.
 """
 
 import collections
@@ -115,7 +115,7 @@ else:
 
 
 class Unpickler(_PythonUnpickler):
-    """Refuses every other name, to call anything else, and to change anything but what it has just made."""
+    """Refuses any other name, any other call, and any change to an object that it has not just made."""
 
     dispatch = dict(_PythonUnpickler.dispatch)
     largest: int  # bytes that a storage may have: those of the file

@@ -16,7 +16,7 @@ NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
 
 def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
-    """Let a config's training resume from a checkpoint, with that one's seed if the config names none.
+    """Let a config's training resume from a checkpoint, with the checkpoint's seed if the config names none.
 
     Args:
         config: Changed in place.
@@ -88,7 +88,7 @@ def _newest_first(folder: Path, template: str, last: str) -> list[Path]:
     numbers = {path: int(match[1]) if name.groups else 0 for path, match in matches.items() if match}
     if not numbers:
         return [Path(last)] if Path(last).is_file() else []  # saved before the template was changed
-    newest = folder / Path(last).name  # the path itself goes astray when the folder is moved
+    newest = folder / Path(last).name  # the path itself is wrong once the folder has been moved
     if newest in numbers:
         written = newest.stat().st_mtime_ns
         numbers = {p: n for p, n in numbers.items() if n <= numbers[newest] or p.stat().st_mtime_ns >= written}

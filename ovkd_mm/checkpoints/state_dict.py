@@ -11,7 +11,7 @@ __all__ = ['load_strictly', 'model_weights']
 
 
 def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
-    """The weights of a checkpoint; of a distillation's, those of the student without the training-only parts."""
+    """The weights of a checkpoint; for a distillation's, those of the student without the training-only parts."""
     state = dict(checkpoint.get('state_dict', checkpoint))
     consume_prefix_in_state_dict_if_present(state, 'module.')  # of a model that was saved with its wrapper
     return {key: value for key, value in state.items() if not key.startswith(DISTILLER)}

@@ -17,7 +17,7 @@ DRAFT = f'.{NOTE}.'  # begins the name of what a kill leaves of a note that was 
 
 @contextlib.contextmanager
 def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
-    """Make a folder ours for as long as we or a training of ours live, or find it ours.
+    """Claim a folder, or find it claimed for the same study, for as long as we or a training of ours run.
 
     Args:
         work_dir: The folder.

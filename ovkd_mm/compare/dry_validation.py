@@ -14,8 +14,8 @@ __all__ = ['missing_metric']
 def missing_metric(key: str, config: Config, model: BaseModel) -> str | None:
     """Validate the untrained model on one image, to see what the metrics are called.
 
-    Known by its prefix alone, and so not found out if the rest is wrong, is a metric that gives nothing for one image
-    (that of COCO where nothing is detected). Evaluators that rename their metrics are not looked into.
+    A metric that returns nothing for one image (COCO's if nothing is detected) is known by its prefix alone, so a
+    mistake in the rest of its key is not found. Evaluators that rename their metrics are not looked into.
 
     Args:
         key: Of the metric.

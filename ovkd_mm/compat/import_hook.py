@@ -14,7 +14,7 @@ Callback = Callable[[ModuleType], None]
 def when_imported(name: str, callback: Callback) -> None:
     """Call ``callback(module)`` as soon as a module has been imported, at once if it is already.
 
-    The callback runs again when the module is reloaded, so it must bear being called twice with one module. What it
+    The callback runs again when the module is reloaded, so it must tolerate being called twice with one module. What it
     raises comes out of the ``import`` statement.
 
     Args:

@@ -1,7 +1,7 @@
-"""Lets mmpretrain be imported beside a transformers that its multimodal models no longer run with.
+"""Lets mmpretrain be imported beside a version of transformers that its multimodal models no longer run with.
 
-mmpretrain imports these models as soon as some transformers from 4.28 on is installed, whatever needed it, and of one
-without the names below all of mmpretrain fails with ``TypeError: NoneType takes no arguments``.
+mmpretrain imports these models whenever transformers 4.28 or later is installed, for whatever reason. If that version
+lacks the names below, all of mmpretrain fails with ``TypeError: NoneType takes no arguments``.
 """
 
 from importlib.util import find_spec

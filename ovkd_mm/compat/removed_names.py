@@ -28,7 +28,7 @@ REMOVED: dict[str, tuple[str, str, Callable]] = {
 
 
 def patch(module: ModuleType) -> None:
-    """Give a module its view; one that imports no such package, as of a fork, is left alone.
+    """Give a module its view; a module (of a fork) that does not import the package is left alone.
 
     Args:
         module: One that :data:`REMOVED` names.

@@ -6,9 +6,9 @@ from . import mmcv_ops
 
 
 def patch(module: ModuleType) -> None:
-    """Let torch's synchronized batch norm stand for mmcv's, which is there for one thing that torch's can do today.
+    """Replace mmcv's synchronized batch norm by torch's, which can do today what mmcv's was written for.
 
-    That is batches of nothing (pytorch#36530, fixed in torch 1.9), as the configs that ask for it say. Names of
+    That is to take empty batches (pytorch#36530, fixed in torch 1.9), as the configs that ask for it say. Names of
     weights and buffers are the same.
 
     Args:

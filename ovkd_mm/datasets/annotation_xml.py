@@ -12,7 +12,7 @@ def refuse_entities(content: bytes) -> None:
     expat before 2.7 and ends the process.
 
     Args:
-        content: The file; what is not well-formed is left to whoever parses it.
+        content: The file; errors of syntax are left to the parser.
 
     Raises:
         ValueError: If it declares an entity.

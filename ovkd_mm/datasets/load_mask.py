@@ -18,8 +18,8 @@ class LoadMask(LoadAnnotations):
     """mmseg's ``LoadAnnotations`` that refuses a mask it would misread, naming the file.
 
     mmseg's transform takes whatever the file holds: a pixel of an unknown class then stops the loss with an index out
-    of range (on a GPU, with a failed assertion somewhere later), a color picture or a mask of another size some
-    transform.
+    of range (on a GPU, with a failed assertion somewhere later), and a color picture or a mask of another size
+    makes some transform fail.
 
     The checks come before ``reduce_zero_label`` and ``label_map`` change the values. How many classes there are is
     taken from ``label_map`` or from ``num_classes``, which ``ovkd_mm.PascalVOCDataset`` gives; with a data set that
@@ -29,7 +29,7 @@ class LoadMask(LoadAnnotations):
     out of a test pipeline.
 
     Args:
-        reduce_zero_label: As the data set's; better left out.
+        reduce_zero_label: Must equal the data set's; better left out.
         backend_args: Of mmengine's file backend.
         imdecode_backend: Of ``mmcv.imfrombytes``; only ``'pillow'`` reads the indices of a palette PNG.
 

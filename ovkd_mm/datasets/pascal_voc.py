@@ -35,21 +35,21 @@ DISJOINT = "Take disjoint lists: SBD's aug.txt holds none of VOC's train.txt, tr
 
 @DATASETS.register_module()
 class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
-    """mmseg's ``PascalVOCDataset`` that joins several splits and takes classes of one's own.
+    """mmseg's ``PascalVOCDataset``, but it joins several splits and takes your own classes.
 
     What is wrong with a folder stops the run with an error that names the file: missing lists, images and masks when
     the data set is built, broken images when they are loaded, broken masks when ``ovkd_mm.LoadMask`` loads them.
 
     The values in the masks count either VOC's 21 classes, of which those not in ``metainfo.classes`` become void, as in
     mmseg, or the classes of ``metainfo.classes`` themselves: 0 for the first, 255 for void. A name that VOC lacks means
-    the latter; ``own_masks`` has to tell where some of VOC's names are taken, which may mean either.
+    the latter; a subset of VOC's names may mean either, and then ``own_masks`` has to be set.
 
     Args:
         ann_file: A split list (one image id a line) or several, below ``data_root``. VOC2012's ``train.txt`` and SBD's
             ``aug.txt`` make one data set.
         data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to.
-        data_prefix: The folders ``img_path`` and ``seg_map_path``; of the latter one for all lists or one each. Without
-            it the images have no masks.
+        data_prefix: The folders ``img_path`` and ``seg_map_path``; of masks, one for all lists or one each. Without
+            ``seg_map_path`` the images have no masks.
         reduce_zero_label: Whether the masks' 0 is void and 1 the first class; not for VOC, whose 0 is a class.
         ignore_index: One more value that is void in the masks, such as CamVid's 11; ``ovkd_mm.LoadMask`` makes it 255,
             which is what losses and metrics leave out. It counts as the files do, before ``reduce_zero_label``. If it
@@ -62,7 +62,7 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
         FileNotFoundError: If a split list, a folder, an image or a mask is missing.
         TypeError: If ``ignore_index`` is not a whole number.
         ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, the folders
-            of masks are neither one nor one for each list, it is open which classes the masks count,
+            of masks are neither one nor one for each list, it is ambiguous which classes the masks count,
             ``reduce_zero_label`` would void a background class, or (on loading) an image is broken.
     """
 
@@ -127,7 +127,7 @@ class PascalVOCDataset(WholeImages, MMSegPascalVOCDataset):
             new_classes: The classes to tell apart.
 
         Returns:
-            mmseg's map where the masks count VOC's classes and these are others; none where they count these.
+            mmseg's map if the masks count VOC's classes and ``new_classes`` differ; None if they count ``new_classes``.
 
         Raises:
             ValueError: If it is open what the masks count, or they are VOC's and VOC lacks a class.

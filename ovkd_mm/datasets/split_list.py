@@ -15,7 +15,7 @@ HOW_TO_GET_VOC = (
 
 
 def as_list(key: str, value: str | Sequence[str]) -> list[str]:
-    """What a setting names that may be one or several.
+    """The value of a setting that may be one path or a list of them, as a list.
 
     Raises:
         TypeError: If it is neither a string nor a list of them.
@@ -30,7 +30,7 @@ def as_list(key: str, value: str | Sequence[str]) -> list[str]:
 
 
 def check_classes(classes: object) -> None:
-    """Refuse one string as the names of the classes, whose letters mmengine would take for them.
+    """Refuse a single string as the class names: mmengine would take each of its letters for a name.
 
     Raises:
         ValueError: If it is one.
@@ -49,7 +49,7 @@ def config_key(test_mode: bool) -> str:
 
 
 def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dict | None = None) -> list[str]:
-    """Read the image ids of a split list; blank lines are none, and so is space around an id.
+    """Read the image ids of a split list; blank lines and space around an id are ignored.
 
     Args:
         ann_file: The list, joined with ``data_root``.
@@ -71,7 +71,7 @@ def read_split(ann_file: str, data_root: str | None, fix: str, backend_args: dic
     img_ids = [line.strip() for line in _decode(content, ann_file).splitlines() if line.strip()]
     if not img_ids:
         raise ValueError(f'the split list {ann_file!r} is empty. {fix}')
-    # A list may come from a stranger: it shall not make files into data that are none of this data set.
+    # A list may come from a stranger: it must not bring in files from outside this data set.
     outside = [img_id for img_id in img_ids if osp.isabs(img_id) or '..' in img_id.replace('\\', '/').split('/')]
     if outside:
         raise ValueError(
@@ -114,12 +114,12 @@ def what_ids_are(img_id: str) -> str:
 
 
 def check_disjoint(img_ids: list[str], ann_file: str, split_of: dict[str, str], fix: str) -> None:
-    """Check that no image of a split list is in one before.
+    """Check that no image of a split list is in an earlier one.
 
     Args:
         img_ids: The list's.
         ann_file: The list.
-        split_of: The list of each image before; gets those of this one.
+        split_of: The list of each image so far; the images of this list are added.
         fix: What the user can do, the end of the error.
 
     Raises:

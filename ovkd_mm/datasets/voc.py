@@ -220,7 +220,7 @@ def _voc_folder(ann_file: str) -> str:
 
 
 def _flaws(obj: ET.Element) -> tuple[str, str]:
-    """What is odd about a box, and what makes it none; empty if nothing is.
+    """What is odd about a box, and what makes it invalid; each empty if there is nothing.
 
     The end of a box that begins and ends in one pixel moves on by one.
     """

@@ -25,7 +25,7 @@ SANE = 10.0
 
 
 def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
-    """The weight that measures itself, if a loss weight of a config asks for it.
+    """The measured weight that a config's loss weight asks for; None if it is a number.
 
     Args:
         key: What to call the setting.
@@ -47,9 +47,9 @@ def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
 class AutoWeight(nn.Module):
     """Weight of the losses of some pairs, such that their gradient is a set multiple of the task's.
 
-    What is compared are the norms over the student's weights that both reach, in the iterations that :meth:`due` names.
+    The norms of the gradients are compared over the student's parameters that both reach, whenever :meth:`due` holds.
     The weight follows the last measurements (the mean of their logarithms) for the first 500 iterations in which the
-    student learns; before, connectors and student are untrained and the ratio falls by an order or two. Then it stays.
+    student learns, since the ratio falls by an order or two while connectors and student are new. Then it is fixed.
     Its state is in the checkpoint, and the same on all ranks. It is never compiled, since each new weight would trigger
     a recompilation.
 
@@ -62,7 +62,7 @@ class AutoWeight(nn.Module):
     def __init__(self, share: float = SHARE) -> None:
         super().__init__()
         self.share = share
-        # Mean logarithm of the ratio at weight 1, measurements, iterations, and of these those in which all learn.
+        # Mean log ratio at weight 1; numbers of measurements, of iterations, and of those in which the student learns.
         self.register_buffer('state', torch.zeros(4, dtype=torch.float64))
         self._values: list[float] | None = None
 
@@ -80,7 +80,7 @@ class AutoWeight(nn.Module):
     @property
     @torch.compiler.disable
     def settled(self) -> bool:
-        """Whether the weight stays as it is."""
+        """Whether the weight is fixed by now."""
         _, measured, _, learning = self._read()
         return learning >= SETTLED and measured >= AT_FIRST
 
@@ -111,7 +111,7 @@ class AutoWeight(nn.Module):
         if student_learns and learning + 1 == SETTLED and not self.settled:
             print_log(
                 f"loss_weight='auto' could be measured in {measurements[1]:.0f} of {seen + 1:.0f} iterations: in the "
-                'others the gradient of the task or of these losses was 0 or not finite. It is measured on',
+                'others the gradient of the task or of these losses was 0 or not finite. Measuring goes on',
                 logger='current',
                 level=logging.WARNING,
             )

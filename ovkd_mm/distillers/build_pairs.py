@@ -34,7 +34,7 @@ def build_pairs(
     """Build what a distiller's config says of ``method``, ``pairs`` and ``logits``; see :class:`FeatureDistiller`.
 
     Args:
-        method: Without its hooks; pairs or logits of its own count instead of the others.
+        method: Without its hooks; its own pairs or logits take the place of the next two arguments.
         pairs: As in the config.
         logits: As in the config.
         student: Trace of the student.
@@ -88,7 +88,7 @@ def _check_parts(key: str, settings: dict) -> None:
 
 
 def _over(method: dict, name: str, setting: Any) -> Any:
-    """What a pair says: of a part without a type, only what it says otherwise than the method."""
+    """A pair's setting; one of a part without a type is merged into the method's settings of that part."""
     if name in PARTS and isinstance(setting, dict) and 'type' not in setting:
         return {**method.get(name, {}), **setting}
     return setting
@@ -116,7 +116,7 @@ def _build_pair(
             )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
-    # Where the config says what the loss weighs: what is measured is one for all pairs that have it from there.
+    # The key that sets the weight of the loss: all pairs that take it from there share one measured weight.
     where = f'{key}.loss' if own_loss else 'method.loss'
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
@@ -173,7 +173,7 @@ def _check_spans(key: str, cfg: dict, student: Place | Span, teacher: Place | Sp
 
 
 def listed_in(method: dict) -> str:
-    """Where a config lists the places of a method: ``'pairs'``, or of one that compares class scores ``'logits'``."""
+    """Where a config lists the places of a method: ``'pairs'``, or ``'logits'`` if it compares class scores."""
     return _position(method.get('position', {})).listed_in
 
 

@@ -32,20 +32,20 @@ HOPELESS = 2000  # images
 class FeatureCache:
     """Keeps what a teacher makes of each image, in a file of its own.
 
-    A file is found by the image's very numbers, as the teacher gets them, so whatever an augmentation makes of an
-    image is an image of its own: with random ones nothing is found again, which the log says. Files lie in a folder
-    that is named after the teacher's weights, its places and its normalization; another teacher has another.
+    A file is found by a hash of the image's values as the teacher gets them, so each augmented version of an image is
+    an image of its own: with random augmentation nothing is found again, which the log says. The files lie in a folder
+    that is named by a hash of the teacher's weights, places and normalization; each teacher has its own.
 
-    A file takes its name when it is whole, so that a kill leaves no half one, and several processes may share a folder.
+    A file gets its name when it is complete, so a kill leaves no partial one, and several processes may share a folder.
 
     Args:
-        folder: Where; made if it is not there.
-        dtype: ``'float16'`` or ``'bfloat16'`` keeps features so, in half the room and no longer bit for bit; by default
-            as they are.
-        gigabytes: How large the folder may grow. Then, or where the disk has no more room, no more is kept.
+        folder: Folder of the files; created if it does not exist.
+        dtype: ``'float16'`` or ``'bfloat16'`` stores features in half the space, but no longer bit for bit; by default
+            they are stored as they are.
+        gigabytes: Limit of the folder's size. At the limit, or when the disk is full, no more features are stored.
 
     Attributes:
-        hits: The part of the last batch that was there, from 0 to 1.
+        hits: The fraction of the last batch that was found, from 0 to 1.
 
     Raises:
         ValueError: If the dtype is unknown or the size no number.
@@ -68,7 +68,7 @@ class FeatureCache:
         Args:
             teacher: With its weights.
             places: Where it is read.
-            settings: What else decides about the features.
+            settings: What else determines the features.
         """
         digest = hashlib.blake2b(f'{places} {settings} {self.dtype} {torch.__version__}'.encode(), digest_size=16)
         for name, tensor in teacher.state_dict().items():

@@ -43,33 +43,33 @@ class FeatureDistiller(StudentFacade):
         teacher: ``model`` (a config path, ``package::config`` or a dict), ``checkpoint``, and the other arguments of
             :class:`Teacher`.
         method: The four parts: ``position``, ``teacher_transform``, ``student_transform`` and ``loss``;
-            ``without_activation``, what these say otherwise where no activation follows the teacher's place (a sum of
-            residuals, a layer norm); ``weight``, what its pairs weigh: a number (1 by default), or ``'halved'``: 1 in
-            the last stage and half as much in each earlier one, which is OFD's and belongs to a sum over C, H and W;
-            and ``hooks``, those that it cannot be trained without. The runner registers them, unless ``custom_hooks``
-            has one of the same class. Or the name of a file of ``configs/_base_/methods``; or a list of methods, whose
+            ``without_activation``, overrides of these where no activation follows the teacher's place (a sum of
+            residuals, a layer norm); ``weight``, the weight of its pairs: a number (1 by default), or ``'halved'``: 1
+            in the last stage and half as much in each earlier one, as OFD has it, whose loss is a sum over C, H and W;
+            and ``hooks``, those that it needs in training. The runner registers them, unless ``custom_hooks`` has one
+            of the same class. Instead, the name of a file of ``configs/_base_/methods``, or a list of methods, whose
             losses add up, each with the pairs (or logits) below or with ``pairs`` (``logits``) of its own.
         pairs: ``'auto'`` (where the stages of both backbones end, see :func:`ovkd_mm.positions.auto_places`), or a list
             of dicts with ``student`` and ``teacher`` (a module path, ``'backbone[1]'`` for the second of the tensors
             that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
             index in the list), ``resize`` and, to override the method for this pair, ``weight`` and any of its parts.
-            Of a place with a position of its own only the path counts for a method that reads the two ends of a group.
+            A method that reads the two ends of a group uses only the path of a place with a position of its own.
         logits: What a method that compares class scores (position ``ovkd_mm.Logits``) takes in place of ``pairs``:
             ``'auto'`` (the layers whose outputs both models return, see :func:`ovkd_mm.positions.auto_logits`), or
             pairs of the same form; with ``classes`` where a detector's channels hold the scores of several anchors.
         input_shape: ``(H, W)`` of the training inputs, in pixels, for the trace.
-        data_preprocessor: Where a toolkit's config names it outside the model, it is the student's.
+        data_preprocessor: The student's, where a toolkit's config defines it outside the model.
         channel_order: ``'rgb'`` or ``'bgr'``, what the student sees after its preprocessor. Needed only where that does
-            not tell: mmpretrain's with ``to_rgb=False``.
+            not determine it: mmpretrain's with ``to_rgb=False``.
 
     Attributes:
         hooks: Configs of the hooks that the method brings, and of the one that logs ``distill_share``.
-        distill_weight: Weight of all pairs together, 1 unless a hook changes it. Where nothing weighs, this or every
-            pair's own weight being 0, the teacher does not run, and the student may take any inputs.
+        distill_weight: Weight of all pairs together, 1 unless a hook changes it. Where this or every pair's own
+            weight is 0, the teacher does not run, and the student may take any inputs.
         task_weight: Weight of the student's own losses, 1 unless a hook changes it.
         student_learns: False while a hook lets the connectors learn alone.
-        methods: How many there are.
-        measuring: Whether gradients are being measured, for ``loss_weight='auto'``, and not learned from.
+        methods: Number of methods.
+        measuring: Whether gradients are only being measured, for ``loss_weight='auto'``, not used for learning.
 
     Raises:
         ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
@@ -131,8 +131,8 @@ class FeatureDistiller(StudentFacade):
     def forward(self, inputs: Inputs, data_samples: Samples = None, mode: str = 'tensor') -> Any:
         """The student's forward; in ``mode='loss'`` with one ``loss_distill_<i>`` a pair beside the task's losses.
 
-        It adds to the log what a pair's loss does (:meth:`ovkd_mm.losses.DistillLoss.log`), ``distill_<name>_<i>``, and
-        of a teacher with a cache ``distill_cached``, the part of the batch that it had.
+        It also logs the values of each pair's loss (:meth:`ovkd_mm.losses.DistillLoss.log`) as ``distill_<name>_<i>``
+        and, for a teacher with a cache, ``distill_cached``, the fraction of the batch that was found in it.
 
         Args:
             inputs: Preprocessed batch, shape ``(N, 3, H, W)``; where nothing is distilled, whatever the student takes.
@@ -169,7 +169,7 @@ class FeatureDistiller(StudentFacade):
             if self._takes_inputs:
                 self._check_differentiable_twice()
                 inputs = inputs.detach().requires_grad_()
-            # First, so that what it needs on the way does not come on top of all that the student keeps for backward.
+            # The teacher first, so that its temporary memory does not add to what the student keeps for backward.
             teacher_features = self.teacher(inputs)
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
@@ -208,7 +208,7 @@ class FeatureDistiller(StudentFacade):
         return torch.is_grad_enabled() and any(auto.due() for auto in self.pairs.auto_weights)
 
     def _measured(self, losses: dict, distillation: list[Tensor]) -> list[Tensor]:
-        """The losses of the pairs with the weights that they have once these are measured."""
+        """Measure the weights that are due, and return the pairs' losses with the new ones."""
         self.measuring = True
         try:
             weights = [weight for weight in self.student.parameters() if weight.requires_grad]
@@ -230,9 +230,9 @@ class FeatureDistiller(StudentFacade):
         for path, module in self.student.named_modules():
             if getattr(module, 'with_cp', False) is True and any(one.requires_grad for one in module.parameters()):
                 raise ValueError(
-                    f'the student has with_cp=True ({path}), under which torch gives no gradient but that of a whole '
-                    "step; loss_weight='auto' and methods that match gradients (ovkd_mm.InputGradient) take others. "
-                    f"Set with_cp=False, and to save memory all the same activation_checkpointing=['{path}']"
+                    f'the student has with_cp=True ({path}), under which torch can only run a whole backward pass; '
+                    "loss_weight='auto' and methods that match gradients (ovkd_mm.InputGradient) need more than "
+                    f"that. Set with_cp=False, and to save memory nevertheless activation_checkpointing=['{path}']"
                 )
 
     def _check_differentiable_twice(self) -> None:

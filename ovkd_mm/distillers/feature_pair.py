@@ -86,8 +86,8 @@ class FeaturePair(nn.Module):
             teacher: The teacher's feature, shape ``(N, C_t, H, W)``; of a span, both.
             inputs: The images, shape ``(N, 3, H, W)``, for transforms that take them.
             labels: True classes, shape ``(N,)`` or ``(N, H, W)``, for a loss that takes them.
-            factor: Another weight. Handed over, since a compiled pair would be compiled anew for each value that it
-                looks up.
+            factor: Another weight. It is an argument because a compiled pair would be recompiled for each value that
+                it reads itself.
 
         Returns:
             A float32 scalar.
@@ -161,13 +161,13 @@ class FeaturePairs(nn.ModuleList):
         ]
         for (auto, factor), ratio in zip(due.items(), gradient_ratios(task, sums, weights), strict=True):
             auto.note(ratio / factor)
-        # None of what could not be measured yet: its size is unknown.
+        # A loss that could not be measured yet counts 0: its size is unknown.
         changes = {id(auto): auto.factor / factor if auto.known else 0.0 for auto, factor in due.items()}
         return [changes.get(id(pair.auto_weight), 1.0) * loss for pair, loss in zip(self, losses, strict=True)]
 
 
 def _learns(feature: Tensor, inputs: Tensor | None) -> bool:
-    """Whether a weight has part in the feature. Where the images have a gradient, the feature's own proves none."""
+    """Whether a trained weight is behind the feature; if the images need a gradient, the feature's is no proof."""
     if inputs is None or not inputs.requires_grad:
         return feature.requires_grad
     return any(isinstance(leaf, nn.Parameter) for leaf in leaves(feature.grad_fn))

@@ -16,8 +16,8 @@ _Pending = tuple[Tensor, torch.cuda.Event | None, Sequence[Place | Span], Callab
 class FiniteCheck:
     """Looks at a teacher's features where the distillation loss is NaN or infinite.
 
-    On a GPU whether it is so is asked for in one iteration and read in the next, so that nothing waits for the GPU. The
-    features are made anew then: to keep them would take memory throughout the student's backward pass.
+    On a GPU the check starts in one iteration and its result is read in the next, so that nothing waits for the GPU. If
+    it fails, the features are computed again: keeping them would take memory throughout the student's backward pass.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class FiniteCheck:
         Args:
             loss: The sum of all pairs' losses, a scalar.
             places: Where the teacher was read.
-            again: Reads there once more, one tensor a place, two a span.
+            again: Reads these places again, one tensor per place, two per span.
 
         Raises:
             ValueError: On a CPU, as :meth:`read`.
@@ -45,7 +45,7 @@ class FiniteCheck:
 
     @torch.compiler.disable
     def read(self) -> None:
-        """Say what came of the last :meth:`ask`.
+        """Report the result of the last :meth:`ask`.
 
         Raises:
             ValueError: If the loss was not finite because a teacher feature was not.
@@ -67,5 +67,5 @@ class FiniteCheck:
                 )
 
     def __deepcopy__(self, memo: dict) -> 'FiniteCheck':
-        """A copy of a model (EMA) has asked for nothing."""
+        """A copy of a model (EMA) has no check pending."""
         return FiniteCheck()

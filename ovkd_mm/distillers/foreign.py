@@ -32,7 +32,7 @@ def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Confi
         pretrained: Take the weights that a name of :data:`SOURCES` stands for, which may ask for a download.
 
     Returns:
-        The model, and the config that it is from, which such a name has not: an empty one.
+        The model, and the config that it is from, which is empty for a name of :data:`SOURCES`.
 
     Raises:
         FileNotFoundError: If the config does not exist.
@@ -75,10 +75,10 @@ def _build_foreign(name: str, pretrained: bool) -> nn.Module:
 
 
 def build_module(config: dict) -> nn.Module:
-    """Build the model of a dict, be it one with a preprocessor or a plain module, such as a backbone.
+    """Build the model of a dict, either one with a preprocessor or a plain module, such as a backbone.
 
     Args:
-        config: Its ``data_preprocessor`` is that of a plain module, too, which knows none.
+        config: Of the model. A plain module, which takes no ``data_preprocessor``, gets it as a submodule.
     """
     named = config.get('type')
     kind: Any = MODELS.get(named) if isinstance(named, str) else named
@@ -100,7 +100,7 @@ def _package(source: str, name: str) -> ModuleType:
 
 
 def _preprocessor(mean: Any, std: Any) -> ImgDataPreprocessor:
-    """Of statistics in parts of 255."""
+    """A preprocessor with these statistics, given as fractions of 255."""
     return ImgDataPreprocessor([255 * value for value in mean], [255 * value for value in std], bgr_to_rgb=True)
 
 

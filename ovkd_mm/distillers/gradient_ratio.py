@@ -1,4 +1,4 @@
-"""How large the gradients of some losses are beside another's."""
+"""How large the gradients of some losses are relative to another's."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ SCALES = (2.0**14, 2.0**7, 1.0, 2.0**-7)
 def gradient_ratios(task: Tensor, others: Sequence[Tensor], weights: Sequence[nn.Parameter]) -> list[float]:
     """Norms of losses' gradients as multiples of the task's, each over the weights that both reach.
 
-    The graph stays as it is, and so do the weights' gradients. On several ranks it is the geometric mean of theirs.
+    The graph stays as it is, and so do the weights' gradients. On several ranks the result is their geometric mean.
 
     Args:
         task: Loss of the task, a scalar.
@@ -56,7 +56,7 @@ def _gradients(loss: Tensor, weights: Sequence[nn.Parameter]) -> Sequence[Tensor
 
 
 def _are_finite(gradients: Sequence[Tensor | None]) -> bool:
-    """Whether they are so on all ranks, which thus take as many backward passes; SyncBN's wait for each other."""
+    """Whether they are finite on all ranks, so that all do equally many backward passes: SyncBN's wait for others."""
     known = [one.isfinite().all() for one in gradients if one is not None]
     finite = torch.stack(known).all().int() if known else torch.tensor(1)
     all_reduce(finite, 'min')

@@ -21,7 +21,7 @@ def register_before_runs(kind: type[_BringsHooks]) -> None:
     """Let every runner register the hooks of a model of this kind before it runs.
 
     A model does not know its runner, and a list such as ``custom_hooks`` cannot be extended by a config that is one of
-    several bases. So the runners look, whoever made them: our tools, upstream's or a notebook.
+    several bases. So every runner checks its model, whether our tools, upstream's or a notebook made it.
 
     Args:
         kind: Class of models with ``hooks``, the list of their configs.

@@ -21,13 +21,13 @@ def register_for_optimizers(kind: type[_PassesForStudent]) -> None:
 
     Constructors tell parameters by their names (``backbone.layers.0``, or a key of ``paramwise_cfg``) and ask the model
     itself (``model.backbone``, ``model.get_layer_depth``), each in its own manner: what they have in common is that a
-    registry builds them and that they are called with the model. So the registry's ``build_func`` is where they are
-    met, whichever runner or strategy asks, also one that has imported ``build_optim_wrapper`` before us.
+    registry builds them and that they are called with the model. So they are intercepted in the registry's
+    ``build_func``, whichever runner or strategy asks, even one that imported ``build_optim_wrapper`` before us.
 
-    Not the model's own ``named_parameters`` and ``named_children``: ``to``, ``train`` and ``apply`` walk these, FSDP
-    and taps look up by them what they find by attributes. Not the very student with the rest as a group of its own:
-    the rest would escape ``paramwise_cfg``, optimizer states saved before would not fit, and of several optimizers it
-    is the constructor that knows which takes what.
+    Overriding the model's ``named_parameters`` and ``named_children`` would not do: ``to``, ``train`` and ``apply`` use
+    them, and FSDP and taps expect their names to work as attributes. Passing the student itself, with the rest as an
+    extra group, would not do either: the rest would escape ``paramwise_cfg``, optimizer states saved earlier would not
+    fit, and if there are several optimizers, only the constructor knows which takes what.
 
     Args:
         kind: Class of the models.
@@ -38,7 +38,7 @@ def register_for_optimizers(kind: type[_PassesForStudent]) -> None:
 def with_children(module: nn.Module, **children: nn.Module) -> nn.Module:
     """A module with the class, the attributes and the parameters of another, and more children, which that one lacks.
 
-    It shares all that is in it, and is made to be looked at.
+    It shares everything with that module, and is only for reading.
     """
     view = object.__new__(type(module))
     view.__dict__.update(module.__dict__, _modules={**module._modules, **children})

@@ -27,12 +27,12 @@ class Renormalize(nn.Module):
     Args:
         student: The student's data preprocessor.
         teacher: The teacher's data preprocessor.
-        student_order: Order of the channels that the student sees; None takes what its preprocessor tells.
+        student_order: Order of the channels that the student sees; None means what its preprocessor implies.
         teacher_order: Order of the channels that the teacher sees, likewise. Where neither is known, both are taken to
             see the same.
 
     Raises:
-        ValueError: If an order is none, or only one of the two is known.
+        ValueError: If an order is invalid, or only one of the two is known.
     """
 
     scale: Tensor

@@ -18,10 +18,10 @@ FSDP_PREFIX = '_fsdp_wrapped_module.'
 
 
 class StudentFacade(BaseModel):
-    """What hooks, tools and checkpoints see of it is the student; what it adds lies beside it in the module tree.
+    """Hooks, tools and checkpoints see only the student; what this model adds lies beside it in the module tree.
 
-    Its keys are the plain student's, those of what it adds begin with ``distiller.``; the constructors of optimizers
-    find its parameters by the same names.
+    The student's keys are those of the plain student, the keys of what is added begin with ``distiller.``; the
+    constructors of optimizers see the parameters under the same names.
 
     Args:
         student: Model config of any toolkit; left as it is.
@@ -36,7 +36,7 @@ class StudentFacade(BaseModel):
         self._register_state_dict_hook(_name_keys_as_the_student_does)
 
     def as_student(self) -> nn.Module:
-        """The student, to be looked at, with one more child, ``distiller``, that holds what is not the student's.
+        """A view of the student with one more child, ``distiller``, that holds what is not the student's.
 
         Its parameters are the same and in the same order, under the names that they have in a checkpoint.
         """
@@ -49,7 +49,7 @@ class StudentFacade(BaseModel):
         return with_children(student, **{DISTILLER.removesuffix('.'): added})
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """As the student does, but ``loss`` in the log is the whole; mmpretrain's heads call the task's so."""
+        """As the student does, but ``loss`` in the log is the total; mmpretrain's heads call the task's loss that."""
         loss, log = self.student.parse_losses(losses)
         if 'loss' in losses:
             log = {'loss': loss, 'loss_task': log.pop('loss'), **log}
@@ -85,7 +85,7 @@ class StudentFacade(BaseModel):
 
 
 def _in_place(hook: Callable, module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
-    """Do what a student's hook does; torch takes what one returns (mmpretrain's TimmClassifier) of a root alone."""
+    """Apply a student's hook in place: torch uses what one returns (mmpretrain's TimmClassifier) only for a root."""
     renamed = hook(module, state_dict, prefix, local_metadata)
     if renamed is not None and renamed is not state_dict:
         items = list(renamed.items())

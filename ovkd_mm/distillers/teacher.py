@@ -43,7 +43,7 @@ def _load(model: nn.Module, checkpoint: str) -> None:
         loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     except (FileNotFoundError, ValueError) as exc:
         raise type(exc)(f'teacher.checkpoint: {exc}') from exc
-    # A distilled student can teach in its turn; what served its own training is left aside.
+    # A distilled student can be a teacher, too; the training-only parts of its checkpoint are ignored.
     try:
         load_strictly(model, model_weights(loaded), f'teacher.checkpoint={checkpoint!r}')
     except ValueError as exc:
@@ -94,7 +94,7 @@ class Teacher(nn.Module):
         model: A config path, a ``package::config`` name or a model dict of any toolkit; ``'timm::<name>'``,
             ``'torchvision::<name>'`` or ``'transformers::<folder>'``, which bring their own mean and deviation; or a
             dict of a plain module, with the ``data_preprocessor`` that it was trained with.
-        checkpoint: Path or URL of its trained weights. Models of timm, torchvision and transformers have their own.
+        checkpoint: Path or URL of its weights. Models of timm, torchvision and transformers come with theirs.
         student_preprocessor: The student's data preprocessor, whose normalization the inputs carry.
         input_shape: ``(H, W)`` of the inputs, to trace the model.
         norm_mode: ``'batch'`` normalizes by the batch, which the paper found better (section 3.3);
@@ -102,8 +102,8 @@ class Teacher(nn.Module):
         allow_random: Accept a teacher without a checkpoint. It stays random: nothing is downloaded for it, neither by
             ``init_cfg`` nor by ``pretrained=True``.
         channel_order: ``'rgb'`` or ``'bgr'``, what the teacher sees after its preprocessor; needed only where neither
-            the preprocessor nor the config's data set tells.
-        student_order: The same of the inputs.
+            the preprocessor nor the config's data set determines it.
+        student_order: The channel order of the inputs.
         dtype: ``'bfloat16'`` or ``'float16'``, in which the teacher computes to save time and memory; its batch norms
             keep their weights, and margins come from these. By default float32, or what AMP makes of it.
         compile: Compile it (``torch.compile``), which takes minutes before the first iteration and needs a C++ compiler
@@ -116,7 +116,7 @@ class Teacher(nn.Module):
 
     Raises:
         TypeError: If ``cache`` is neither a folder nor a dict.
-        ValueError: If there is not a checkpoint, if it is not fit for the model, if ``norm_mode`` or ``dtype`` is
+        ValueError: If there is no checkpoint, if it does not fit the model, if ``norm_mode`` or ``dtype`` is
             unknown, if a dict has no ``data_preprocessor``, if the order of the channels cannot be known, or if there
             is a cache for features that depend on the batch.
         FileNotFoundError: If the config or the checkpoint does not exist.
@@ -170,7 +170,7 @@ class Teacher(nn.Module):
             student_order,
             channel_order or ('rgb' if foreign else seen_order(preprocessor, loaded_order(config))),
         )
-        # What decides about features without a weight of its own, such as a dilation.
+        # Settings that affect the features but are no weights, such as a dilation.
         self._built_from = str(model) if foreign else str(config.model.to_dict())
         self._taps: list[Tap | SpanTap] = []
         # Some models ask for data samples, which a teacher has not, before they extract features.
@@ -181,16 +181,16 @@ class Teacher(nn.Module):
             self._run = torch.compile(self._run)  # type: ignore[method-assign]
 
     def attach(self, places: Sequence[Place | Span], keep_graph: bool = False) -> None:
-        """Say what :meth:`forward` returns. The trace, which holds a forward's tensors, is let go.
+        """Set what :meth:`forward` returns. The trace, which holds a forward's tensors, is released.
 
         From here on the weights have the dtype that was asked for.
 
         Args:
             places: One for each feature.
-            keep_graph: Keep the graph from the inputs to the features; the weights have no part in it.
+            keep_graph: Keep the graph from the inputs to the features; it does not include the weights.
 
         Raises:
-            ValueError: If that is asked of a teacher with a cache, or of one that is compiled.
+            ValueError: If ``keep_graph`` is set for a teacher with a cache, or for one that is compiled.
         """
         if keep_graph:
             self._check_differentiable()
@@ -276,7 +276,7 @@ def check_teacher(settings: Any) -> None:
 
     Raises:
         TypeError: If it or one of its settings is of another type than it has to be.
-        ValueError: If it has a setting that there is not, or its model no type.
+        ValueError: If it has an unknown setting, or its model has no type.
     """
     check_settings(
         'teacher', settings, [key for key in inspect.signature(Teacher).parameters if key not in FROM_STUDENT]

@@ -156,7 +156,7 @@ class _NormalizedPartialL2(torch.autograd.Function):
 
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
-    """A product; on a CPU, which need not wait to know, without a copy where nothing scales the loss further."""
+    """The product; on a CPU, where looking at the factor costs no wait, no copy is made if the factor is 1."""
     return gradient if factor.device.type == 'cpu' and factor == 1 else gradient * factor
 
 

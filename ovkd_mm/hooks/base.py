@@ -10,9 +10,9 @@ __all__ = ['DistillerHook']
 
 
 class DistillerHook(Hook):
-    """Base of the hooks that make sense with a distiller alone.
+    """Base of the hooks that make sense only with a distiller.
 
-    They belong to its training: the plain config of a student leaves them out.
+    They belong to distillation: the plain config of a student leaves them out.
     """
 
     def distiller(self, runner: Runner) -> FeatureDistiller:

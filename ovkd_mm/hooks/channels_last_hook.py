@@ -11,7 +11,7 @@ __all__ = ['ChannelsLastHook']
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Trains with weights, and so features, whose channels lie side by side in memory (NHWC).
+    """Trains with weights, and therefore features, in the channels-last memory format (NHWC).
 
     On a CPU depthwise convolutions are faster with it.
     """

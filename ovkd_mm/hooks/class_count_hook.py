@@ -45,15 +45,15 @@ def _is_head(name: str, module: nn.Module) -> bool:
 class ClassCountHook(Hook):
     """Compares ``num_classes`` of mmseg's and mmpretrain's heads with the classes of the data set.
 
-    With too few the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later); with
-    too many it trains without a warning. A top-5 accuracy of fewer classes would fail after the first epoch.
+    With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later);
+    with too many, training runs without a warning. Top-5 accuracy with fewer than 5 classes would fail after an epoch.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare with the training set, and what a validation will measure with its set.
+        """Compare the heads with the training set, and the validation's metrics with its data set.
 
         Raises:
-            ValueError: If a head has another number of classes, or a metric counts more than there are.
+            ValueError: If a head has another number of classes, or a metric's ``topk`` exceeds that number.
         """
         self._check(runner, runner.train_dataloader)
         if runner.val_loop is not None:

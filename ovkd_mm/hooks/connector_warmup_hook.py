@@ -20,11 +20,11 @@ __all__ = ['ConnectorWarmupHook']
 class ConnectorWarmupHook(DistillerHook):
     """For the first epochs or iterations only the connectors learn; then the student learns too, in the same run.
 
-    The authors train so for one epoch in their segmentation code. During the warm-up the student's weights, the running
+    The authors do this for one epoch in their segmentation code. During the warm-up the student's weights, the running
     statistics of its batch norms and the optimizer's state of its weights stay bit-identical. Its gradients are
     computed and dropped: an iteration costs as much as any other, and DDP gets every gradient that it waits for.
     Learning rate schedules run on. A method without connectors has no warm-up. Under FSDP no checkpoint can be saved
-    meanwhile: FSDP wants the optimizer state of every weight.
+    during it: FSDP needs the optimizer state of every weight.
 
     Args:
         epochs: Length in epochs; in an iteration-based loop one is a pass over the training set.
@@ -87,7 +87,7 @@ class ConnectorWarmupHook(DistillerHook):
         self._undo += [weight.register_hook(drop).remove for weight in weights]
         self._undo.append(optimizer.register_step_pre_hook(drop_gradients).remove)
         for norm in model.student.modules():
-            # Of no other norm: without tracking an instance norm would evaluate otherwise.
+            # Of batch norms only: without tracking, an instance norm would behave differently in evaluation.
             if isinstance(norm, _BatchNorm) and norm.track_running_stats:
                 norm.track_running_stats = False
                 self._undo.append(functools.partial(setattr, norm, 'track_running_stats', True))

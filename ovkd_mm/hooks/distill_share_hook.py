@@ -10,14 +10,14 @@ __all__ = ['DistillShareHook']
 
 @HOOKS.register_module()
 class DistillShareHook(DistillerHook):
-    """Logs ``distill_share``, the distillation losses as a multiple of the task's; every distiller brings it.
+    """Logs ``distill_share``, the distillation losses as a multiple of the task's; every distiller adds this hook.
 
-    Both are what the same line of the log shows, means over the log processor's window. Nothing is logged while the
-    task weighs nothing, as in the first stage of AB.
+    Both losses are those in the same line of the log, means over the log processor's window. Nothing is logged while
+    the task has weight 0, as in the first stage of AB.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Let what is measured begin anew, unless training is resumed: ``load_from`` loads what was of another one."""
+        """Restart measurements unless training is resumed: those that ``load_from`` loads are another training's."""
         if runner.iter == 0:
             pairs = self.distiller(runner).pairs
             for measured in (*pairs.auto_weights, *(pair.teacher_transform for pair in pairs)):

@@ -1,4 +1,4 @@
-"""FeatureVisualizationHook: pictures of what is learned from."""
+"""FeatureVisualizationHook: pictures of the features that are compared."""
 
 import cv2
 import numpy as np
@@ -86,10 +86,10 @@ class FeatureVisualizationHook(DistillerHook):
 
 
 def _compared(pair: FeaturePair, args: tuple) -> list[Tensor]:
-    """What reaches the loss of a pair, of the first image; the pair stays as it is, its random numbers included.
+    """The inputs of a pair's loss for the first image; the pair's state and the random numbers are left as they are.
 
-    It is called once more for that, since a training in which nobody listens may compute all of it in one operation, of
-    which no such tensor comes out.
+    The pair is called again for this, since training without listeners may compute everything in one fused operation,
+    which never returns these tensors.
     """
     seen: list[Tensor] = []
     before = [buffer.clone() for buffer in pair.buffers()]

@@ -12,8 +12,8 @@ __all__ = ['FinalValidationHook']
 class FinalValidationHook(Hook):
     """Validates a training that is resumed at its end.
 
-    The last checkpoint is saved before the last validation. Of a training that is stopped between the two, upstream
-    trains nothing more and validates nothing either, so its result would never be known.
+    The last checkpoint is saved before the last validation. When a training that was stopped between
+    the two is resumed, upstream neither trains nor validates, so its result would never be known.
     """
 
     def before_train(self, runner: Runner) -> None:

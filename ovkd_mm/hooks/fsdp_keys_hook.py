@@ -13,7 +13,7 @@ __all__ = ['FSDPKeysHook']
 
 @HOOKS.register_module()
 class FSDPKeysHook(Hook):
-    """Names the keys of a sharded distiller's checkpoint as those of any other distiller's.
+    """Gives a sharded distiller's checkpoint the same keys as that of any other distiller.
 
     A distiller names its keys itself, but within FSDP it must not: FSDP looks for each parameter in the state dict by
     the name that it has in the model. So they are renamed when the checkpoint is saved, and back when it is loaded.

@@ -15,9 +15,9 @@ __all__ = ['InitializationHook']
 class InitializationHook(DistillerHook):
     """First distillation without the task, then the task without distillation, in one run.
 
-    So trains AB (Heo et al., AAAI 2019), whose distillation sets the student's weights up for the task. In the first
+    This is how AB (Heo et al., AAAI 2019) trains: its distillation initializes the student for the task. In the first
     stage the task's losses are computed and multiplied by 0, so that DDP gets the gradient of every weight that it
-    waits for. In the second the teacher does not run. Learning rate schedules and weight decay run on in both.
+    waits for. In the second the teacher does not run. Learning rate schedules and weight decay act in both.
 
     Args:
         epochs: Length of the first stage in epochs; in an iteration-based loop one is a pass over the training set.

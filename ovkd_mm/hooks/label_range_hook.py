@@ -22,9 +22,9 @@ SHOWN = 5  # of the labels that are not classes
 class LabelRangeHook(Hook):
     """Looks for labels that are not classes in each batch of a training, before the model gets it.
 
-    The toolkits' data sets take what their files hold. A label beyond the classes then stops the loss with an index out
-    of bounds (on a GPU, with a failed assertion somewhere later), which tells nothing of the file. It takes about 1 ms
-    for a mask of 512x1024; masks are looked at as they are cropped, so a label may be found late.
+    The toolkits' data sets accept whatever their files hold. A label beyond the classes then stops the loss with an
+    index out of bounds (on a GPU, with a failed assertion somewhere later), which does not name the file. The check
+    takes about 1 ms for a mask of 512x1024; it sees masks after cropping, so a label may be found late.
 
     How many classes there are is taken from the data set or, where it does not name them, from the model's heads.
     """

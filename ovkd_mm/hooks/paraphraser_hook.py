@@ -32,8 +32,8 @@ class ParaphraserHook(DistillerHook):
 
     The log shows each one's mean squared error, ``error_<pair>``, as often as it shows the training's losses.
 
-    They are saved with the checkpoint: a resumed training, and one that starts from such a checkpoint, has them and
-    continues at once. What is interrupted during this stage begins it anew.
+    They are saved with the checkpoint, so a training that resumes or starts from it skips this stage. A training that
+    is interrupted during this stage repeats it from the beginning.
 
     Args:
         epochs: Length in epochs of the training set.
@@ -51,7 +51,7 @@ class ParaphraserHook(DistillerHook):
         self.optimizer = optimizer or dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)
 
     def before_train(self, runner: Runner) -> None:
-        """Train those that are not yet.
+        """Train the paraphrasers that are not trained yet.
 
         Raises:
             TypeError: If the model is not a ``FeatureDistiller``.

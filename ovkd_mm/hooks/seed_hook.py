@@ -23,16 +23,16 @@ class SeedHook(Hook):
     A checkpoint holds no states of random-number generators. With this hook none are needed: a resumed training draws
     what an uninterrupted one does, in augmentations and in the model.
 
-    - Before batch ``n`` is loaded the generators are seeded with (seed, n, rank), so that processes without loading
-      processes augment each in its own way. Loading processes are seeded with (seed, epoch, rank, worker) in an
-      epoch-based loop. They start anew each epoch, persistent or not; upstream seeds them alike in every epoch, so that
-      each repeats the augmentations of the first. In an iteration-based loop they continue: upstream resumes it by
-      drawing all former batches once more, which brings them to where they were.
+    - Before batch ``n`` is loaded the generators are seeded with (seed, n, rank), so that without dataloader workers
+      each rank augments in its own way. In an epoch-based loop, workers are seeded with (seed, epoch, rank, worker).
+      They start anew each epoch, persistent or not; upstream seeds them alike in every epoch, so that each epoch
+      repeats the augmentations of the first. In an iteration-based loop workers continue: upstream resumes it by
+      drawing all earlier batches again, which brings them to where they were.
     - Before the model gets batch ``n`` the generators are seeded with (seed, n), alike in all processes.
 
     The seed is ``runner.seed``: processes of one training differ in it if ``randomness.diff_rank_seed`` is set.
 
-    What a checkpoint lacks besides is not made up for: gradients accumulated since the last optimizer step, what a
+    Other state that a checkpoint lacks is not restored: gradients accumulated since the last optimizer step, what a
     transform keeps from epoch to epoch in the main process, the rest of an epoch-based loop's epoch if the checkpoint
     was saved within it, and a validation that follows a checkpoint, with what it does to ``ReduceOnPlateau`` schedulers
     and early stopping; :class:`FinalValidationHook` makes up for the one at the end.
@@ -41,7 +41,7 @@ class SeedHook(Hook):
     priority = 'HIGHEST'  # what other hooks draw comes after the seeding
 
     def before_train(self, runner: Runner) -> None:
-        """Seed an iteration-based loop before it loads each of its batches, those too that are drawn once more."""
+        """Seed an iteration-based loop before it loads each of its batches, including those drawn again."""
         loop = runner.train_loop
         self._by_epoch = not isinstance(loop, IterBasedTrainLoop)
         if self._by_epoch:

@@ -33,7 +33,7 @@ __all__ = [
     'use_amp',
 ]
 
-# What tells a process of its place among the others, and what sets it.
+# The environment variables that give a process its rank, and what sets them.
 LAUNCHERS = dict(
     pytorch=(('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'), 'torchrun sets: use tools/dist_train.sh'),
     slurm=(('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'), 'srun sets: use tools/slurm_train.sh'),
@@ -42,19 +42,19 @@ LAUNCHERS = dict(
 
 
 def run(command: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, go_on: str = '') -> None:
-    """Run a tool, and answer a mistake of its user's with a sentence on stderr and exit status 2, Ctrl-C with 130.
+    """Run a tool; a user's mistake gives one sentence on stderr and exit status 2, Ctrl-C exit status 130.
 
-    A fault of the code keeps its traceback; ``--traceback`` shows that of a mistake.
+    A bug keeps its traceback; ``--traceback`` also shows that of a mistake.
 
     Args:
         command: What to do with the flags.
-        parser: Of the flags.
+        parser: Parser of the flags.
         go_on: How to go on after Ctrl-C.
 
     Raises:
         SystemExit: If the user made a mistake or pressed Ctrl-C.
     """
-    parser.add_argument('--traceback', action='store_true', help='show the traceback of errors that take one line')
+    parser.add_argument('--traceback', action='store_true', help='show the traceback of one-line errors, too')
     args = parser.parse_args()
     try:
         command(args)

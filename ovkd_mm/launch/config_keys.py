@@ -31,7 +31,7 @@ SCOPES = ('mmengine', *TOOLKITS)
 
 
 def check_keys(config: Config) -> None:
-    """Refuse a key that is nearly a runner's; all others are variables of the config's own.
+    """Refuse an unknown key that resembles one of a runner's; all others are variables of the config's own.
 
     No config of mmdet, mmseg or mmpretrain has one but ``bisenetv2_fcn_4xb4-ohem-160k_cityscapes-1024x1024.py``, whose
     ``models`` is such a mistake. Variants such as ``val_evaluator_b`` and ``train_dataloader2`` are none.
@@ -81,7 +81,7 @@ def override(config: Config, options: dict, what: str) -> None:
 
 
 def _open_methods(config: Config) -> None:
-    """Put the parts of methods that the model names by their files where settings of theirs can go."""
+    """Replace methods that the model names by file with their parts, so that options can override these."""
     named = config.model.method
     opened = [
         read_method(one) if isinstance(one, str) else one for one in (named if isinstance(named, list) else [named])

@@ -48,9 +48,9 @@ FRAME = re.compile(r'^  File "(.+)", line (\d+), in .*$', re.MULTILINE)
 def mistake(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for a fault.
 
-    A mistake is what somebody refuses on purpose: our code by a ``raise``, a toolkit by a ``raise`` or an ``assert``
-    with a message while it reads a config, builds what one names or loads data, and the system by an error that names
-    a file; and so are a key of the config that what is built with it does not know, and a download without a network.
+    An error is a mistake if it was raised on purpose: by a ``raise`` of ours; by a toolkit's ``raise`` or ``assert``
+    with a message while it reads a config, builds what one names or loads data; or by the system, if it names a file.
+    So are a config key that is unknown to the class built with it, and a download that fails without a network.
     An error that comes about otherwise, such as a ``ValueError`` of torch or a ``TypeError`` of an operation,
     is a fault. What a loading process raised counts as if it had been raised here.
 

@@ -28,11 +28,11 @@ def is_distillation(config: Config) -> bool:
 def plain_config(config: Config) -> Config:
     """The config with which the student alone is built, tested and trained on; a plain config comes back as it is.
 
-    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a resumed training
-    has left in a config, whichever its model, is taken out: it would ask any other checkpoint for an optimizer.
+    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. The hook that a
+    resumed training leaves in its config, distilled or plain, is removed: it would ask any checkpoint for an optimizer.
 
     Raises:
-        ValueError: If the distillation has no student, or a setting that is none.
+        ValueError: If the distillation has no student, or an unknown setting.
     """
     config = copy.deepcopy(config)
     if is_distillation(config):
@@ -72,7 +72,7 @@ def forget_run(config: Config) -> Config:
 
 
 def _leave_out(config: Config, unwanted: Callable[[dict], bool]) -> None:
-    """Take hooks out of ``custom_hooks``, and the list with its last one: most configs have none."""
+    """Take hooks out of ``custom_hooks``, and remove the key with the last one: most configs have none."""
     hooks = [hook for hook in config.get('custom_hooks') or () if not unwanted(hook)]
     if hooks:
         config.custom_hooks = hooks

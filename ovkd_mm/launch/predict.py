@@ -32,11 +32,11 @@ SMALL = 224  # below, the text on a classified picture is too small to be read
 def picture_files(inputs: Iterable[str], out_dir: str) -> dict[Path, Path]:
     """Choose a file for the picture of each image.
 
-    The pictures lie in ``out_dir`` as the images lie in the folder that they share, so none takes another's place.
+    ``out_dir`` mirrors the structure of the images below their common parent folder, so no picture replaces another.
 
     Args:
-        inputs: Images, and folders that are searched for images with all that is below them.
-        out_dir: Is not searched.
+        inputs: Images, and folders that are searched recursively for images.
+        out_dir: Folder of the pictures, which is not searched.
 
     Returns:
         The files by image, each image once.
@@ -91,7 +91,7 @@ def build_painter(config: Config, checkpoint: str, device: str, score_thr: float
         score_thr: Boxes with a lower score are not painted.
 
     Returns:
-        What makes an RGB picture of the path of an image.
+        A function from the path of an image to an RGB picture.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.

@@ -39,7 +39,7 @@ def write_distillation(
     checkpoint: str | None = None,
     channel_order: ChannelOrder | None = None,
 ) -> None:
-    """Write a config that trains as it is, but for the teacher's checkpoint where it needs one and none is given.
+    """Write a config that is ready to train, except for a teacher's checkpoint that it needs and that is not given.
 
     Args:
         file: Where.

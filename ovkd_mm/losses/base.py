@@ -14,12 +14,12 @@ __all__ = ['DistillLoss']
 class DistillLoss(nn.Module, ABC):
     """Distance of a student's and a teacher's transformed features: the last of a method's four parts.
 
-    A pair calls it in float32, with two tensors of equal shape, the teacher's without a gradient. A class names in its
-    signature what it wants to be handed from the pair: ``classes``, the pair's own, of class scores.
+    A pair calls it in float32, with two tensors of equal shape, the teacher's without a gradient. A class whose
+    constructor has an argument ``classes`` is given the pair's own ``classes``, which a pair of class scores may set.
 
     Args:
-        loss_weight: Weight of the loss, from 0 up, else a ``ValueError``. In a config also ``'auto'`` or
-            ``dict(share=...)``: it is measured (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
+        loss_weight: Weight of the loss, at least 0 (else a ``ValueError``). In a config also ``'auto'`` or
+            ``dict(share=...)``, which measure it (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
     Attributes:
         takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
@@ -53,15 +53,15 @@ class DistillLoss(nn.Module, ABC):
         teacher_transform: Transform,
         weight: float,
     ) -> Tensor | None:
-        """``weight`` times the loss of features that are not transformed yet, by one operation for all of it.
+        """``weight`` times the loss of features that are not transformed yet, computed by one fused operation.
 
-        For speed alone: what comes out is what the transforms and :meth:`forward` come to.
+        It is only for speed: the result is that of the transforms followed by :meth:`forward`.
 
         Args:
             student: The student's feature, shape ``(N, C_s, H, W)``.
             teacher: The teacher's feature, shape ``(N, C_t, H, W)``.
-            student_transform: What makes of the student's feature what is compared.
-            teacher_transform: The same of the teacher's.
+            student_transform: The transform of the student's feature.
+            teacher_transform: The transform of the teacher's feature.
             weight: Weight of the loss beside its own.
 
         Returns:
@@ -70,7 +70,7 @@ class DistillLoss(nn.Module, ABC):
         return None
 
     def log(self, compared: bool) -> dict[str, Tensor]:
-        """What it adds to the log, scalars by name; the distiller names them ``distill_<name>_<pair>``.
+        """Scalars to add to the log, by name; there the distiller calls them ``distill_<name>_<pair>``.
 
         No name may contain ``loss``: mmengine would add the value to the loss.
 

@@ -12,7 +12,7 @@ __all__ = ['CWDLoss']
 
 @MODELS.register_module()
 class CWDLoss(DistillLoss):
-    """Divergence of where each channel is active, summed over positions and averaged over channels and images.
+    """KL divergence of where each channel is active, summed over positions and averaged over channels and images.
 
     See :func:`ovkd_mm.functional.channel_wise_kl`. For features, and for logits that have positions.
 

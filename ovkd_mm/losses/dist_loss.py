@@ -17,8 +17,8 @@ class DISTLoss(DistillLoss):
     .. math:: T^2 (\beta (1 - \rho_\text{inter}) + \gamma (1 - \rho_\text{intra}))
 
     with Pearson's correlation over the classes of each distribution (inter) and over the distributions of each class
-    (intra); Huang et al., NeurIPS 2022, https://arxiv.org/abs/2205.10536, equation 9. Every position, and of a detector
-    every anchor, has a distribution of its own.
+    (intra); Huang et al., NeurIPS 2022, https://arxiv.org/abs/2205.10536, equation 9. Every position (in a detector,
+    every anchor) has a distribution of its own.
 
     Args:
         loss_weight: Weight of the loss.
@@ -54,7 +54,7 @@ class DISTLoss(DistillLoss):
         return self.loss_weight * self.temperature**2 * (self.inter_weight * inter + self.intra_weight * intra)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The part within images, shape ``(N, 1)`` or ``(N, anchors, H, W)``; the other has no place."""
+        """The part within images, shape ``(N, 1)`` or ``(N, anchors, H, W)``; the other part belongs to no position."""
         shape = by_distribution(student, self.classes).shape[:-1]
         inter = correlation_distance(*self._probabilities(student, teacher)).view(shape)
         return self.temperature**2 * self.inter_weight * inter

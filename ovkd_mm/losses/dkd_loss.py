@@ -14,7 +14,7 @@ __all__ = ['DKDLoss']
 
 @MODELS.register_module()
 class DKDLoss(DistillLoss):
-    """Divergence of class probabilities, that of the true class and that among the others weighted by themselves.
+    """Divergence of class probabilities, with separate weights for the true class and for the other classes.
 
     See :func:`ovkd_mm.functional.decoupled_kl`. It needs the true class of each distribution: of images, or of the
     positions of a mask. A detector's anchors have none before they are assigned.
@@ -24,7 +24,7 @@ class DKDLoss(DistillLoss):
         temperature: Divisor of the logits.
         target_weight: Weight of the true class against all others (alpha).
         other_weight: Weight of the others among themselves (beta).
-        ignore_index: A label of masks that is no class; each image has one.
+        ignore_index: A label in masks that is not a class; labels of whole images are always classes.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -52,7 +52,7 @@ class DKDLoss(DistillLoss):
         Args:
             student: Logits of shape ``(N, C)`` or ``(N, C, H, W)``.
             teacher: The same.
-            labels: True classes, shape ``(N,)`` or ``(N, H', W')``, of which the nearest counts.
+            labels: True classes, shape ``(N,)`` or ``(N, H', W')``, resized by nearest neighbor.
 
         Returns:
             A scalar; 0 where there is no true class.

@@ -14,7 +14,7 @@ __all__ = ['KDLoss']
 class KDLoss(DistillLoss):
     """Divergence of softened class probabilities, averaged over all distributions.
 
-    See :func:`ovkd_mm.functional.softened_kl`. Every position, and of a detector every anchor, has a distribution of
+    See :func:`ovkd_mm.functional.softened_kl`. Every position (in a detector, every anchor) has a distribution of
     its own.
 
     Args:

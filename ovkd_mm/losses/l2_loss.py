@@ -15,8 +15,8 @@ class L2Loss(DistillLoss):
 
     Args:
         loss_weight: Weight of the loss.
-        reduction: ``'mean'`` over all entries, which belongs to no input size, or ``'sum'`` over all but the batch,
-            over which it is averaged: the unit of :class:`PartialL2Loss`, for a comparison with it.
+        reduction: ``'mean'`` over all entries, which does not depend on the input size, or ``'sum'`` over all but the
+            batch, over which it is averaged: as in :class:`PartialL2Loss`, for a comparison with it.
 
     Raises:
         ValueError: If ``reduction`` is neither.

@@ -17,7 +17,7 @@ class PartialL2Loss(DistillLoss):
     """Partial L2 distance, summed over channels and positions and averaged over the batch (section 3.2).
 
     Args:
-        loss_weight: Weight of the loss. Since it is a sum over C, H and W it belongs to one input size; the paper's
+        loss_weight: Weight of the loss. The loss is a sum over C, H and W, so a weight fits one input size; the paper's
             weights are 1e-3 for 32x32 inputs, 1e-4 for 224x224, 1e-5 for detection and segmentation (section 4).
     """
 
@@ -75,7 +75,7 @@ class PartialL2Loss(DistillLoss):
         return partial_l2(student, teacher, reduction='none')
 
     def log(self, compared: bool) -> dict[str, Tensor]:
-        """``skipped``, the part of the positions that was not learned from, from 0 to 1."""
+        """``skipped``, the fraction of positions that were not learned from, 0 to 1."""
         if self._skipped is None:
             return {}
         return dict(skipped=self._skipped if compared else torch.ones_like(self._skipped))

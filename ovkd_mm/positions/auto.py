@@ -19,12 +19,12 @@ Size = tuple[int, ...]
 def auto_places(trace: Trace) -> dict[Size, list[str]]:
     """Where a backbone's stages end, as paths for a position.
 
-    Of a backbone that returns several feature maps these are its places. Of one that returns one map, or vectors, it is
-    for each spatial size the last tensor that every path from the image to it crosses. What a single convolution makes
-    of the image is a stem, and no place where there are others.
+    If a backbone returns several feature maps, these are its places. If it returns one map, or vectors, the place for
+    each spatial size is the last tensor that every path from the image to it crosses. The output of a single
+    convolution on the image is a stem, which is not a place if there are others.
 
     Returns:
-        Paths by spatial size, the largest map first; of one size (dilated stages) the earliest first. None of a
+        Paths by spatial size, the largest map first; within one size (dilated stages) the earliest first. Empty for a
         backbone whose forward stopped early.
 
     Raises:
@@ -56,11 +56,10 @@ def auto_places(trace: Trace) -> dict[Size, list[str]]:
 def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     """Join the places of :func:`auto_places` that have the same spatial size.
 
-    Where one model has several of a size and the other fewer, those of equal names are joined, else the last with the
-    last.
+    If one model has more places of a size than the other, those of equal names are joined, or else the last ones.
 
-    Places of the student before which nothing is trained are left out, and the log names them, and those of the teacher
-    of whose size the student has none.
+    Places of the student with nothing trained before them are left out, and so are places of the teacher whose size the
+    student does not have; the log names both.
 
     Returns:
         Pairs as a config would write them, largest map first.
@@ -104,7 +103,7 @@ def _joined(students: list[str], teachers: list[str]) -> list[tuple[str, str]]:
 
 
 def _trained(student: Trace, places: dict[Size, list[str]]) -> dict[Size, list[str]]:
-    """Those of a student's places before which something is trained."""
+    """The student's places with trained weights before them."""
     trained: dict[Size, list[str]] = {}
     frozen = []
     for size, names in places.items():
@@ -119,7 +118,7 @@ def _trained(student: Trace, places: dict[Size, list[str]]) -> dict[Size, list[s
 
 
 def _tell_if_little_is_taught(student: Trace, names: list[str]) -> None:
-    """Warn of places that most of the student's backbone lies behind or beside: no gradient of theirs reaches it."""
+    """Warn if most of the student's backbone lies after or beside the places, where none of their gradients arrive."""
     weights = [one for one in _last(student, student.backbone).module.parameters() if one.requires_grad]
     before = {id(leaf) for name in names for leaf in leaves(student.last_call(name).value('output').node)}
     share = sum(one.numel() for one in weights if id(one) in before) / sum(one.numel() for one in weights)
@@ -169,9 +168,9 @@ def _names(calls: Iterable[Call]) -> dict[tuple, str]:
 def _ends_of_stages(
     trace: Trace, inside: list[Call], names: dict[tuple, str], outputs: list[Value], own: dict[Value, str]
 ) -> list[tuple[Value, str]]:
-    """The last crossing of each size: the output of a module that computes something, or of the backbone.
+    """For each size the last tensor on every path: the output of a module that computes something, or of the backbone.
 
-    Of a backbone that returns vectors alone (two branches, each pooled) each has crossings of its own.
+    If a backbone returns only vectors (two branches, each pooled), each vector has crossings of its own.
     """
     nodes = [value.node for value in outputs] or [call.output.node for call in inside[-1:] if call.output]
     sinks = [node for node in nodes if node]

@@ -35,8 +35,8 @@ class Value:
 class Call:
     """One call of one module; ``start`` and ``end`` order all calls of the forward, of which some may never end.
 
-    ``output`` is what it returns if that is one tensor. Else ``outputs`` are the tensors in what it returns, be they
-    nested, and ``item`` says which one ``output`` is where a path such as ``'backbone[2]'`` asks for one.
+    ``output`` is the returned value if that is one tensor. Else ``outputs`` are the tensors in it, even nested ones,
+    and if a path such as ``'backbone[2]'`` asks for one of them, it is ``output`` and ``item`` is its index.
     """
 
     path: str
@@ -67,6 +67,6 @@ class Call:
 
 
 def split_item(path: str) -> tuple[str, int | None]:
-    """A path and, of one such as ``'backbone[2]'``, the number of the tensor."""
+    """A path and, if it ends in an index as ``'backbone[2]'`` does, the index of the tensor."""
     found = re.fullmatch(r'(.*)\[(\d+)\]', path)
     return (found[1], int(found[2])) if found else (path, None)

@@ -1,4 +1,4 @@
-"""What else than the places of ``pairs='auto'`` could be read: the blocks of a backbone and what a neck puts out."""
+"""Places beside those of ``pairs='auto'`` that could be read: a backbone's blocks and a neck's outputs."""
 
 from .auto import is_map
 from .call import Call, Value

@@ -17,8 +17,8 @@ class GroupEnds(Position):
     """What goes into a group of layers and what comes out of it, after their activations (Yim et al., CVPR 2017).
 
     The first end is the input of the group's first layer whose output has the group's spatial size; in pre-activation
-    networks, where a batch norm reads that sum, what its activation makes of it. The last end is that of
-    :class:`EndOfGroup`. Sums that nothing has normalized would make Gram matrices of any size.
+    networks, where a batch norm reads that sum, the activation after that norm. The last end is that of
+    :class:`EndOfGroup`. Sums that nothing has normalized would give Gram matrices of any scale.
     """
 
     reads_span = True

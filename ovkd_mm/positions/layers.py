@@ -7,10 +7,10 @@ __all__ = ['called_by', 'layers_of']
 
 
 def layers_of(trace: Trace, group: Call) -> list[Call]:
-    """What a group calls itself, in that order, as far as it puts out the group's spatial size.
+    """The calls that a group makes directly, in order, restricted to outputs of the group's spatial size.
 
-    A module that calls no other stands for the row of its siblings of that size that ends with it: VGG's groups are
-    such rows.
+    A module that calls no other stands for the sequence of siblings of that size that ends with it: VGG's groups are
+    such sequences.
 
     Args:
         trace: The model's trace.
@@ -33,7 +33,7 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
 
 
 def called_by(trace: Trace, caller: Call) -> list[Call]:
-    """The calls that ``caller`` makes itself, not those that they make in their turn."""
+    """The calls that ``caller`` makes directly, not the calls nested in them."""
     found: list[Call] = []
     for call in trace.calls:
         within = caller.start < call.start and call.end < caller.end

@@ -59,11 +59,11 @@ def layout_of(shape: Sequence[int], input_size: Sequence[int], channels_last: bo
     Args:
         shape: The tensor's, with a batch of one.
         input_size: ``(H, W)`` of the model's input.
-        channels_last: What to take where both orders of four dimensions would do: that of the layers which look at
-            channels in the last one.
+        channels_last: What to assume where both orders of four dimensions fit: whether channels come last, as
+            for linear layers and layer norms.
 
     Returns:
-        The layout; NCHW of a tensor that is not a map.
+        The layout; NCHW for a tensor that is not a map.
     """
     if len(shape) == 3 and shape[0] == 1:
         return _tokens(shape[1], input_size)

@@ -16,7 +16,7 @@ __all__ = ['Logits', 'auto_logits']
 
 @TASK_UTILS.register_module()
 class Logits(ModuleOutput):
-    """The output of a classifier, as it is. A method with this position joins ``logits`` in place of ``pairs``."""
+    """The output of a classifier, as it is. A method with this position reads ``logits`` in place of ``pairs``."""
 
     listed_in = 'logits'
 

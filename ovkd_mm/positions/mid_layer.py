@@ -15,9 +15,9 @@ __all__ = ['MidLayer']
 class MidLayer(Position):
     """The middle of a group of layers, after its activation; FitNets take the middle layer of the network.
 
-    Of the group's layers that have weights and the group's spatial size (of a ResNet's stage these are the blocks) the
-    middle one, of two the earlier. What is read is, as by :class:`EndOfGroup`, the output of the activation that ends
-    it or that it feeds.
+    It is the middle one of the group's layers that have weights and the group's spatial size (in a ResNet's stage, of
+    the blocks), and of two middle ones the earlier. As with :class:`EndOfGroup`, what is read is the output of the
+    activation that ends this layer or that it feeds.
     """
 
     @override

@@ -50,7 +50,7 @@ class Tap:
         """What was read since :meth:`arm`.
 
         Raises:
-            RuntimeError: If the forward did not come by.
+            RuntimeError: If the forward did not pass the place.
         """
         if self.feature is None:
             raise RuntimeError(

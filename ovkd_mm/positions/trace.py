@@ -29,8 +29,8 @@ class Trace:
         calls: Calls in order of their start.
         names: Paths of all modules of the model, called or not.
         error: What ended the forward early, if something did. What was called before it can be asked for all the same.
-        images: What went in.
-        entry: The method of the model that was called with them.
+        images: The input of the forward.
+        entry: The method of the model that was called with it.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Trace:
     def activation_after(self, group: Call) -> Call | None:
         """The activation that ends ``group``, or the next one of the same spatial size that its output feeds.
 
-        The next one lies in the same part of the model (backbone, neck or head), behind at most one layer with weights,
-        and behind one only where nothing leads past it: of several branches none stands for the group, nor does the
-        inside of one that a shortcut leads around.
+        The next one lies in the same part of the model (backbone, neck or head), after at most one layer with weights,
+        and after one only if nothing bypasses it: none of several parallel branches stands for the group, and neither
+        does the inside of a branch that a shortcut bypasses.
         """
         out = group.value('output')
         ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
@@ -135,7 +135,7 @@ class Trace:
         return None
 
     def _led_around(self, act: Call, group: Call) -> bool:
-        """Whether something leads from ``group`` past ``act`` to the end of what holds ``act`` and not the group.
+        """Whether a path from ``group`` bypasses ``act``, to the end of the call around ``act`` but not the group.
 
         What ends at another size does not count: PyramidNet's first blocks pool their shortcut, and the paper reads
         the bottleneck in them.
@@ -185,7 +185,7 @@ class Trace:
         return tuple(self.layout(value).to_nchw(value.tensor.detach()).shape[2:])
 
     def learns(self, value: Value) -> bool:
-        """Whether a parameter that is trained has part in a tensor."""
+        """Whether a tensor depends on a trained parameter."""
         return any(leaf is not self.images for leaf in leaves(value.node))
 
     def _part(self, path: str) -> str:
@@ -210,7 +210,7 @@ class Trace:
         return counts
 
     def _weighs(self, node: Node | None, part: str | None = None) -> bool:
-        """Whether a node is what a layer with weights (a convolution, a linear one) makes, of one part of the model."""
+        """Whether a node is the output of a layer with weights (convolution or linear) in one part of the model."""
         layer = self._leaves.get(node) if node else None
         if layer is None or part not in (None, self._part(layer.path)):
             return False

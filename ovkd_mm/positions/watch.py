@@ -88,8 +88,8 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
         training: Whether the model will be run in training, where some return more than in evaluation.
 
     Returns:
-        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one; of
-        one that fails at once, ``extract_feat`` is run instead.
+        The trace. A forward that fails half-way (a two-stage detector asks for data samples) leaves a shorter one; if
+        it fails at once, ``extract_feat`` is run instead.
     """
     calls: list[Call] = []
     open_calls: list[Call] = []

@@ -13,10 +13,10 @@ __all__ = ['ChannelCorrelation']
 
 @MODELS.register_module()
 class ChannelCorrelation(Transform):
-    r"""How like each other channels are; see :func:`ovkd_mm.functional.channel_correlation`.
+    r"""How similar channels are to each other; see :func:`ovkd_mm.functional.channel_correlation`.
 
     Rows have the length :math:`1 / \sqrt{C}`, so that the squared difference of two such matrices, summed, is the mean
-    over channels. A student's feature passes a :class:`Conv1x1` before, as in the authors' code.
+    over channels. A student's feature first passes a :class:`Conv1x1`, as in the authors' code.
 
     Args:
         in_channels: Channels of the student's feature; none for a teacher.

@@ -14,8 +14,8 @@ __all__ = ['Conv1x1']
 class Conv1x1(Transform, nn.Sequential):
     """A 1x1 convolution and a batch norm, from the student's channels to the teacher's (section 3.2).
 
-    As in the authors' code, the convolution starts from a normal law of variance ``2 / (k * k * out_channels)``, the
-    batch norm from 1 and 0.
+    As in the authors' code, the convolution is initialized from a normal distribution with variance
+    ``2 / (k * k * out_channels)``, the batch norm with scale 1 and shift 0.
 
     Args:
         in_channels: Channels of the student's feature.

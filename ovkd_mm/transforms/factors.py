@@ -39,10 +39,10 @@ class Paraphraser(Transform):
 
     Args:
         channels: Channels of the teacher's feature.
-        rate: Channels of the code as a part of the feature's (``k``).
+        rate: Channels of the code as a fraction of the feature's (``k``).
 
     Attributes:
-        is_trained: Whether it was trained. The buffer ``trained`` says so in a checkpoint; this spares a GPU the wait.
+        is_trained: Whether it was trained. The buffer ``trained`` says so in a checkpoint; this one needs no GPU sync.
 
     Raises:
         ValueError: If the code has no channel.
@@ -78,7 +78,7 @@ class Paraphraser(Transform):
         return F.mse_loss(self.decoder(self.encoder(feature)), feature)
 
     def finish_training(self) -> None:
-        """Freeze it, and let it be used."""
+        """Freeze it, and allow :meth:`forward`."""
         self.is_trained = True
         self.trained.fill_(True)
         for weight in self.parameters():

@@ -17,8 +17,8 @@ __all__ = ['GramMatrix']
 class GramMatrix(Transform):
     """Gram matrix between the two ends of a group; see :func:`ovkd_mm.functional.gram_matrix`.
 
-    The method compares matrices of equal shape. Where a student's end has other channels than the teacher's, a
-    :class:`Conv1x1` leads from one to the other; that is ours, the paper has none and takes equal channels for granted.
+    The method compares matrices of equal shape. Where a student's end has another number of channels than the
+    teacher's, a :class:`Conv1x1` maps one to the other; this is our addition, since the paper assumes equal channels.
 
     Args:
         in_channels: Channels of both ends of the student's group; none for a teacher.

@@ -10,4 +10,4 @@ __all__ = ['Identity']
 
 @MODELS.register_module()
 class Identity(Transform, nn.Identity):
-    """The feature as it is: of FitNets' and KD's teacher, of KD's student."""
+    """The feature as it is, for the teacher in FitNets and KD and for the student in KD."""

@@ -15,7 +15,7 @@ __all__ = ['InputGradient']
 class InputGradient(Transform):
     r"""Gradient of the most attended position with respect to the image, scaled to unit length.
 
-    Attention is :math:`\sum_c |F_c|`; of each image the position with the most of it is taken (Srinivas & Fleuret, ICML
+    Attention is :math:`\sum_c |F_c|`; in each image the position where it is highest is used (Srinivas & Fleuret, ICML
     2018, https://arxiv.org/abs/1803.00443, on transfer learning with attention maps).
 
     Args:

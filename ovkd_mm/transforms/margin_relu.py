@@ -19,8 +19,8 @@ class MarginReLU(Transform):
 
     With a batch norm before the activation the margin is its expected negative response in closed form. Without one
     (VGG) it is the mean of the negative responses seen in training so far, per channel and over all processes; that
-    running margin is saved and resumed with the checkpoint. So it is with a group or layer norm, which normalizes the
-    channels of one image together: mean and deviation of one channel over all images are not its shift and scale.
+    running margin is saved and resumed with the checkpoint. The same applies to a group or layer norm, which normalizes
+    channels of one image together: its shift and scale are not the mean and deviation of a channel over all images.
 
     Args:
         channels: Number of channels of the teacher's feature.
@@ -55,7 +55,7 @@ class MarginReLU(Transform):
         return margin_relu(feature, self.margins(feature))
 
     def margins(self, feature: Tensor) -> Tensor:
-        """The margins for a feature ``(N, C, H, W)``, shape ``(C,)``; in training running ones see it first."""
+        """The margins for a feature ``(N, C, H, W)``, shape ``(C,)``; in training, running ones are updated first."""
         if self.running and self.training:
             self._update(feature.detach())
         return self.margin
@@ -69,7 +69,7 @@ class MarginReLU(Transform):
         self.margin += (total - count * self.margin) / self.negatives.clamp_min(1)
 
     def restart(self) -> None:
-        """Let a running margin begin anew: another teacher's would stay, by the number of what it has seen."""
+        """Reset a running margin: another teacher's would hardly change, as it has counted so many responses."""
         if self.running:
             self.negatives.zero_()
             self.margin.zero_()

@@ -11,10 +11,10 @@ __all__ = ['MaskedGeneration']
 
 @MODELS.register_module()
 class MaskedGeneration(Transform):
-    """Random positions of the student's feature are set to 0, and two convolutions make up the teacher's from the rest.
+    """Random positions of the student's feature are set to 0; two convolutions generate the teacher's from the rest.
 
-    Yang et al., ECCV 2022, https://arxiv.org/abs/2205.01529, section 3.1. Where a student's channels are not the
-    teacher's, a 1x1 convolution leads from one to the other before.
+    Yang et al., ECCV 2022, https://arxiv.org/abs/2205.01529, section 3.1. Where the numbers of channels
+    differ, a 1x1 convolution first maps the student's to the teacher's.
 
     Args:
         in_channels: Channels of the student's feature.

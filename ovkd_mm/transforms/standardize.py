@@ -14,9 +14,9 @@ __all__ = ['Standardize']
 class Standardize(Transform):
     """Mean 0 and deviation 1 of each channel over the batch and all positions.
 
-    The mean squared difference of two such features is twice one less their Pearson correlation (Cao et al., NeurIPS
-    2022, https://arxiv.org/abs/2207.02039, section 3.2). Where a student's channels are not the teacher's, a
-    :class:`Conv1x1` without batch norm leads from one to the other.
+    The mean squared difference of two such features is 2 (1 - their Pearson correlation) (Cao et al., NeurIPS
+    2022, https://arxiv.org/abs/2207.02039, section 3.2). Where the numbers of channels differ, a :class:`Conv1x1`
+    without batch norm maps the student's to the teacher's.
 
     Args:
         in_channels: Channels of the student's feature; none for a teacher.

@@ -47,8 +47,8 @@ def tune(
         config: A distillation config.
         work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``.
         methods: Names of files of methods.
-        trials: How many there are to be in all.
-        part: Of the config's schedule that a trial takes, above 0 and at most 1.
+        trials: Total number of trials.
+        part: Fraction of the config's schedule that a trial takes, above 0 and at most 1.
         seed: Of the trainings and of the search.
         options: Settings of the config, with dots in the keys.
         metric: Key of the validation metric; None for the config's main one.
