@@ -29,7 +29,7 @@ def study(tmp_path, teacher, monkeypatch):
     model = distiller_config(logits=[dict(student='fc', teacher='fc')])
     model['teacher']['checkpoint'] = str(teacher)
     Config(dict(model=model)).dump(tmp_path / 'base.py')
-    monkeypatch.setattr(run, '_check', lambda waiting, *_: {training.label: FACTS for training in waiting})
+    monkeypatch.setattr(run, 'check_trainings', lambda waiting, *_: {training.label: FACTS for training in waiting})
 
     def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1), teacher=None):
         begun = []

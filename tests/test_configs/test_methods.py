@@ -90,7 +90,7 @@ def assert_learns(model: nn.Module, items: list[dict], config: Config, count: in
         if hook.type == 'ovkd_mm.ParaphraserHook':
             loader = DataLoader(items, batch_size=len(items), collate_fn=collate)
             ParaphraserHook(iters=1).before_train(
-                SimpleNamespace(model=model, train_dataloader=loader, seed=0, hooks=[])
+                SimpleNamespace(model=model, train_dataloader=loader, seed=0, hooks=[], iter=0)
             )
     losses = model(**model.data_preprocessor(collate(items), training=True), mode='loss')
     distillation = [losses[f'loss_distill_{index}'] for index in range(count)]

@@ -360,7 +360,7 @@ MISTAKES = {
         ('compare twic.yml', "the study 'twic.yml' does not exist; looked for in /.*home.*; nearest: twice.yml"),
         ('compare configs/ablation/positon.yml', r'nearest: /\S+/configs/ablation/position.yml'),
         ('compare --config toy.py --methods kdd --work-dir new', "unknown method 'kdd'; nearest: kd"),
-        ('compare --config toy.py --methods kd --seeds -1', 'seeds must be whole numbers from 0 up'),
+        ('compare --config toy.py --methods kd --seeds -1', 'argument --seeds: must be a whole number from 0 up'),
         ('compare --config plain.py --methods kd --work-dir new', 'distills nothing'),
         ('compare --methods kd', 'config is missing: .*--config'),
     ],
