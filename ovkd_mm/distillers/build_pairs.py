@@ -168,7 +168,7 @@ def _check_spans(key: str, cfg: dict, student: Place | Span, teacher: Place | Sp
             raise ValueError(
                 f'{key}: {name}.type={cfg[name]["type"]!r} takes features of {of}, and position.type='
                 f'{cfg["position"]["type"]!r} reads {"one" if takes else "two"}; ovkd_mm.GroupEnds and '
-                'ovkd_mm.GramMatrix (for both transforms) belong together'
+                'ovkd_mm.GramMatrix (for both transforms) belong together; a class of your own sets takes_span'
             )
 
 
