@@ -68,9 +68,14 @@ def _line(row: str, published: dict, methods: list[dict]) -> str:
 def _parted(methods: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
     """The student alone, OFD alone, other methods; sums of OFD and another are none of these."""
     alone = [one for one in methods if one['method'] == 'none']
-    ofd = [one for one in methods if one['method'] is None or re.fullmatch(r'ofd[^+]*', one['method'])]
-    sums = [one for one in methods if re.search(r'\bofd.*\+|\+ofd', one['method'] or '')]
-    return alone, ofd, [one for one in methods if one not in alone + ofd + sums and one['method'] != 'teacher']
+    ofd = [one for one in methods if _which_are_ofd(one) == [True]]
+    others = [one for one in methods if not any(_which_are_ofd(one)) and one['method'] not in ('none', 'teacher')]
+    return alone, ofd, others
+
+
+def _which_are_ofd(entry: dict) -> list[bool]:
+    """Of each method that an entry adds up; the base config's own, None, is OFD."""
+    return [name.startswith('ofd') for name in (entry['method'] or 'ofd').split('+')]
 
 
 def _best(entries: list[dict]) -> dict | None:

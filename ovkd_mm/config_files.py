@@ -64,6 +64,16 @@ def read_config_file(path: str | Path, what: str, imports: bool = True) -> Confi
         raise FileNotFoundError(f'{what} cannot be read: its _base_ {missing!r} {explain_missing(missing)}') from error
 
 
+def refuse_name(path: str | Path, what: str) -> None:
+    """Refuse a ``package::config`` name where a file is needed.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if '::' in str(path):
+        raise ValueError(f'{what} is a name, not a file: write one with _base_ = {str(path)!r}')
+
+
 def model_of(config: Config) -> dict:
     """The model of a config, with the preprocessor that mmpretrain and mmseg keep beside it."""
     beside = config.get('data_preprocessor')

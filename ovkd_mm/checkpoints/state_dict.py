@@ -32,8 +32,7 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         ValueError: If keys are missing, unexpected or of another shape.
     """
     own = model.state_dict()
-    shapes = {key: getattr(value, 'shape', None) for key, value in own.items()}  # an extra state may have none
-    reshaped = [key for key in state_dict if key in own and shapes[key] != getattr(state_dict[key], 'shape', None)]
+    reshaped = [key for key, value in state_dict.items() if key in own and _shape(value) != _shape(own[key])]
     missing, unexpected = model.load_state_dict({**state_dict, **{key: own[key] for key in reshaped}}, strict=False)
     matching = len(own) - len(missing) - len(reshaped)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
@@ -48,3 +47,8 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             f'{source} does not fit the model {type(model).__name__}: {matching} of '
             f"{len(own)} of the model's keys match ({details}); use the config that the checkpoint was trained with"
         )
+
+
+def _shape(value: object) -> tuple[int, ...] | None:
+    """A tensor's shape; what a module keeps as its extra state may be anything else."""
+    return tuple(value.shape) if isinstance(value, Tensor) else None

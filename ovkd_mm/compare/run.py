@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from ..report.say import say
 from .claim import claimed
 from .configs import as_text, entry_config, read_base, read_plain, seeded, teacher_digest
 from .results import Result, Row, choose_metric
@@ -70,9 +71,9 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
             return write_tables(work_dir, study, rows())
 
         train_all(trainings, study.metric, lock, console, tabulate)
-        console.print(escape(tabulate()), soft_wrap=True)
+        say(console, tabulate())
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
-    console.print(escape(files), soft_wrap=True)
+    say(console, files)
     return rows()
 
 
@@ -152,7 +153,7 @@ def train_all(
             wanted = choose_metric(metric, training.config, [])
             training.run(TRAIN, facts[training.label], wanted.key if wanted else None, show, lock)
         after_each()
-        console.print(escape(f'{place}: {_outcome(training, metric)}'), soft_wrap=True)
+        say(console, f'{place}: {_outcome(training, metric)}')
 
 
 def trainings_of(study: Study, work_dir: Path) -> list[Training]:
@@ -216,7 +217,7 @@ def check_trainings(waiting: Sequence[Training], metric: str | None, console: Co
         raise ValueError('\n'.join(['nothing is trained, since something is wrong with these:', *errors]))
     for label, file in files.items():
         if doubt := found['doubts'].get(file):
-            console.print(escape(f'{label}: metric={metric!r} is not checked beforehand: {doubt}'), soft_wrap=True)
+            say(console, f'{label}: metric={metric!r} is not checked beforehand: {doubt}')
     environment = found['environment']
     return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
 

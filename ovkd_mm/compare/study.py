@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ..config_files import explain_missing
+from ..config_files import explain_missing, refuse_name
 from ..method_files import method_names
 from ..nearest import nearest
 
@@ -150,8 +150,7 @@ def read_study(
         config = Path(file).parent / str(content['config'])
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
-    if '::' in str(config):
-        raise ValueError(f'config={str(config)!r} is a name, not a file: write one with _base_ = {str(config)!r}')
+    refuse_name(config, f'config={str(config)!r}')
     if not Path(config).is_file():
         raise FileNotFoundError(f'config={str(config)!r} {explain_missing(str(config))}')
     file_seeds = content.get('seeds', [0])

@@ -9,7 +9,6 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.console import Console
-from rich.markup import escape
 
 from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
@@ -21,6 +20,7 @@ from ..compare.training import Training
 from ..config_files import CONFIGS
 from ..launch.plain_config import plain_config
 from ..report.page import Gallery
+from ..report.say import say
 from .pictures import MIN_SCORE, draw_detections, load_detector
 from .shrink import Plan, shrink
 from .synthetic_voc import make_synthetic_voc
@@ -94,10 +94,10 @@ def run_demo(
 
         rows = [teachers_row(teacher, None), *rows_of(study, students)]
         gallery = _draw([teacher, *students])
-        console.print(escape(write_tables(work_dir, study, rows, explanation, gallery)), soft_wrap=True)
+        say(console, write_tables(work_dir, study, rows, explanation, gallery))
     report = work_dir / 'report.html'
     more = f'python tools/compare.py {study_file} --work-dir ... --seeds 1 2 3'
-    console.print(escape(f'report: {report}\nmore seeds: {more}'), soft_wrap=True)
+    say(console, f'report: {report}\nmore seeds: {more}')
     return report
 
 

@@ -162,12 +162,12 @@ def _kind(cfg: dict) -> Any:
 
 def _check_spans(key: str, cfg: dict, student: Place | Span, teacher: Place | Span) -> None:
     for name, place in dict(student_transform=student, teacher_transform=teacher).items():
-        takes = getattr(_kind(cfg[name]), 'takes_span', None)
-        if takes is not None and takes != isinstance(place, Span):
-            of = 'two places, the ends of a group' if takes else 'one place'
+        kind = _kind(cfg[name])
+        if isinstance(kind, type) and issubclass(kind, Transform) and kind.takes_span != isinstance(place, Span):
+            of = 'two places, the ends of a group' if kind.takes_span else 'one place'
             raise ValueError(
                 f'{key}: {name}.type={cfg[name]["type"]!r} takes features of {of}, and position.type='
-                f'{cfg["position"]["type"]!r} reads {"one" if takes else "two"}; ovkd_mm.GroupEnds and '
+                f'{cfg["position"]["type"]!r} reads {"one" if kind.takes_span else "two"}; ovkd_mm.GroupEnds and '
                 'ovkd_mm.GramMatrix (for both transforms) belong together; a class of your own sets takes_span'
             )
 

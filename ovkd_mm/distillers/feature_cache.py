@@ -14,6 +14,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..checkpoints.atomic_save import DAY
 from ..compat.autocast import autocast_dtype
 from ..number import number
 from ..positions import Place, Span
@@ -25,7 +26,6 @@ Feature = Tensor | tuple[Tensor, Tensor]
 Part = list[tuple[torch.dtype, Tensor]]  # of a feature: one image's
 LOOK_AGAIN = 256  # writes, doubled each time, after which the folder is measured anew: other processes write, too
 DRAFT = re.compile(r'[0-9a-f]{32}\.[0-9a-f]{8}')
-DAY = 24 * 60 * 60
 HOPELESS = 2000  # images
 
 
@@ -76,9 +76,6 @@ class FeatureCache:
             digest.update(_numbers(tensor))
         self._folder = self.root / digest.hexdigest()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for file in self._folder.glob('*/*'):  # what a killed process was writing
-            if DRAFT.fullmatch(file.name) and time.time() - file.stat().st_mtime > DAY:
-                file.unlink(missing_ok=True)
         self._size = self._measure()
 
     def names(self, inputs: Tensor) -> list[str]:
@@ -166,11 +163,14 @@ class FeatureCache:
             print_log(f'teacher.cache: {self.root} is full ({self.limit / 2**30:g} GB); no more is kept', 'current')
 
     def _measure(self) -> int:
-        """Bytes in the folder, other teachers' included."""
+        """Bytes in the folder, other teachers' included; what killed processes were writing is removed."""
         total = 0
         for file in self.root.rglob('*'):
             with contextlib.suppress(OSError):  # gone in between
-                total += file.stat().st_size if file.is_file() else 0
+                if DRAFT.fullmatch(file.name) and time.time() - file.stat().st_mtime > DAY:
+                    file.unlink()
+                elif file.is_file():
+                    total += file.stat().st_size
         return total
 
     def _warn_if_hopeless(self) -> None:

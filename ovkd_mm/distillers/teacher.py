@@ -193,7 +193,7 @@ class Teacher(nn.Module):
             ValueError: If ``keep_graph`` is set for a teacher with a cache, or for one that is compiled.
         """
         if keep_graph:
-            self._check_differentiable()
+            self._make_differentiable()
         self._keep_graph = keep_graph
         self._taps = [tap_at(place, then=self._stop_after_last) for place in places]
         self.trace = None
@@ -204,9 +204,9 @@ class Teacher(nn.Module):
         if self.cache:
             self.cache.belongs_to(self, places, f'{self._built_from} {self.renormalize.swap} {self.dtype}')
 
-    def _check_differentiable(self) -> None:
-        for setting, value in dict(cache=self.cache, compile=self._compiles or None).items():
-            if value is not None:
+    def _make_differentiable(self) -> None:
+        for setting, value in dict(cache=self.cache, compile=self._compiles).items():
+            if value:
                 raise ValueError(
                     f'teacher.{setting} does not go with a method that matches gradients (ovkd_mm.InputGradient): it '
                     'needs the graph of each forward: leave it out'

@@ -58,8 +58,11 @@ class ParaphraserHook(DistillerHook):
             ValueError: If a reconstruction becomes NaN or infinite, or FSDP has cut the paraphrasers into shards.
         """
         model = self.distiller(runner)
-        transforms = {index: pair.teacher_transform for index, pair in enumerate(model.pairs)}
-        every = {index: one for index, one in transforms.items() if isinstance(one, Paraphraser)}
+        every = {
+            index: pair.teacher_transform
+            for index, pair in enumerate(model.pairs)
+            if isinstance(pair.teacher_transform, Paraphraser)
+        }
         paraphrasers = {index: one for index, one in every.items() if not one.is_trained}
         if runner.iter == 0 and len(paraphrasers) < len(every):
             print_log(

@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import OPTIMIZERS
 
-from ..config_files import read_config_file, type_name
+from ..config_files import read_config_file, refuse_name, type_name
 from ..nearest import nearest
 from .config_keys import check_keys, check_scope, override
 from .config_values import check_values
@@ -125,13 +125,14 @@ def read_config(path: str | Path, options: dict | None = None, named: bool = Fal
         FileNotFoundError: If there is no such config.
         ValueError: If it cannot be read, names no model or has no place for an option.
     """
-    if '::' in str(path) and not named:
-        raise ValueError(f'the config {str(path)!r} is a name, not a file: write one with _base_ = {str(path)!r}')
-    config = read_config_file(path, f'the config {str(path)!r}')
+    what = f'the config {str(path)!r}'
+    if not named:
+        refuse_name(path, what)
+    config = read_config_file(path, what)
     check_keys(config)
     override(config, options or {}, '--cfg-options')
     if not config.get('model'):
-        raise ValueError(f'the config {str(path)!r} has no model; it has {", ".join(sorted(config))}')
+        raise ValueError(f'{what} has no model; it has {", ".join(sorted(config))}')
     check_scope(config)
     check_values(config)
     return config

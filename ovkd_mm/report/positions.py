@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from ..distillers.build_pairs import AUTO, listed_in
 from ..distillers.channel_order import loaded_order, seen_order
@@ -20,6 +19,7 @@ from ..method_files import default_method, methods_of, read_method
 from ..positions import Place, Span
 from .pairs_picture import Column, Join, Stage, write_pairs_svg
 from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
+from .say import say
 
 __all__ = ['Options', 'show_positions']
 
@@ -82,8 +82,8 @@ def show_positions(options: Options) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    _say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
-    _say(console, f'method {"of the config" if own and not options.method else name}')
+    say(console, f'input {shape_text(asked.input_shape.size)} ({asked.input_shape.source})')
+    say(console, f'method {"of the config" if own and not options.method else name}')
     position = _position(methods)
     _show_places(console, asked, position, options)
     if len(asked.networks) == 1:
@@ -106,18 +106,14 @@ def show_positions(options: Options) -> None:
             if checkpoint or source_of(options.teacher or '')
             else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
         )
-        _say(console, f'{options.write} is written: python tools/train.py {options.write}{train}')
+        say(console, f'{options.write} is written: python tools/train.py {options.write}{train}')
     if svg:
         columns = (
             _column(student, position, [pair.student_place for pair in built]),
             _column(teacher, position, [pair.teacher_place for pair in built]),
         )
         write_pairs_svg(svg, *columns, _joins(built))
-        _say(console, f'{svg} is drawn')
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(escape(text), soft_wrap=True)
+        say(console, f'{svg} is drawn')
 
 
 def _picture_file(options: Options) -> Path | None:
@@ -140,15 +136,15 @@ def _show_places(console: Console, asked: TracedNetworks, position: dict, option
         rows = rows_of(network, position, name == 'teacher', options.every)
         console.print(places_table(network, rows, name))
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
-            _say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
-    _say(
+            say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
+    say(
         console,
         "* a stage's end, for pairs='auto' where the sizes match; a name that begins with a dot is below the place"
         + ('' if options.every else '; more places: --all'),
     )
     # The last network is the teacher, or the one whose role is not known.
     if not network.loaded and any(row.place and row.place.activated and row.place.norm for row in rows):
-        _say(console, 'margins need weights: --checkpoint FILE')
+        say(console, 'margins need weights: --checkpoint FILE')
 
 
 def _column(network: Network, position: dict, places: Sequence[Place | Span]) -> Column:

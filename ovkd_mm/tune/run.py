@@ -19,6 +19,7 @@ from ..compare.run import check_trainings
 from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
 from ..report.history import Run, read_history
+from ..report.say import say
 from .space import Space, space_of
 
 __all__ = ['tune']
@@ -64,10 +65,6 @@ def tune(
     if not 0 < part <= 1:
         raise ValueError(f'--part must be above 0 and at most 1, got {part}')
     work_dir, console = Path(work_dir), Console(highlight=False)
-
-    def say(text: str) -> None:
-        console.print(escape(text), soft_wrap=True)
-
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
     whole = entry_config(base, study, Entry('search'))
@@ -115,10 +112,10 @@ def tune(
                     if not failed_before:
                         raise
                     trial.set_user_attr('failed', training.note['reason'])
-                    say(f'{place}: {error}, a second time; the search goes on without it')
+                    say(console, f'{place}: {error}, a second time; the search goes on without it')
                     raise optuna.TrialPruned from error
             early = '' if training.state == 'finished' else f', ended after {len(values)} of {rungs} validations'
-            say(f'{place}: {chosen.key} {values[-1]:.4g}{early}')
+            say(console, f'{place}: {chosen.key} {values[-1]:.4g}{early}')
             if early:
                 raise optuna.TrialPruned
             return values[-1]
@@ -127,7 +124,7 @@ def tune(
             search.optimize(objective, n_trials=1)
             write_whole(work_dir / 'table.md', _table(search, space, chosen, part, rungs))
         table = _table(search, space, chosen, part, rungs)
-    say(table)
+    say(console, table)
     return table
 
 

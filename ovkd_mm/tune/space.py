@@ -69,7 +69,8 @@ def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) 
     Raises:
         ValueError: If there is no such method, or the pairs cannot be found.
     """
-    if not any([_takes_pairs(name) for name in methods]):  # of each, since this names the method that is unknown
+    takes_pairs = [_takes_pairs(name) for name in methods]  # which names a method that is unknown
+    if not any(takes_pairs):
         return Space(tuple(methods), ())
     pairs = base.model.get('pairs', 'auto')
     if pairs == 'auto':

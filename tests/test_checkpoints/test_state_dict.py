@@ -47,3 +47,17 @@ def test_weights_are_taken_with_and_without_an_envelope_and_without_what_only_se
     wrapped = {f'module.{key}': value for key, value in weights.items()}
     for checkpoint in (weights, dict(state_dict=weights, meta={}), dict(state_dict=wrapped)):
         assert list(model_weights(checkpoint)) == ['a.weight']
+
+
+def test_an_extra_state_that_is_no_tensor_is_loaded_too():
+    class Counts(nn.Linear):
+        def get_extra_state(self):
+            return dict(count=self.count)
+
+        def set_extra_state(self, state):
+            self.count = state['count']
+
+    one, two = Counts(2, 2), Counts(2, 2)
+    one.count, two.count = 3, 5
+    load_strictly(one, two.state_dict(), 'here')
+    assert one.count == 5
