@@ -5,7 +5,7 @@ from torch import nn
 
 from ..rng import preserve_rng_state
 
-__all__ = ['is_activation']
+__all__ = ['FUNCTIONS', 'is_activation']
 
 KNOWN = (
     nn.ReLU,
@@ -21,6 +21,14 @@ KNOWN = (
     nn.Mish,
     nn.Hardswish,
 )
+# What autograd calls them where a forward calls a function (F.relu) instead of a module.
+FUNCTIONS = {
+    f'{name}Backward0'
+    for name in (
+        *('Relu', 'Hardtanh', 'LeakyRelu', 'RreluWithNoise', 'PreluKernel', 'Elu'),
+        *('Celu', 'Gelu', 'Silu', 'Mish', 'Hardswish'),
+    )
+}
 FAR = 20.0  # where every activation is what it will be
 PROBE = (-FAR, -3.0, -1.0, -0.3, 0.3, 1.0, 3.0, FAR)
 

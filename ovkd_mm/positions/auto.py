@@ -58,8 +58,8 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
 
     If one model has more places of a size than the other, those of equal names are joined, or else the last ones.
 
-    Places of the student with nothing trained before them are left out, and so are places of the teacher whose size the
-    student does not have; the log names both.
+    Places of the student with nothing trained before them are left out, and so are places of either model whose size
+    the other does not have; the log names them.
 
     Returns:
         Pairs as a config would write them, largest map first.
@@ -84,12 +84,16 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
             f"pairs='auto' found no spatial size common to the student ({list(students)}) and the teacher "
             f'({list(teachers)}); write the pairs out, with resize=True where sizes differ{why}'
         )
-    if left := [name for size, names in teachers.items() if size not in places for name in names]:
-        print_log(
-            f"pairs='auto' leaves out {', '.join(left)} of the teacher: no stage of the student has the size. Pairs "
-            'that are written out may differ in size, with resize=True',
-            logger='current',
-        )
+    for owner, own, other, others in (
+        ('teacher', teachers, 'student', places),
+        ('student', students, 'teacher', teachers),
+    ):
+        if left := [name for size, names in own.items() if size not in others for name in names]:
+            print_log(
+                f"pairs='auto' leaves out {', '.join(left)} of the {owner}: no stage of the {other} has the size. "
+                'Pairs that are written out may differ in size, with resize=True',
+                logger='current',
+            )
     _tell_if_little_is_taught(student, [pair['student'] for pair in pairs])
     return pairs
 
@@ -175,37 +179,45 @@ def _ends_of_stages(
     nodes = [value.node for value in outputs] or [call.output.node for call in inside[-1:] if call.output]
     sinks = [node for node in nodes if node]
     together = any(_size(trace, value) for value in outputs)
-    ends = [
-        (call.output, call.path)
-        for call in sorted(inside, key=lambda call: call.end)
-        if call.output and _ends_a_map(trace, call, inside, names)
-    ]
+    ends = [call for call in sorted(inside, key=lambda call: call.end) if _ends_a_map(trace, call, names)]
     kept: set[str] = set()
     for some in [sinks] if together else [[sink] for sink in sinks]:
         crossed = crossings(trace.source, some).items()
-        kept |= set({_size(trace, value): path for value, path in ends if _key(value) in crossed}.values())
+        row = [call for call in ends if _key(call.value('output')) in crossed]
+        last = {_size(trace, call.value('output')): call.path for call in row if not _opens(trace, call, inside, row)}
+        kept |= set(last.values())
     sizes = {_size(trace, value) for value in own}
-    found = [(value, path) for value, path in ends if path in kept and _size(trace, value) not in sizes]
+    found = [(call.value('output'), call.path) for call in ends if call.path in kept]
+    found = [(value, path) for value, path in found if _size(trace, value) not in sizes]
     found += own.items()
     layers = trace.layers_after(trace.source)
     return [(value, name) for value, name in found if layers[value.node] > 1] or found
 
 
-def _ends_a_map(trace: Trace, call: Call, inside: list[Call], names: dict[tuple, str]) -> bool:
+def _ends_a_map(trace: Trace, call: Call, names: dict[tuple, str]) -> bool:
     """Whether a call is the outermost and last that returns a map, and one that computes something."""
     value = call.output
     if not value or not value.node or names.get(_key(value)) != call.path:
         return False
-    size = _size(trace, value)
     computes = trace.activates(call) or any(True for _ in call.module.parameters())
-    return bool(size) and computes and not _opens_smaller(trace, call, size, inside)
+    return is_map(trace, value) and computes
 
 
-def _opens_smaller(trace: Trace, call: Call, size: Size, calls: list[Call]) -> bool:
-    """Whether a call is a part of one that takes maps of its size and makes smaller ones of them."""
+def _opens(trace: Trace, call: Call, calls: list[Call], row: list[Call]) -> bool:
+    """Whether a call is the first part of one that takes maps of its size and makes maps of one smaller size of them.
+
+    Args:
+        trace: The model's trace.
+        call: One of ``row``.
+        calls: All that could have it as a part.
+        row: Calls that every path crosses. What makes several smaller sizes of them is a trunk, in which a stage ends.
+    """
+    size = _size(trace, call.value('output'))
     for outer in calls:
-        if outer.start < call.start and call.end < outer.end and outer.input and outer.output:
-            out = _size(trace, outer.output)
-            if trace.size(outer.input) == size and out and math.prod(out) < math.prod(size):
+        if outer.start < call.start and call.end < outer.end and outer.input and trace.size(outer.input) == size:
+            within = [one.output for one in row if outer.start < one.start and one.end < outer.end]
+            sizes = {_size(trace, value) for value in (outer.output, *within) if value}
+            smaller = [one for one in sizes if one and math.prod(one) < math.prod(size)]
+            if outer.output and _size(trace, outer.output) in smaller and len(smaller) == 1:
                 return True
     return False

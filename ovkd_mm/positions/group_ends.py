@@ -1,6 +1,5 @@
 """Position of FSP: both ends of a group."""
 
-from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
 from ..registry import TASK_UTILS
@@ -30,8 +29,10 @@ class GroupEnds(Position):
         if layer is None:
             raise ValueError(f'place {self.path!r} has no input of one tensor; name a group inside it')
         last = trace.place(self.path, trace.activation_after(group) or group, 'output')
-        enters = layer.value('input').tensor
-        for norm in trace.calls:
-            if isinstance(norm.module, _BatchNorm) and norm.input and norm.input.tensor is enters:
-                return Span(trace.place(self.path, trace.activation_after(norm) or norm, 'output'), last)
-        return Span(trace.place(self.path, layer, 'input'), last)
+        norm = trace.norm_reading(layer.value('input'), layer.path)
+        if norm is None:
+            return Span(trace.place(self.path, layer, 'input'), last)
+        act = trace.activation_after(norm)
+        if act and not any(act.value(side).tensor is norm.value('output').tensor for side in ('input', 'output')):
+            act = None  # of a later layer
+        return Span(trace.place(self.path, act or norm, 'output'), last)

@@ -1,5 +1,9 @@
 """The layers that make up a group."""
 
+from collections.abc import Iterator
+
+from torch import nn
+
 from .call import Call
 from .trace import Trace
 
@@ -9,8 +13,9 @@ __all__ = ['called_by', 'layers_of']
 def layers_of(trace: Trace, group: Call) -> list[Call]:
     """The calls that a group makes directly, in order, restricted to outputs of the group's spatial size.
 
-    A module that calls no other stands for the sequence of siblings of that size that ends with it: VGG's groups are
-    such sequences.
+    A module that calls none with weights stands for the sequence of siblings of that size that ends with it: VGG's
+    groups are such sequences. An ``nn.Sequential`` of blocks among the calls stands for its blocks. Where a group runs
+    through several sizes and one call alone has weights and the last size, a stage, it stands for its own layers.
 
     Args:
         trace: The model's trace.
@@ -20,16 +25,24 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
         Calls, at least one.
     """
     inside = called_by(trace, group)
-    if not inside:
-        parent = max(
-            (call for call in trace.calls if call.start < group.start and call.end > group.end),
-            key=lambda call: call.start,
-            default=None,
-        )
-        row = [call for call in called_by(trace, parent) if call.end <= group.end] if parent else [group]
-        last_other = max((index for index, call in enumerate(row) if not _same_size(call, group)), default=-1)
-        return row[last_other + 1 :]
-    return [call for call in inside if _same_size(call, group)] or [group]
+    inside = inside if any(call.has_weights for call in inside) else []
+    parent = max(
+        (call for call in trace.calls if call.start < group.start and call.end > group.end),
+        key=lambda call: call.start,
+        default=None,
+    )
+    siblings = [call for call in called_by(trace, parent) if call.end <= group.end] if parent else [group]
+    row = [layer for call in inside or siblings for layer in _blocks(trace, call)]
+    same = [_same_size(trace, call, group) for call in row]
+    if inside:
+        layers = [call for call, fits in zip(row, same, strict=True) if fits] or [group]
+    else:
+        layers = row[max((index + 1 for index, fits in enumerate(same) if not fits), default=0) :]
+    weighty = [call for call in layers if call.has_weights]
+    if len(weighty) == 1 and weighty != [group] and not all(same) and called_by(trace, weighty[0]):
+        stage = layers.index(weighty[0])
+        layers[stage : stage + 1] = layers_of(trace, weighty[0])
+    return layers
 
 
 def called_by(trace: Trace, caller: Call) -> list[Call]:
@@ -42,5 +55,16 @@ def called_by(trace: Trace, caller: Call) -> list[Call]:
     return found
 
 
-def _same_size(call: Call, group: Call) -> bool:
-    return call.output is not None and call.output.tensor.shape[2:] == group.value('output').tensor.shape[2:]
+def _blocks(trace: Trace, call: Call) -> Iterator[Call]:
+    """A call, or in place of a sequence of modules that call others (not of plain layers) what it calls."""
+    inside = called_by(trace, call) if type(call.module).forward is nn.Sequential.forward else []
+    weighty = [one for one in inside if one.has_weights]
+    if weighty and all(called_by(trace, one) for one in weighty):
+        for one in inside:
+            yield from _blocks(trace, one)
+    else:
+        yield call
+
+
+def _same_size(trace: Trace, call: Call, group: Call) -> bool:
+    return call.output is not None and trace.size(call.output) == trace.size(group.value('output'))

@@ -23,6 +23,6 @@ class MidLayer(Position):
     @override
     def resolve(self, trace: Trace) -> Place:
         group = trace.last_call(self.path)
-        layers = [call for call in layers_of(trace, group) if any(True for _ in call.module.parameters())]
+        layers = [call for call in layers_of(trace, group) if call.has_weights]
         middle = layers[(len(layers) - 1) // 2] if layers else group
         return trace.place(self.path, trace.activation_after(middle) or middle, 'output')

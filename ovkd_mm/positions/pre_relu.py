@@ -20,12 +20,17 @@ class PreReLU(Position):
     bottlenecks) the input of the next activation of the same spatial size that the group feeds. Else the output of the
     batch norm that reads the group (PyramidNet's strided block), which is taken as one that a ReLU follows, as in the
     authors' code. Else the group's own output.
+
+    A group that ends in a function (``F.relu``) is read before it if a module, such as a batch norm, returns that
+    tensor. If none does, the group's output is read, where another ReLU would change nothing.
     """
 
     @override
     def resolve(self, trace: Trace) -> Place:
         group = trace.last_call(self.path)
+        if before := trace.before_function(group):
+            return replace(trace.place(self.path, before, 'output'), activated=True)
         if activation := trace.activation_after(group):
             return replace(trace.place(self.path, activation, 'input'), activated=True)
-        norm = trace.norm_reading(group)
+        norm = trace.norm_reading(group.value('output'), group.path)
         return replace(trace.place(self.path, norm or group, 'output'), activated=norm is not None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .activations import is_activation
+from .activations import FUNCTIONS, is_activation
 from .call import Call, Value, split_item
 from .graph import ancestors, crossings, depth, leaves, sources_first
 from .layout import Layout, layout_of
@@ -112,9 +112,11 @@ class Trace:
 
         The next one lies in the same part of the model (backbone, neck or head), after at most one layer with weights,
         and after one only if nothing bypasses it: none of several parallel branches stands for the group, and neither
-        does the inside of a branch that a shortcut bypasses.
+        does the inside of a branch that a shortcut bypasses. A group that ends in a function (``F.relu``) needs none.
         """
         out = group.value('output')
+        if out.node in self._functions:
+            return None
         ending = [a for a in self.activation_calls if a.value('output').tensor is out.tensor]
         if ending:
             return ending[-1]
@@ -149,14 +151,43 @@ class Trace:
                     return act.value('input').node not in crossings(out.node, sinks)
         return False
 
-    def norm_reading(self, group: Call) -> Call | None:
-        """The batch norm that reads the output of ``group``, in the same part of the model."""
-        out, part = group.value('output').tensor, self._part(group.path)
+    def before_function(self, group: Call) -> Call | None:
+        """What returns the tensor that a function such as ``F.relu`` turns into the output of ``group``.
+
+        Returns:
+            A call; ``group`` itself if no module returns that tensor, and ``None`` if no such function ends the group.
+        """
+        node = group.value('output').node
+        if node is None or node not in self._functions:
+            return None
+        before = node.next_functions[0]
+        return next((one for one in self.calls if one.output and (one.output.node, one.output.number) == before), group)
+
+    def norm_reading(self, value: Value, path: str) -> Call | None:
+        """The batch norm that reads a tensor before anything else does, as in pre-activation networks.
+
+        An activation follows it, or all that has weights and reads the tensor reads it through the norm. So the norm
+        that is one of several parallel branches (RepVGG's identity) is not one.
+
+        Args:
+            value: The tensor.
+            path: Of a module; the norm lies in the same part of the model (backbone, neck or head).
+        """
         for call in self.calls:
-            reads = isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is out
-            if reads and self._part(call.path) == part:
+            reads = isinstance(call.module, _BatchNorm) and call.input and call.input.tensor is value.tensor
+            if reads and self._part(call.path) == self._part(path) and self._opens(call, value):
                 return call
         return None
+
+    def _opens(self, norm: Call, value: Value) -> bool:
+        """Whether a norm that reads a tensor opens what comes after it: see :meth:`norm_reading`."""
+        out = norm.value('output')
+        modules = (act.value('input').node for act in self.activation_calls)
+        functions = (node.next_functions[0][0] for node in self._functions)
+        if any(norm.module.children()) or (out.node and out.node in (*modules, *functions)):
+            return True
+        before, after = (self.layers_after(one.node) if one.node else {} for one in (value, out))
+        return all(node in after for node, count in before.items() if count == 1 and self._weighs(node))
 
     def place(self, name: str, call: Call, side: Literal['input', 'output']) -> Place:
         """The place at one side of a call."""
@@ -222,6 +253,11 @@ class Trace:
         values = [value for call in self.calls for value in (call.input, call.output, *call.outputs) if value]
         return sources_first(value.node for value in values if value.node)
 
+    @cached_property
+    def _functions(self) -> set[Node]:
+        """Where an activation was called as a function, not as a module."""
+        return {node for node in self._nodes if node.name() in FUNCTIONS and node not in self._leaves}
+
     def _fused_norms(self) -> Iterator[tuple[Call, Node]]:
         """Batch norms that call their activation themselves (timm's ``BatchNormAct2d``), and what that one reads."""
         for norm in self.calls:
@@ -239,7 +275,7 @@ class Trace:
         """
         norms = [
             node
-            for node in ancestors(value.node, stop=self._leaves)
+            for node in ancestors(value.node, stop=self._leaves.keys() | self._functions)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
         depths = [depth(node, self._depths) for node in norms]

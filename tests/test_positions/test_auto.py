@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from mmdet.models.backbones import HRNet, ResNet
 from mmpretrain.models.backbones import ConvNeXt, ShuffleNetV2, VisionTransformer
@@ -26,6 +27,13 @@ def test_stages_of_the_teacher_of_whose_size_the_student_has_none_are_told(monke
     monkeypatch.setattr('ovkd_mm.positions.auto.print_log', lambda message, **_: said.append(message))
     auto_pairs(trace(net(1, 2), (16, 16)), trace(net(1, 2, 2, 2), (16, 16)))
     assert said[0].startswith("pairs='auto' leaves out 8, 11 of the teacher: no stage of the student has the size.")
+
+
+def test_stages_of_the_student_of_whose_size_the_teacher_has_none_are_told(monkeypatch):
+    said = []
+    monkeypatch.setattr('ovkd_mm.positions.auto.print_log', lambda message, **_: said.append(message))
+    auto_pairs(trace(net(1, 2, 2, 2), (16, 16)), trace(net(1, 2), (16, 16)))
+    assert said[0].startswith("pairs='auto' leaves out 8, 11 of the student: no stage of the teacher has the size.")
 
 
 def test_only_the_backbone_is_paired_where_there_is_one():
@@ -84,6 +92,15 @@ def test_the_stages_of_a_backbone_of_one_map_are_found_between_image_and_map():
         ('layer5', 576),
         ('layer7', 320),
     ]
+
+
+def test_the_first_stage_of_a_trunk_that_is_one_module_is_a_place_as_the_others_are():
+    for model in (
+        timm.create_model('convnext_atto', depths=(1, 1, 1, 1), dims=(4, 4, 4, 4)),
+        timm.create_model('pvt_v2_b0', depths=(1, 1, 1, 1), embed_dims=(8, 8, 8, 8), num_heads=(1, 1, 1, 1)),
+    ):
+        places = auto_places(trace(model, (64, 64)))
+        assert places == {(16, 16): ['stages.0'], (8, 8): ['stages.1'], (4, 4): ['stages.2'], (2, 2): ['stages']}
 
 
 def test_no_branch_stands_for_the_whole():

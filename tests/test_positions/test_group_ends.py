@@ -76,6 +76,30 @@ def test_a_forward_that_passes_one_end_alone_is_an_error():
             tap.take()
 
 
+class Branches(nn.Module):
+    """RepVGG: a convolution, and a batch norm in place of the identity."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.conv(x) + self.norm(x))
+
+
+def test_a_batch_norm_in_one_of_two_branches_is_not_where_a_group_begins():
+    span = GroupEnds('1').resolve(trace(nn.Sequential(Branches(), Branches()), (4, 4)))
+    assert (span.first.path, span.first.side) == ('1.conv', 'input')
+    assert (span.last.path, span.last.side) == ('1.act', 'output')
+
+
+def test_a_group_begins_after_a_batch_norm_that_leads_to_its_only_convolution_though_no_activation_follows():
+    group = nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.ReLU())
+    span = GroupEnds('1').resolve(trace(nn.Sequential(nn.Conv2d(3, 4, 1), group), (4, 4)))
+    assert (span.first.path, span.first.side) == ('1.0', 'output')
+    assert (span.last.path, span.last.side) == ('1.2', 'output')
+
+
 def test_what_takes_no_tensor_has_no_ends():
     class Sum(nn.Module):
         def forward(self, xs):

@@ -1,9 +1,10 @@
 import pytest
+import timm
 from mmdet.models.backbones import SSDVGG, ResNet
 from mmseg.models.backbones import MobileNetV2
 from torch import nn
 
-from ovkd_mm.positions import EndOfGroup, MidLayer, trace
+from ovkd_mm.positions import EndOfGroup, MidLayer, auto_places, trace
 
 
 @pytest.fixture(scope='module')
@@ -43,3 +44,10 @@ def test_layers_of_another_size_do_not_count():
 def test_a_layer_alone_is_its_own_middle():
     found = MidLayer('0').resolve(trace(nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 1)), (8, 8)))
     assert (found.path, found.side) == ('0', 'output')
+
+
+def test_the_middle_of_each_stage_of_a_trunk_is_a_block_as_in_timms_convnext():
+    model = timm.create_model('convnext_atto', depths=(3, 3, 3, 3), dims=(4, 4, 4, 4))
+    traced = trace(model, (64, 64))
+    middles = [MidLayer(place).resolve(traced).path for places in auto_places(traced).values() for place in places]
+    assert middles == ['stages.0.blocks.1', *(f'stages.{i}.blocks.0' for i in (1, 2, 3))]

@@ -6,7 +6,7 @@ from mmseg.models.backbones import MobileNetV2
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from ovkd_mm.positions import PreReLU, trace
+from ovkd_mm.positions import EndOfGroup, PreReLU, trace
 
 
 class PreActivationBlock(nn.Module):
@@ -192,3 +192,57 @@ def test_the_batch_norm_is_found_behind_an_identity_and_around_its_activation():
     assert (behind.path, behind.norm) == ('3', '1')
     around = place(nn.Sequential(conv(), Fused(3)), '1')
     assert (around.path, around.side, around.norm) == ('1.act', 'input', '1')
+
+
+class WithFunction(nn.Module):
+    """As torchvision's Inception: the activation is a function."""
+
+    def __init__(self, function, shortcut=False):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.function, self.shortcut = function, shortcut
+
+    def forward(self, x):
+        out = self.bn(self.conv(x))
+        return self.function(out + x if self.shortcut else out)
+
+
+@pytest.mark.parametrize('function', [F.relu, F.relu6, F.leaky_relu, F.silu, F.gelu, F.relu_])
+def test_a_group_that_ends_in_a_function_is_read_before_it_where_a_module_returns_that(function):
+    # The ReLU that follows is the next layer's, at the same size.
+    net = nn.Sequential(WithFunction(function), nn.Conv2d(3, 3, 1), nn.ReLU())
+    found = place(net, '0')
+    assert (found.path, found.side, found.norm, found.activated) == ('0.bn', 'output', '0.bn', True)
+    after = EndOfGroup('0').resolve(trace(net, (16, 16)))
+    assert (after.path, after.side) == ('0', 'output')
+
+
+def test_a_sum_that_only_a_function_reads_is_read_after_it_and_no_batch_norm_tells_its_margins():
+    found = place(nn.Sequential(WithFunction(F.relu, shortcut=True)), '0')
+    assert (found.path, found.side, found.norm, found.activated) == ('0', 'output', None, True)
+
+
+def test_a_batch_norm_that_a_function_follows_is_where_the_group_before_is_read():
+    class Opens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn, self.conv, self.project = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.conv(F.relu(self.bn(x))) + self.project(x)
+
+    found = place(nn.Sequential(nn.Conv2d(3, 3, 1), Opens()), '0')
+    assert (found.path, found.side, found.activated) == ('1.bn', 'output', True)
+
+
+def test_a_batch_norm_in_one_of_two_branches_does_not_stand_for_the_group_before_them():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.conv(x) + self.bn(x)
+
+    found = place(nn.Sequential(nn.Conv2d(3, 3, 1), Branches()), '0')
+    assert (found.path, found.side, found.activated) == ('0', 'output', False)
