@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.fileio import LocalBackend, register_backend
 from PIL import Image
 
 OBJECT = (
@@ -49,3 +50,28 @@ def write_voc_masks(
         picture.save(root / folder / f'{image_id}.png')
     (root / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text('\n'.join(masks) + '\n')
     return root
+
+
+class Store(LocalBackend):
+    """Keeps what lies under ``/elsewhere``, to which no other way leads."""
+
+    root = ''
+
+    def get(self, filepath):
+        return super().get(str(filepath).replace('/elsewhere', self.root))
+
+    def exists(self, filepath):
+        return super().exists(str(filepath).replace('/elsewhere', self.root))
+
+    def isdir(self, filepath):
+        return super().isdir(str(filepath).replace('/elsewhere', self.root))
+
+    def get_local_path(self, filepath):
+        return super().get_local_path(str(filepath).replace('/elsewhere', self.root))
+
+
+def in_a_store(root: Path, monkeypatch) -> dict:
+    """Put a folder into a store as ``/elsewhere``; returns the ``backend_args`` that lead there."""
+    register_backend('elsewhere', Store, force=True)
+    monkeypatch.setattr(Store, 'root', str(root))
+    return dict(backend='elsewhere')

@@ -38,7 +38,7 @@ def gradient_ratios(task: Tensor, others: Sequence[Tensor], weights: Sequence[nn
                 'together (FSDP hides them); set loss_weight to the number that a run on one GPU logs as '
                 'distill_auto_weight_0'
             )
-        norms = [torch.stack([one.float().norm() for one in some]).norm() for some in zip(*both, strict=True)]
+        norms = [torch.stack([one.norm() for one in some]).norm() for some in zip(*both, strict=True)]
         ratios.append((norms[1] / norms[0]).log())
     logs = torch.stack(ratios)
     all_reduce(logs, 'mean')

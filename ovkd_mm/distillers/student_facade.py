@@ -87,7 +87,7 @@ class StudentFacade(BaseModel):
 def _in_place(hook: Callable, module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     """Apply a student's hook in place: torch uses what one returns (mmpretrain's TimmClassifier) only for a root."""
     renamed = hook(module, state_dict, prefix, local_metadata)
-    if renamed is not None and renamed is not state_dict:
+    if renamed is not None:
         items = list(renamed.items())
         state_dict.clear()
         state_dict.update(items)

@@ -55,7 +55,7 @@ def partial_l2_and_skipped(
     if can_fuse(student) and student.shape == teacher.shape:
         return _PartialL2.apply(student, teacher, margin, weight)
     target = teacher if margin is None else margin_relu(teacher, margin)
-    return weight * partial_l2(student, target), skipped_by_partial_l2(student.detach(), target).count_nonzero()
+    return weight * partial_l2(student, target), skipped_by_partial_l2(student, target).count_nonzero()
 
 
 def normalized_partial_l2(

@@ -34,5 +34,5 @@ class DistillShareHook(DistillerHook):
 
         distillation = sum(logged(f'loss_distill_{index}') for index in range(len(model.pairs)))
         task = logged('loss') - distillation
-        if model.task_weight and task > 0:
+        if model.task_weight and task > 1e-6 * logged('loss'):  # else what rounding leaves of nothing
             runner.message_hub.update_scalar('train/distill_share', distillation / task)

@@ -78,7 +78,7 @@ class FeatureVisualizationHook(DistillerHook):
             handle.remove()
         if is_main_process() and self._inputs is not None:
             for index, (loss, (student, teacher, *labels)) in self._features.items():
-                if student.dim() == 4 and student.shape == teacher.shape:
+                if student.dim() == 4:
                     distance = loss.distance(student, teacher, *labels)
                     picture = _draw(runner.visualizer, self._inputs, teacher, student, distance)
                     runner.visualizer.add_image(f'distill_{index}', picture, runner.iter + 1)

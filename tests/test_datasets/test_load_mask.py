@@ -262,3 +262,16 @@ def test_one_value_that_is_no_class_suggests_that_it_is_void(results):
     with pytest.raises(ValueError, match='lacks a class') as caught:
         load(results)
     assert 'ignore_index' not in str(caught.value)
+
+
+def test_a_negative_value_is_no_class(results):
+    results['seg_map_path'] = results['seg_map_path'].replace('.png', '.tiff')
+    save(results, stripes(0, -1, dtype=np.int32))
+    with pytest.raises(ValueError, match=r'holds -1 \(300 pixels\): no class'):
+        load(results)
+
+
+def test_five_wrong_values_are_all_shown(results):
+    save(results, stripes(*range(3, 8)))
+    with pytest.raises(ValueError, match=r'holds 3 \(120 pixels\), .*7 \(120 pixels\): no class'):
+        load(results)

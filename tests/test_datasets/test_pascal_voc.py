@@ -14,7 +14,7 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
-from voc_folder import write_swelling_png, write_voc_masks
+from voc_folder import in_a_store, write_swelling_png, write_voc_masks
 
 from ovkd_mm.datasets import PascalVOCDataset
 
@@ -395,3 +395,9 @@ def test_real_images_and_masks_pass(voc_animals):
     dataset = read(voc_animals / 'VOC2012', ann_file=f'{LISTS}/mini_val.txt', data_prefix=prefix, pipeline=LOAD)
     assert len(dataset) == 80
     assert all(dataset[i]['gt_seg_map'].shape == dataset[i]['img'].shape[:2] for i in range(80))
+
+
+def test_lists_images_and_masks_may_lie_in_another_store(root, monkeypatch):
+    options = dict(backend_args=in_a_store(root, monkeypatch))
+    dataset = read('/elsewhere', **options, pipeline=[step | options for step in LOAD])
+    assert [dataset[i]['gt_seg_map'].shape for i in range(2)] == [(20, 30)] * 2

@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
-from voc_folder import write_swelling_png, write_voc
+from voc_folder import in_a_store, write_swelling_png, write_voc
 
 from ovkd_mm.datasets import VOCDataset
 
@@ -495,3 +495,9 @@ def test_real_images_pass(voc_animals):
     dataset = VOCDataset(data_root=str(voc_animals), ann_file='VOC2012/ImageSets/Main/mini_val.txt', pipeline=LOAD)
     assert len(dataset) == 80
     assert all(dataset[i]['img'].ndim == 3 for i in range(80))
+
+
+def test_lists_annotations_and_images_may_lie_in_another_store(devkit, monkeypatch):
+    options = dict(backend_args=in_a_store(devkit, monkeypatch))
+    dataset = read('/elsewhere', **options, pipeline=[step | options for step in LOAD])
+    assert [dataset[i]['img'].shape for i in range(3)] == [(60, 80, 3)] * 3

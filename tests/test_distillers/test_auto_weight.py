@@ -285,3 +285,47 @@ def test_it_does_not_settle_before_it_was_measured_and_says_so(monkeypatch):
     assert weight.settled and weight.factor == pytest.approx(0.25)
     assert measured[:20] == list(range(0, 200, 10)) and len(measured) < 25
     assert len(said) == 2 and 'is 0.25 from here on' in said[1]
+
+
+@pytest.fixture
+def said(monkeypatch):
+    found = []
+    monkeypatch.setattr(module, 'print_log', lambda message, *_, **__: found.append(message))
+    return found
+
+
+def test_a_gradient_that_has_become_too_small_is_spoken_of_too(said, monkeypatch):
+    monkeypatch.setattr(module, 'SETTLED', module.AT_FIRST)
+    weight = AutoWeight(2.0)
+    for _ in range(module.AT_FIRST):
+        weight.note(2.0)
+        weight.step(True)
+    assert weight.settled and said.pop()
+    weight.note(0.21)
+    assert not said
+    weight.note(0.19)
+    assert 'is now 0.19 times' in said[0]
+
+
+def test_that_it_cannot_be_measured_is_said_once_though_the_connectors_learn_alone_for_a_while(said):
+    weight = AutoWeight()
+    for learns in (True,) * (module.SETTLED - 1) + (False,) * 3:
+        weight.step(learns)
+    assert not said
+    weight.step(True)
+    assert len(said) == 1
+
+
+def test_what_is_recomputed_but_not_trained_is_no_obstacle():
+    model = build()
+    block = model.student.backbone.layer1[0].requires_grad_(False)
+    block.with_cp = True
+    assert model(*batch(), mode='loss')['loss_distill_0'] > 0
+
+
+def test_a_measurement_that_fails_is_over():
+    model = build()
+    model.student.fc.register_forward_hook(lambda module, args, out: out.detach())
+    with pytest.raises(RuntimeError, match='does not require grad'):
+        model(*batch(), mode='loss')
+    assert not model.measuring

@@ -161,3 +161,11 @@ def test_the_weight_without_an_activation_is_measured_or_written_down_by_itself(
     assert plain.auto_weight and plain.loss.loss_weight == 1.0
     activated, plain = autos('auto', None)
     assert activated.auto_weight is plain.auto_weight is not None
+
+
+def test_a_part_that_a_pair_names_itself_is_the_same_without_an_activation():
+    own = dict(student='backbone.stem', teacher='backbone.stem', loss=dict(type='ovkd_mm.L2Loss', loss_weight=7.0))
+    linear = dict(loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=5.0))
+    method = METHOD | dict(without_activation=linear)
+    (pair,) = MODELS.build(distiller_config(method=method, pairs=[own])).pairs
+    assert isinstance(pair.loss, L2Loss) and pair.loss.loss_weight == 7.0

@@ -309,3 +309,54 @@ def test_features_that_are_not_of_one_image_each_are_refused(tmp_path):
 def test_a_size_that_is_no_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"teacher\.cache\.gigabytes must be a number from 0 up, got '1'"):
         teacher(dict(folder=str(tmp_path), gigabytes='1'))
+
+
+def test_what_was_found_in_a_cache_is_not_shown_while_nobody_asks_it(tmp_path):
+    config = toy.distiller_config()
+    config['teacher'] = dict(config['teacher'], norm_mode='running', cache=str(tmp_path))
+    model = MODELS.build(config).train()
+    assert 'distill_cached' in model(*toy.batch(), mode='loss')
+    model.distill_weight = 0.0
+    assert 'distill_cached' not in model(*toy.batch(), mode='loss')
+
+
+class Stranger:
+    """What runs when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_file_of_a_stranger_runs_nothing(tmp_path):
+    images, one = toy.batch()[0], teacher(tmp_path / 'cache')
+    live = one(images)
+    torch.save(Stranger(tmp_path / 'fired'), files(tmp_path / 'cache')[0])
+    assert same(one(images), live)
+    assert not (tmp_path / 'fired').exists()
+
+
+def test_what_is_there_is_not_written_again(tmp_path):
+    images, one = toy.batch()[0], teacher(tmp_path)
+    one(images[:3])
+    before = {file: file.stat().st_ino for file in files(tmp_path)}
+    one(images)
+    assert len(files(tmp_path)) == 4 and all(file.stat().st_ino == number for file, number in before.items())
+
+
+def test_images_of_equal_bytes_and_of_another_shape_or_dtype_are_others(tmp_path):
+    zeros = torch.zeros(1, 3, 4, 4)
+    names = [FeatureCache(str(tmp_path)).names(one)[0] for one in (zeros, zeros.view(1, 3, 2, 8), zeros.int())]
+    assert len(set(names)) == 3
+
+
+def test_a_teacher_of_equal_weights_under_other_names_is_another(tmp_path):
+    weights, feature, found = torch.nn.Linear(2, 2), torch.ones(1, 3, 2, 2), []
+    for name in ('first', 'second'):
+        cache = FeatureCache(str(tmp_path))
+        cache.belongs_to(torch.nn.ModuleDict({name: weights}), [], '')
+        found.append(cache.read(['0' * 32], torch.device('cpu')))
+        cache.write(['0' * 32], [feature])
+    assert found == [None, None]

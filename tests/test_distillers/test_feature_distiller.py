@@ -521,3 +521,11 @@ def test_a_loss_that_would_log_what_is_added_to_the_loss_is_refused(monkeypatch)
     model = MODELS.build(distiller_config())
     with pytest.raises(ValueError, match=r"PartialL2Loss\.log names a value 'raw_loss', which mmengine would add"):
         model(*batch(), mode='loss')
+
+
+def test_the_methods_config_is_left_as_it_is():
+    hooks, linear = [dict(type='ovkd_mm.ChannelsLastHook')], dict(loss=dict(loss_weight=1.0))
+    method = METHOD | dict(hooks=hooks, pairs=PAIRS, logits=[], without_activation=linear)
+    before = copy.deepcopy(method)
+    assert build(method=method).hooks[1:] == build(method=method).hooks[1:] == hooks
+    assert method == before

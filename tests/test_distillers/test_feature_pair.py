@@ -62,14 +62,23 @@ def step(one, student, teacher):
 @pytest.mark.parametrize('running', [True, False])
 @pytest.mark.parametrize(
     ('norm', 'training'),
-    [('batch norm', True), ('batch norm', False), ('none', True), ('SyncBN', False)],  # SyncBN trains on GPUs alone
+    [
+        ('batch norm', True),
+        ('batch norm', False),
+        ('untracked batch norm', True),
+        ('untracked batch norm', False),
+        ('none', True),
+        ('SyncBN', False),  # which trains on GPUs alone
+    ],
 )
 def test_one_operation_for_all_parts_comes_to_what_they_come_to_one_by_one(norm, training, running):
     torch.manual_seed(0)
     joined = pair(weight=0.25)
     joined.loss.loss_weight = 3.0
     joined.teacher_transform = MarginReLU(5, None if running else torch.nn.BatchNorm2d(5))
-    if norm != 'batch norm':
+    if norm == 'untracked batch norm':
+        joined.student_transform[-1].track_running_stats = False
+    elif norm != 'batch norm':
         joined.student_transform = Conv1x1(3, 5, norm=False)
     if norm == 'SyncBN':
         joined.student_transform.append(torch.nn.SyncBatchNorm(5))
@@ -202,3 +211,46 @@ def test_one_value_a_channel_has_no_statistics_in_one_operation_either():
     one = pair((3, (1, 1)), (5, (1, 1)))
     with pytest.raises(ValueError, match='more than 1 value per channel'):
         one(torch.randn(1, 3, 1, 1, requires_grad=True), torch.randn(1, 5, 1, 1))
+
+
+@pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook', 'full_backward_hook'])
+def test_hooks_on_the_connectors_norm_are_called_whatever_they_wait_for(kind):
+    one, called = pair(), []
+    getattr(one.student_transform[-1], f'register_{kind}')(lambda *_: called.append(1))
+    one(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 5, 4, 4)).backward()
+    assert called == [1]
+
+
+def test_a_teacher_of_other_channels_than_the_connectors_is_told_so():
+    one = pair()
+    one.teacher_transform = MarginReLU(6, torch.nn.BatchNorm2d(6))
+    with pytest.raises(
+        ValueError, match=r'transforms make \(2, 5, 4, 4\) of the student .*\(2, 6, 4, 4\) of the teacher'
+    ):
+        one(torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 6, 4, 4))
+
+
+def test_a_student_without_a_gradient_is_compared_in_evaluation():
+    assert pair().eval()(torch.randn(2, 3, 4, 4), torch.randn(2, 5, 4, 4)) > 0
+
+
+@pytest.mark.parametrize('watched', [True, False])
+def test_no_gradient_flows_to_the_teacher_or_is_kept_by_its_running_margin(watched):
+    one = pair()
+    one.teacher_transform = MarginReLU(5)
+    if watched:
+        one.loss.register_forward_hook(lambda *_: None)
+    teacher = torch.randn(2, 5, 4, 4, requires_grad=True)
+    one(torch.randn(2, 3, 4, 4, requires_grad=True), teacher).backward()
+    assert teacher.grad is None and not one.teacher_transform.margin.requires_grad
+
+
+def test_a_loss_of_ones_own_that_detaches_nothing_teaches_the_student_alone():
+    class Difference(DistillLoss):
+        def distance(self, student, teacher):
+            return (student - teacher).square()
+
+    one = FeaturePair(place(3, (4, 4)), place(3, (4, 4)), Identity(), Identity(), Difference())
+    student, teacher = (torch.randn(2, 3, 4, 4, requires_grad=True) for _ in range(2))
+    one(student, teacher).backward()
+    assert student.grad.any() and teacher.grad is None

@@ -165,3 +165,8 @@ def test_a_model_of_texts_and_a_processor_without_a_mean_are_refused(transformer
     config.save_pretrained(vit)
     with pytest.raises(ValueError, match='is no model of images: the first that it takes is input_ids'):
         teacher(f'transformers::{vit}', allow_random=True)
+
+
+def test_a_folder_may_be_named_from_the_users_home(vit, monkeypatch):
+    monkeypatch.setenv('HOME', str(vit.parent))
+    assert teacher(f'transformers::~/{vit.name}').model.config.hidden_size == 16

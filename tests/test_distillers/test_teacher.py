@@ -369,3 +369,13 @@ def test_a_teacher_whose_forward_asks_for_data_samples_extracts_features(checkpo
     monkeypatch.setattr(ToyClassifier, 'extract_feat', ToyClassifier.forward, raising=False)
     monkeypatch.setattr(ToyClassifier, 'forward', forward)
     torch.testing.assert_close(features(images), expected)
+
+
+def test_what_counts_stays_whole_in_half_precision():
+    class Indexed(ToyClassifier):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer('index', torch.arange(300))
+
+    lower = attached(model=dict(type=Indexed), dtype='bfloat16')
+    assert lower.model.index.tolist() == list(range(300))

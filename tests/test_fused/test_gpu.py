@@ -66,6 +66,11 @@ def test_trying_leaves_random_numbers_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_they_are_tried_where_nothing_learns_too():
+    with torch.no_grad():
+        gpu._check(torch.device('cpu'), kernels)
+
+
 @pytest.mark.cuda
 def test_a_gpu_is_served():
     assert operation._backend(torch.zeros(2, 3, 4, 4, device='cuda')) is kernels

@@ -167,7 +167,7 @@ def test_with_a_batch_norm_all_is_as_if_it_ran_alone(monkeypatch, layout, teache
     assert found['gradient'].stride() == found['gradient'].clone().stride()
 
 
-@pytest.mark.parametrize('momentum', [None, 0.3])
+@pytest.mark.parametrize('momentum', [None, 0.0, 0.3])
 def test_running_statistics_are_tracked_as_by_the_batch_norm(momentum):
     torch.manual_seed(0)
     student = torch.randn(2, 4, 3, 3, dtype=torch.float64)
@@ -270,3 +270,27 @@ def test_what_a_scaler_scales_later_does_not_vanish_in_float16():
     (2**16 * total).backward()
     assert leaf.grad.dtype == torch.float16
     torch.testing.assert_close(leaf.grad.float(), expected['gradient'], rtol=1e-2, atol=1e-6)
+
+
+def test_the_norm_learns_though_nothing_before_it_does():
+    torch.manual_seed(0)
+    student = torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    teacher, margin = teacher_and_margins(student)
+    norm = norm_of(4, torch.float64)
+    expected = separately(student, copy.deepcopy(norm), teacher, margin, 0.3)
+    total, _ = normalized_partial_l2(student, norm, teacher, margin, 0.3)
+    total.backward()
+    torch.testing.assert_close((norm.weight.grad, norm.bias.grad), (expected['scale'], expected['shift']))
+
+
+def test_where_there_is_no_operation_the_plain_formula_gives_the_same(monkeypatch):
+    student, teacher = features((2, 3, 4, 4))
+    margin = torch.tensor([-0.1, -0.5, -2.0])
+    found = []
+    for _ in range(2):
+        leaf = student.clone().requires_grad_()
+        total, skipped = partial_l2_and_skipped(leaf, teacher, margin, weight=0.3)
+        total.backward()
+        found.append((total.detach(), skipped, leaf.grad))
+        monkeypatch.setattr(operation, '_backend', lambda feature: None)
+    torch.testing.assert_close(*found)

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import BaseTTAModel, MMDistributedDataParallel
 from mmengine.registry import MODELS
 from toy import distiller_config
 
@@ -28,3 +28,12 @@ def test_another_model_is_an_error_that_names_the_hook():
 
     with pytest.raises(TypeError, match='Own needs a FeatureDistiller, got ToyClassifier'):
         Own().distiller(SimpleNamespace(model=wrapped(MODELS.build(dict(type='ToyClassifier')))))
+
+
+def test_the_model_is_found_behind_test_time_augmentation():
+    class Twice(BaseTTAModel):
+        def merge_preds(self, samples):
+            return samples
+
+    model = MODELS.build(distiller_config())
+    assert DistillerHook().distiller(SimpleNamespace(model=wrapped(Twice(model)))) is model

@@ -134,3 +134,11 @@ def test_the_hook_is_found_by_name(tmp_path):
         tmp_path, model=distiller_config(), custom_hooks=[dict(type='ovkd_mm.ConnectorWarmupHook', iters=1)]
     )
     assert any(isinstance(hook, ConnectorWarmupHook) for hook in runner.hooks)
+
+
+def test_a_norm_that_tracks_nothing_is_left_so(tmp_path):
+    runner = toy_runner(tmp_path, iters=2, custom_hooks=[ConnectorWarmupHook(iters=1)])
+    norms = [module for module in runner.model.student.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms[0].track_running_stats = False
+    runner.train()
+    assert [norm.track_running_stats for norm in norms] == [False] + [True] * (len(norms) - 1)

@@ -44,7 +44,7 @@ def test_an_end_that_the_training_does_not_reach_is_named(tmp_path, stop_at, sai
     run(tmp_path, dict(stop_at=stop_at), iters=6)
     (log,) = tmp_path.glob('*/*.log')
     assert (
-        'DistillScheduleHook.stop_at=4 is after the end of the training, which has 3 epochs' in log.read_text()
+        f'DistillScheduleHook.stop_at={stop_at} is after the end of the training, which has 3 epochs' in log.read_text()
     ) == said
 
 
@@ -130,3 +130,15 @@ def test_wrong_schedules_and_models_are_errors(tmp_path):
 def test_a_constant_weight_has_no_use_for_an_end_or_a_length(unused):
     with pytest.raises(ValueError, match=r"schedule='constant' stays at start and takes neither end nor length"):
         DistillScheduleHook(**unused)
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'why'),
+    [
+        (dict(end=-1), 'end must be a number from 0 up, got -1'),
+        (dict(length=0), 'length must be a number above 0, got 0'),
+    ],
+)
+def test_where_a_weight_goes_and_how_long_it_takes_are_checked_too(wrong, why):
+    with pytest.raises(ValueError, match=f'DistillScheduleHook.{why}'):
+        DistillScheduleHook('linear', **wrong)

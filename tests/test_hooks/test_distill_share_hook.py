@@ -80,3 +80,17 @@ def test_a_measured_weight_begins_anew_in_another_training_and_goes_on_in_a_resu
         )
         runner.train()
         assert counts(runner) == expected
+
+
+@MODELS.register_module()
+class NothingToLearn(ToyClassifier):
+    """Its task costs nothing."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        out = super().forward(inputs, data_samples, mode)
+        return dict(loss=0 * out['loss']) if mode == 'loss' else out
+
+
+def test_there_is_no_multiple_of_nothing(tmp_path):
+    found = lines(tmp_path, model=distiller_config(student=dict(type='NothingToLearn')))
+    assert all(line['loss_distill_0'] > 0 and 'distill_share' not in line for line in found)

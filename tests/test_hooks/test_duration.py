@@ -1,4 +1,5 @@
 import pytest
+from torch.utils.data import BatchSampler
 from toy import ToyImages, toy_runner
 
 from ovkd_mm.hooks import duration
@@ -40,3 +41,14 @@ def test_all_processes_together_pass_once_over_the_training_set(
 def test_wrong_lengths_are_errors_that_name_the_hook(wrong, why):
     with pytest.raises(ValueError, match=f'^SomeHook *{why}'):
         Duration('SomeHook', *wrong)
+
+
+def test_a_batch_sampler_tells_the_size_of_its_batches(tmp_path):
+    loader = dict(
+        dataset=ToyImages(8),
+        batch_size=4,
+        sampler=dict(type='InfiniteSampler'),
+        batch_sampler=dict(type=BatchSampler, drop_last=True),
+        collate_fn=dict(type='default_collate'),
+    )
+    assert epoch_length(toy_runner(tmp_path, iters=1, train_dataloader=loader)) == 2

@@ -94,3 +94,17 @@ def test_wrong_intervals_and_models_are_errors(tmp_path):
         FeatureVisualizationHook(0)
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
         run(tmp_path, 1, model=dict(type='ToyClassifier'))
+
+
+def test_nothing_listens_on_where_nothing_was_compared(tmp_path):
+    runner = toy_runner(tmp_path, iters=1, custom_hooks=[FeatureVisualizationHook(1)])
+    runner.model.distill_weight = 0.0
+    runner.train()
+    assert not any(pair._forward_pre_hooks for pair in runner.model.pairs)
+    assert not pictures(tmp_path)
+
+
+def test_one_process_draws_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr('ovkd_mm.hooks.feature_visualization_hook.is_main_process', lambda: False)
+    run(tmp_path, 1, iters=1)
+    assert not pictures(tmp_path)

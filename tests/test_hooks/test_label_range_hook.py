@@ -177,3 +177,21 @@ def test_samples_without_such_labels_pass(samples):
     hook = LabelRangeHook()
     hook.before_train(one)
     hook.before_train_iter(one, 0, torch.zeros(3))
+
+
+def masked(*values):
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=torch.tensor(values).expand(1, 4, -1))
+    return sample
+
+
+def test_a_negative_label_of_a_mask_is_no_class():
+    with pytest.raises(ValueError, match=r'has the label -1 \(4 pixels\)'):
+        check(SimpleNamespace(metainfo=dict(classes=CLASSES)), [masked(0, -1)], decode_head=segmenter())
+
+
+@pytest.mark.parametrize(('last', 'rest'), [(14, r', but'), (15, r', \.\.\., but')])
+def test_of_many_labels_five_are_shown(last, rest):
+    sample = masked(*range(10, last + 1))
+    with pytest.raises(ValueError, match=rf'labels 10 \(4 pixels\), .*, 14 \(4 pixels\){rest}'):
+        check(SimpleNamespace(metainfo=dict(classes=CLASSES)), [sample], decode_head=segmenter())

@@ -1,5 +1,7 @@
 import copy
+import itertools
 import re
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 import two_processes
 from mmengine.registry import MODELS
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from toy import Record, ToyImages, distiller_config, toy_runner
 
 from ovkd_mm.hooks import ParaphraserHook, paraphraser_hook
@@ -220,3 +223,47 @@ def test_gradients_of_several_processes_are_averaged(tmp_path, monkeypatch):
     monkeypatch.setattr(paraphraser_hook, 'all_reduce_params', lambda gradients, op: asked.add(op))
     run(tmp_path, ParaphraserHook(iters=1), iters=1)
     assert asked == {'mean'}
+
+
+def batches(count: int, **changes) -> list:
+    """The first batches of four, of the loader that ``changes`` describe."""
+    loader = DataLoader(ToyImages(count), **{'batch_size': 4, **changes})
+    runner = SimpleNamespace(train_dataloader=loader, seed=0)
+    return [batch['inputs'] for batch in itertools.islice(paraphraser_hook._batches(runner), 4)]
+
+
+def test_a_rest_of_a_batch_is_left_out_unless_it_is_all_there_is():
+    assert [len(one) for one in batches(9)] == [4] * 4
+    assert [len(one) for one in batches(3)] == [3] * 4
+
+
+def test_a_batch_sampler_tells_the_size_of_its_batches():
+    sampler = BatchSampler(SequentialSampler(range(8)), 4, drop_last=True)
+    assert [len(one) for one in batches(8, batch_size=1, batch_sampler=sampler)] == [4] * 4
+
+
+def test_each_epoch_is_shuffled_anew():
+    images, found = ToyImages(8).images, batches(8)
+    epochs = [torch.cat(found[start : start + 2]) for start in (0, 2)]
+    assert not torch.equal(epochs[0], images) and not torch.equal(*epochs)
+    assert all(torch.equal(one.flatten(1).sum(1).sort()[0], images.flatten(1).sum(1).sort()[0]) for one in epochs)
+
+
+def test_they_learn_from_what_a_training_prepares_whatever_mode_the_model_is_in(tmp_path):
+    runner = toy_runner(tmp_path, distiller_config(method=METHOD))
+    runner.train_loop  # noqa: B018  (builds the loader)
+    asked = []
+    runner.model.data_preprocessor.register_forward_pre_hook(
+        lambda module, args, kwargs: asked.append(kwargs['training']), with_kwargs=True
+    )
+    runner.model.eval()
+    ParaphraserHook(iters=1).before_train(runner)
+    assert asked == [True]
+    assert all(one.encoder[1].num_batches_tracked == 1 for one in paraphrasers(runner.model))
+
+
+def test_images_are_loaded_in_the_trainings_way(monkeypatch):
+    loader, asked = DataLoader(ToyImages(), num_workers=1, collate_fn=list, worker_init_fn=print), []
+    monkeypatch.setattr(paraphraser_hook, 'DataLoader', lambda dataset, **settings: asked.append(settings) or [dataset])
+    assert next(paraphraser_hook._batches(SimpleNamespace(train_dataloader=loader, seed=0))) is loader.dataset
+    assert [asked[0][key] for key in ('num_workers', 'collate_fn', 'worker_init_fn')] == [1, list, print]

@@ -61,3 +61,8 @@ def test_standardized_logits_teach_their_order_and_not_their_size():
     standardized = KDLoss(temperature=2.0, standardize=True)
     torch.testing.assert_close(standardized(student, teacher), KDLoss(temperature=2.0)(*rows))
     torch.testing.assert_close(standardized(5 * teacher + 3, teacher), torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+def test_two_classes_are_a_distribution():
+    student, teacher = torch.randn(2, 4, 2)
+    torch.testing.assert_close(KDLoss()(student, teacher), softened_kl(student, teacher, 4.0).mean())

@@ -54,3 +54,8 @@ def test_configs_find_it_by_name_and_reach_mmpretrains_options():
     model = ROOT.build(dict(type='ovkd_mm.CifarResNet', depth=20, frozen_stages=1))
     assert isinstance(model, CifarResNet)
     assert not any(parameter.requires_grad for parameter in model.layer1.parameters())
+
+
+def test_options_of_mmpretrains_go_before_ours():
+    model = CifarResNet(20, out_indices=(0, 2))
+    assert [out.shape[1] for out in model(torch.randn(2, 3, 16, 16))] == [16, 64]

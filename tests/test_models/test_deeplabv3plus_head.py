@@ -8,6 +8,8 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from ovkd_mm.models import deeplabv3plus_head
+
 HEAD = dict(
     type='ovkd_mm.DeepLabV3PlusHead',
     in_channels=12,
@@ -87,3 +89,16 @@ def test_all_convolutions_are_plain_and_only_the_classifier_has_a_bias(head):
 def test_every_weight_gets_a_gradient(head, inputs):
     head(inputs).square().sum().backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_the_aspps_feature_is_resized_as_the_config_says(inputs, monkeypatch, align_corners):
+    asked = []
+    resize = deeplabv3plus_head.resize
+    monkeypatch.setattr(
+        deeplabv3plus_head,
+        'resize',
+        lambda *args, **kwargs: asked.append(kwargs['align_corners']) or resize(*args, **kwargs),
+    )
+    MODELS.build(HEAD | dict(align_corners=align_corners))(inputs)
+    assert asked == [align_corners]

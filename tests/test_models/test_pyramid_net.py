@@ -93,3 +93,9 @@ def test_a_network_that_does_not_exist_is_refused_by_name(options, key):
 
 def test_configs_find_it_by_name():
     assert isinstance(ROOT.build(dict(type='ovkd_mm.PyramidNet', depth=8, alpha=3)), PyramidNet)
+
+
+def test_an_initialization_of_ones_own_takes_the_place_of_kaimings():
+    model = PyramidNet(8, 3, init_cfg=dict(type='Constant', layer='Conv2d', val=7))
+    model.init_weights()
+    assert (model.conv1.weight == 7).all()

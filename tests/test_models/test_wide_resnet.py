@@ -64,3 +64,9 @@ def test_a_network_that_does_not_exist_is_refused_by_name(depth, width, key):
 
 def test_configs_find_it_by_name():
     assert isinstance(ROOT.build(dict(type='ovkd_mm.WideResNet', depth=10, width=1)), WideResNet)
+
+
+def test_an_initialization_of_ones_own_takes_the_place_of_kaimings():
+    model = WideResNet(10, 1, init_cfg=dict(type='Constant', layer='Conv2d', val=7))
+    model.init_weights()
+    assert (model.conv1.weight == 7).all()

@@ -110,3 +110,10 @@ def test_by_default_the_gradient_is_a_constant_and_the_feature_keeps_its_graph()
     assert not InputGradient()(feature, inputs).requires_grad
     feature.sum().backward()  # the task's loss
     assert all(weight.grad is not None for weight in net.parameters())
+
+
+def test_attention_beyond_the_range_of_half_precision_still_has_a_highest_position():
+    inputs = torch.tensor([[[[4e4, 6e4]], [[4e4, 6e4]], [[0.0, 0.0]]]], dtype=torch.half, requires_grad=True)
+    found = InputGradient()(inputs[:, :2].clone(), inputs)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, torch.tensor([[[[0.0, 1.0]], [[0.0, 1.0]], [[0.0, 0.0]]]]) / 2**0.5)

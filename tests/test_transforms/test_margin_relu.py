@@ -98,3 +98,19 @@ def test_behind_a_group_norm_the_running_margin_is_right_and_the_closed_form_wou
     torch.testing.assert_close(transform.margin, negatives)
     closed = batch_norm_margin(norm.weight, norm.bias)
     assert (closed / negatives)[0] > 10 and (closed / negatives)[3] < 0.6
+
+
+def test_margins_hold_no_graph_of_the_teacher():
+    closed, running = MarginReLU(2, nn.BatchNorm2d(2)), MarginReLU(2)
+    running(torch.randn(1, 2, 9, 9, requires_grad=True))
+    assert not closed.margin.requires_grad and not running.margin.requires_grad
+
+
+def test_a_restarted_running_margin_is_a_new_one_and_a_closed_form_stays():
+    running, closed = MarginReLU(2), MarginReLU(2, nn.BatchNorm2d(2))
+    running(torch.randn(1, 2, 9, 9))
+    before = closed.margin.clone()
+    for transform in (running, closed):
+        transform.restart()
+    assert not running.margin.any() and not running.negatives.any()
+    assert torch.equal(closed.margin, before)

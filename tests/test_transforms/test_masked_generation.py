@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from ovkd_mm.losses import L2Loss
+from ovkd_mm.method_files import read_method
 from ovkd_mm.transforms import MaskedGeneration
 
 
@@ -44,3 +45,7 @@ def test_other_channels_are_aligned_before():
 def test_a_part_that_is_none_is_refused(masked):
     with pytest.raises(ValueError, match=r'MaskedGeneration.masked must be from 0 to below 1'):
         MaskedGeneration(3, 5, masked)
+
+
+def test_two_thirds_are_masked_unless_a_config_says_otherwise():
+    assert MaskedGeneration(3, 3).masked == read_method('mgd')['student_transform']['masked']
