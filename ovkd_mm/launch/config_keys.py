@@ -11,6 +11,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from ..method_files import read_method
 from ..nearest import nearest
 from ..toolkits import TOOLKITS
+from .plain_config import SHARED, is_distillation
 
 __all__ = ['check_keys', 'check_scope', 'override']
 
@@ -55,7 +56,8 @@ def check_keys(config: Config) -> None:
 def override(config: Config, options: dict, what: str) -> None:
     """Change settings of a config.
 
-    The first part of a key must be known: a variable of the config's own that is set after reading changes nothing.
+    The first part of a key must be known, and must not be what a distillation's model was put together from: setting
+    that after reading changes nothing.
 
     Args:
         config: Changed in place.
@@ -63,11 +65,17 @@ def override(config: Config, options: dict, what: str) -> None:
         what: Where they come from, for messages.
 
     Raises:
-        ValueError: If neither the config nor who reads it has such a key, or the config has no place for a value.
+        ValueError: If neither the config nor who reads it has such a key, it is one that the model was put
+            together from, or the config has no place for a value.
     """
     known = [*config, *RUNNER, *BESIDE]
     for key, value in options.items():
-        first = key.partition('.')[0]
+        first, _, rest = key.partition('.')
+        if isinstance(config.get('model'), dict) and is_distillation(config) and first in (*SHARED, *config.model):
+            meant = dict(distiller=rest, places='pairs', head_pairs='pairs').get(first, key)
+            raise ValueError(
+                f'{what} {key}: the model has taken over {first}, so this changes nothing; set model.{meant}'
+            )
         if first not in known:
             raise ValueError(f'{what} {key}: neither the config nor a runner has {first!r}{nearest(first, known)}')
         if key.endswith('.loss_weight.share'):  # in place of a number, too

@@ -85,6 +85,24 @@ def test_a_setting_of_what_nobody_reads_is_refused():
         override(Config(dict(own=1)), {'modle.depth': 1}, 'this')
 
 
+@pytest.mark.parametrize(
+    ('key', 'fix'),
+    {
+        'method.loss.loss_weight': 'model.method.loss.loss_weight',
+        'method': 'model.method',
+        'distiller.input_shape': 'model.input_shape',
+        'places.resnet': 'model.pairs',
+        'head_pairs.ours': 'model.pairs',
+        'pairs.0.weight': 'model.pairs.0.weight',
+    }.items(),
+)
+def test_a_setting_of_what_the_distillation_has_copied_is_refused(key, fix):
+    model = dict(type='ovkd_mm.FeatureDistiller', method=dict(loss=dict(loss_weight=1)), pairs=[dict(weight=1)])
+    config = Config(dict(model=model, method=model['method'], pairs=model['pairs']))
+    with pytest.raises(ValueError, match=rf'^this {key}: .*; set {fix}$'):
+        override(config, {key: 0}, 'this')
+
+
 @pytest.mark.parametrize('scope', ['mmdet', 'mmengine', 'mmrotate', 'mine', None])
 def test_a_scope_of_ones_own_is_accepted(scope):
     check_scope(Config(dict(default_scope=scope)))

@@ -388,6 +388,7 @@ MISTAKES = {
         ('compare --config train_dataloder.py --methods kd', "the config has 'train_dataloder', which nothing reads"),
         ('compare --config toy.py --methods kd --cfg-options train_dataloder.batch_size=2', "kd: train_dataloder.batch_size: neither the config nor a runner has 'train_dataloder'; nearest: train_dataloader"),
         (TOY + 'train_dataloder.batch_size=2', "neither the config nor a runner has 'train_dataloder'; nearest: train_dataloader"),
+        (TOY + 'method.loss.loss_weight=0', 'the model has taken over method, .* set model.method.loss.loss_weight'),
         (TOY + 'nothing_like_it=2', "neither the config nor a runner has 'nothing_like_it'"),
         (TOY + 'load_form=x.pth', "has 'load_form'; nearest: load_from"),
         (TOY + 'default_scope=mmdett', "default_scope='mmdett': there is no such toolkit; nearest: mmdet"),
