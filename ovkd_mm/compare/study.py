@@ -179,7 +179,7 @@ def read_study(
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently keep the last."""
+    """Refuses a key that is there twice, of which YAML would silently keep the last, and reads 1e-2 as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -187,6 +187,12 @@ class _Loader(yaml.SafeLoader):
             if keys.count(key) > 1:
                 raise ValueError(f'{key!r} twice in one mapping, line {node.start_mark.line + 1}')
         return super().construct_mapping(node, deep)
+
+
+# To PyYAML, which follows YAML 1.1, a number with an exponent needs a point and a sign (1.0e-2); all others are text.
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$', re.ASCII), list('-+.0123456789')
+)
 
 
 def _load(file: Path) -> dict:

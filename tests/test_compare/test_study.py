@@ -36,6 +36,14 @@ def test_a_mapping_gives_each_label_its_method_and_settings(write):
     assert study.seeds == (0,)
 
 
+@pytest.mark.parametrize('text', ['1e-2', '1E-2', '.1e-1', '1.e-2', '+1e-2', '0.01'])
+def test_a_number_is_one_in_any_notation_that_python_knows(write, text):
+    study = read_study(
+        write(f'methods: [kd]\ncfg_options: {{rate: {text}, less: -{text.strip("+")}, name: e2, two: 2}}')
+    )
+    assert study.options == dict(rate=0.01, less=-0.01, name='e2', two=2)
+
+
 def test_flags_override_the_file(write, tmp_path):
     other = tmp_path / 'other.py'
     other.touch()
