@@ -124,7 +124,8 @@ def read_study(
             ``teacher``, a mapping with ``config`` (likewise), ``cfg_options`` and ``seed``, to be trained first;
             ``published``, others' figures of the metric by label.
             ``methods`` is a list of names in ``_base_/methods`` and ``none``, or a mapping from a label to settings of
-            the distillation config, among which ``method`` names one of these; without it the config's own counts.
+            the distillation config, among which ``method`` names one of these; without it the config's own counts, and
+            the label must not be the name of another.
         config: Instead of the file's.
         methods: Labels of the file, or names as in its list; instead of the file's.
         seeds: Instead of the file's.
@@ -142,7 +143,7 @@ def read_study(
     if methods is not None:
         known = {entry.label: entry for entry in entries}
         for name in methods if known else ():
-            if name not in known and not set(name.split('+')) <= {NONE, *method_names()}:
+            if name not in known and not _names_methods(name):
                 near = nearest(name, [*known, NONE, *method_names()])
                 raise ValueError(f'--methods {name}: neither a label of {file} nor a method{near}')
         entries = [known.get(name, Entry(name, name)) for name in methods]
@@ -229,6 +230,10 @@ def _options(content: dict, key: str) -> dict:
     return options
 
 
+def _names_methods(label: str) -> bool:
+    return set(label.split('+')) <= {NONE, *method_names()}
+
+
 def _entries(methods: list | dict, key: str) -> list[Entry]:
     if isinstance(methods, list):
         if wrong := [name for name in methods if not isinstance(name, str)]:
@@ -243,6 +248,10 @@ def _entries(methods: list | dict, key: str) -> list[Entry]:
             raise ValueError(f'{key}.{label} must be a mapping from a key to a value, got {settings!r}')
         if wrong := [name for name in settings if not isinstance(name, str)]:
             raise ValueError(f'{key}.{label}: a key is text, such as model.input_shape; got {wrong}')
+        if 'method' not in settings and _names_methods(str(label)):
+            raise ValueError(
+                f"{key}.{label}: without method the config's own is trained; add method: {label}, or rename it"
+            )
         method = settings.get('method')
         if not isinstance(method, str | None):
             raise ValueError(f'{key}.{label}.method must be a name, or several with a + (ofd+kd); got {method!r}')

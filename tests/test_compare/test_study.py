@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: [kd, at, kd]', "'kd' twice; give each a label of its own"),
         ('methods:\n  kd: {}\n  kd: {}', r"study.yml: 'kd' twice in one mapping, line 3"),
         ('methods: {a b: {}, a/b: {}}', "'a/b' and 'a b' share the folder a-b"),
-        ('methods: {KD: {}, kd: {}}', "'kd' and 'KD' share the folder kd"),
+        ('methods: {Mine: {}, mine: {}}', "'mine' and 'Mine' share the folder mine"),
         ('methods: ["?"]', r"label '\?' has no letter"),
         ('methods: []', 'methods is empty'),
         ('methods: kd', 'methods must be a list of names or a mapping'),
@@ -154,6 +155,14 @@ def test_a_label_that_is_mistyped_is_answered_with_the_nearest_labels_and_method
     assert read_study(file, methods=['pre-ReLU', 'none', 'ofd+kd']).entries[0].method == 'ofd'
     with pytest.raises(ValueError, match=r'--methods pre-relu: neither a label of .* nor a method; nearest: pre-ReLU'):
         read_study(file, methods=['pre-relu'])
+
+
+@pytest.mark.parametrize('label', ['kd', 'ofd+kd', 'none', 'none+kd'])
+def test_a_label_that_is_a_methods_name_says_which_method_it_is(write, label):
+    with pytest.raises(ValueError, match=rf'methods\.{re.escape(label)}: .* add method: {re.escape(label)}, or'):
+        read_study(write(f'methods: {{{label}: {{train_cfg.max_epochs: 2}}}}'))
+    (entry,) = read_study(write(f'methods: {{{label}: {{method: ofd}}}}')).entries
+    assert (entry.label, entry.method) == (label, 'ofd')
 
 
 def test_several_methods_of_an_entry_are_written_with_a_plus(write):
