@@ -66,7 +66,10 @@ def entry_config(base: Config, study: Study, entry: Entry) -> Config:
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        found = [read_method(name, f' (or {NONE}, the student alone)') for name in str(entry.method).split('+')]
+        names = str(entry.method).split('+')
+        if NONE in names:
+            raise ValueError(f'method {entry.method}: none is the student alone, with no losses; leave it out')
+        found = [read_method(name, f' (or {NONE}, the student alone)') for name in names]
         config.model.method = found if len(found) > 1 else found[0]
     for options in (study.options, entry.options):
         override(config, options, f'{entry.label}:')

@@ -63,6 +63,8 @@ def test_methods_with_a_plus_between_them_add_up(base, checkpoint):
     assert (found[0], found[1]) == (ofd, kd | dict(loss=kd.loss | dict(loss_weight=0.5)))
     with pytest.raises(ValueError, match="unknown method 'kdd'; nearest: kd"):
         build(base, Entry('both', 'ofd_cifar+kdd'))
+    with pytest.raises(ValueError, match=r'method none\+kd: none is the student alone.*leave it out'):
+        build(base, Entry('both', 'none+kd'))
     with pytest.raises(ValueError, match="unknown method '5'"):  # as YAML may have it
         build(base, Entry('five', 5))
 
