@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# What log histories, best scores and palettes are made of.
-_PLAIN_DTYPES = ('b1', 'u1', 'i4', 'i8', 'f4', 'f8')
+# What log histories, best scores, palettes and whatever else a data set says of itself are made of.
+_PLAIN_DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'c8', 'c16')
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def test_a_log_history_keeps_its_numbers_and_methods(load, tmp_path):
 
 
 @LOADERS
-@pytest.mark.parametrize('dtype', ['bool', 'uint8', 'int32', 'int64', 'float32', 'float64'])
+@pytest.mark.parametrize('dtype', ['b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'c8', 'c16'])
 def test_numbers_and_arrays_of_numpy_come_back(load, dtype, tmp_path):
     array = np.array([[0, 1, 2]]).astype(dtype)
     others = dict(scalar=array[0, 1], empty=array[:0], point=array[0, 1].reshape(()))
@@ -55,6 +55,15 @@ def test_numbers_and_arrays_of_numpy_come_back(load, dtype, tmp_path):
     assert loaded['array'].tolist() == array.tolist()
     assert loaded['scalar'] == loaded['point'] == 1
     assert (loaded['empty'].shape, loaded['point'].shape) == ((0, 3), ())
+
+
+@LOADERS
+def test_what_a_data_set_says_of_itself_in_numbers_of_numpy_comes_back(load, tmp_path):
+    meta = dict(palette=np.ones((2, 3), 'uint16'), ids=np.arange(2, dtype='uint32'), sigmas=np.ones(17, 'float16'))
+    loaded = load(dict(meta=dict(dataset_meta=meta)), tmp_path / 'a.pth')['meta']['dataset_meta']
+    assert {key: (value.dtype, value.tolist()) for key, value in loaded.items()} == {
+        key: (value.dtype, value.tolist()) for key, value in meta.items()
+    }
 
 
 @pytest.mark.parametrize('core', ['core', '_core'])
@@ -127,7 +136,7 @@ def test_the_function_of_a_one_cycle_schedule_comes_back(load, strategy, tmp_pat
         np.array([1, 'a'], dtype=object),
         np.zeros(2, 'V8'),
         np.array(['a']),
-        *map(np.dtype, ('O', 'f8,i4', 'M8', 'm8', 'c16', 'S1')),
+        *map(np.dtype, ('O', 'f8,i4', 'M8', 'm8', 'U1', 'S1')),
     ],
     ids=lambda value: str(getattr(value, 'dtype', value)),
 )
