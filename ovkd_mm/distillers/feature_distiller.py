@@ -19,7 +19,7 @@ from .feature_pair import FeaturePair, FeaturePairs
 from .finite_check import FiniteCheck
 from .labels import labels_of
 from .method_hooks import register_before_runs
-from .settings import METHOD, check_settings
+from .settings import METHOD, check_settings, check_shape
 from .student_facade import StudentFacade
 from .teacher import Teacher, check_teacher
 
@@ -105,7 +105,7 @@ class FeatureDistiller(StudentFacade):
         self.distill_weight = self.task_weight = 1.0
         self.student_learns, self.measuring = True, False
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
-        _check_shape(input_shape)
+        check_shape(input_shape)
         student_trace = trace(self.student, input_shape, training=True)
         check_teacher(teacher)
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
@@ -248,12 +248,6 @@ class FeatureDistiller(StudentFacade):
         super()._apply(fn, *args, **kwargs)
         self.teacher._apply(fn, *args, **kwargs)
         return self
-
-
-def _check_shape(shape: object) -> None:
-    sides = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(f'input_shape must be (H, W) in pixels, such as (300, 300); got {shape!r}')
 
 
 def _weighted(value: Tensor | list[Tensor], weight: float, name: str) -> Tensor | list[Tensor]:

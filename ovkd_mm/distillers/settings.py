@@ -6,7 +6,7 @@ import torch
 
 from ..nearest import nearest
 
-__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings', 'half_precision']
+__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings', 'check_shape', 'half_precision']
 
 COMPARED = ('teacher_transform', 'student_transform', 'loss')
 PARTS = ('position', *COMPARED)
@@ -33,6 +33,20 @@ def check_settings(key: str, settings: dict, known: Sequence[str]) -> None:
     for name in settings:
         if name not in known:
             raise ValueError(f'{key} has no setting {name!r}{nearest(name, known)}')
+
+
+def check_shape(shape: object) -> None:
+    """Refuse an ``input_shape`` that is no size.
+
+    Args:
+        shape: As the config has it.
+
+    Raises:
+        ValueError: If it is not two whole numbers above 0.
+    """
+    sides = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f'input_shape must be (H, W) in pixels, such as (300, 300); got {shape!r}')
 
 
 def half_precision(key: str, name: str | None) -> torch.dtype | None:

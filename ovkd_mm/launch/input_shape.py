@@ -1,10 +1,13 @@
 """The size of the training inputs, told from a config's data pipeline and preprocessor."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mmengine.config import Config
+
+from ..config_files import type_name
+from ..distillers.settings import check_shape
 
 __all__ = ['InputShape', 'input_shape_of']
 
@@ -51,31 +54,39 @@ def input_shape_of(config: Config) -> InputShape | None:
 
     Returns:
         None where the config does not tell.
+
+    Raises:
+        ValueError: If ``input_shape`` is no size.
     """
     said = config.model.get('input_shape')
-    if said:
+    if said is not None:
+        check_shape(said)
         return InputShape(tuple(said), 'model.input_shape')
-    found = None
-    for step in _steps((config.get('train_dataloader') or {}).get('dataset') or {}):
-        found = _set_by(step, config.get('default_scope')) or found
+    steps = _steps((config.get('train_dataloader') or {}).get('dataset') or {})
+    found = _after(steps, None, config.get('default_scope'))
     return _padded(found, config.model.get('data_preprocessor') or config.get('data_preprocessor') or {})
 
 
 def _steps(dataset: dict) -> Iterator[dict]:
-    """What an image passes: the steps of the innermost data set first; of alternatives the first."""
+    """What an image passes: the steps of the innermost data set first; of several data sets the first."""
     inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
     if inner:
         yield from _steps(inner)
-    yield from _flat(dataset.get('pipeline') or [])
+    yield from dataset.get('pipeline') or []
 
 
-def _flat(steps: list) -> Iterator[dict]:
+def _after(steps: Iterable[dict], found: InputShape | None, toolkit: str | None) -> InputShape | None:
+    """The size after some steps; of alternatives the largest."""
     for step in steps:
         inner = step.get('transforms')
-        if inner:
-            yield from _flat(inner[0] if isinstance(inner[0], list) else inner)
+        if not inner:
+            found = _set_by(step, toolkit) or found
+        elif type_name(step) == 'RandomChoice' or isinstance(inner[0], list):
+            each = [_after(one if isinstance(one, list) else [one], found, toolkit) for one in inner]
+            found = max(filter(None, each), key=lambda one: math.prod(one.size), default=None)
         else:
-            yield step
+            found = _after(inner, found, toolkit)
+    return found
 
 
 def _set_by(step: dict, toolkit: str | None) -> InputShape | None:

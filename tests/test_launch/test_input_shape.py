@@ -58,6 +58,12 @@ def test_a_distillation_says_it_itself():
     assert input_shape_of(Config(dict(model=dict(input_shape=[20, 30])))) == InputShape((20, 30), 'model.input_shape')
 
 
+@pytest.mark.parametrize('said', [300, 'auto', (300,), (0, 300), (300.0, 300), (), [300, '300']])
+def test_a_distillation_that_says_no_size_is_refused(said):
+    with pytest.raises(ValueError, match=r'input_shape must be \(H, W\) in pixels, such as \(300, 300\); got '):
+        input_shape_of(Config(dict(model=dict(input_shape=said))))
+
+
 def test_width_and_height_stand_in_the_order_of_who_reads_them():
     assert shape(dict(type='Resize', scale=(30, 20))).size == (20, 30)
     crop = dict(type='RandomCrop', crop_size=(30, 20))
@@ -72,6 +78,26 @@ def test_the_last_step_that_sets_a_size_counts_the_outer_data_set_comes_later():
     assert shape(resize, wrap=lambda inner: dict(dataset=inner, pipeline=[crop])).size == (16, 16)
     assert shape(crop, wrap=lambda inner: dict(datasets=[inner], pipeline=[])).size == (16, 16)
     assert shape(resize, dict(type='RandomCrop', crop_size=(0.5, 0.5), crop_type='relative')).size == (20, 30)
+
+
+def test_of_alternatives_the_one_with_the_largest_result_counts():
+    large, small, crop = (
+        dict(type=kind, **{key: size})
+        for kind, key, size in (
+            ('Resize', 'scale', (40, 30)),
+            ('Resize', 'scale', (20, 10)),
+            ('RandomCrop', 'crop_size', 16),
+        )
+    )
+    flip = dict(type='RandomFlip')
+    choice = dict(type='RandomChoice', transforms=[[small, flip], [large, flip]])
+    assert shape(choice) == InputShape((30, 40), 'Resize scale=(40, 30)')
+    assert shape(dict(type='mmcv.RandomChoice', transforms=[small, large, crop])).size == (30, 40)
+    assert shape(dict(type='RandomChoice', transforms=[[large, crop], small])).size == (16, 16)
+    assert shape(large, dict(type='RandomChoice', transforms=[[flip], [crop]])).size == (30, 40)
+    assert shape(dict(type='RandomChoice', transforms=[[flip], [crop]])).size == (16, 16)
+    assert shape(choice, small).size == (10, 20)
+    assert shape(dict(type='RandomApply', transforms=[large, crop])).size == (16, 16)
 
 
 def test_a_kept_ratio_is_that_of_a_wide_image():
