@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..config_files import read_config_file
 from ..distillers.foreign import source_of
 from ..distillers.settings import PARTS
+from ..distillers.teacher import check_teacher
 from ..launch.config_keys import check_keys, override
 from ..launch.config_values import check_values
 from ..launch.plain_config import forget_run, is_distillation, plain_config
@@ -60,6 +61,7 @@ def entry_config(base: Config, study: Study, entry: Entry) -> Config:
 
     Raises:
         ValueError: If the method does not exist or the settings do not fit.
+        TypeError: If the teacher or one of its settings is of another type than it has to be.
         FileNotFoundError: If the teacher's checkpoint does not exist.
     """
     config = copy.deepcopy(base)
@@ -76,7 +78,8 @@ def entry_config(base: Config, study: Study, entry: Entry) -> Config:
     check_values(config)
     if entry.method == NONE:
         return plain_config(config)
-    _check_teacher(config.model.get('teacher'))
+    check_teacher(config.model.get('teacher'))
+    _check_checkpoint(config.model.teacher.get('checkpoint'))
     return config
 
 
@@ -128,13 +131,8 @@ def _check_pairs(config: Config) -> None:
                 )
 
 
-def _check_teacher(teacher: object) -> None:
-    if not isinstance(teacher, dict):
-        raise ValueError(f'model.teacher must be a dict with model and checkpoint, got {teacher!r}')
-    checkpoint = teacher.get('checkpoint')
-    if checkpoint is not None and not isinstance(checkpoint, str):
-        raise ValueError(f'model.teacher.checkpoint must be a path or URL, got {checkpoint!r}')
-    if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
+def _check_checkpoint(checkpoint: str | None) -> None:
+    if checkpoint and '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
         raise FileNotFoundError(
             f'model.teacher.checkpoint={checkpoint!r} does not exist; train the teacher first, '
             'or name its weights with --cfg-options model.teacher.checkpoint=...'
@@ -155,8 +153,8 @@ def teacher_digest(config: Config) -> str | None:
             read = read_config_file(model, 'model.teacher.model', imports=False)
             digest.update(as_text(forget_run(read)).encode())
             known = True
-    if checkpoint is not None and Path(checkpoint).is_file():
-        with open(checkpoint, 'rb') as file:
+    if checkpoint is not None and (path := Path(checkpoint).expanduser()).is_file():
+        with open(path, 'rb') as file:
             while block := file.read(2**20):
                 digest.update(block)
         known = True

@@ -216,13 +216,23 @@ def test_another_teachers_config_or_weights_in_a_file_of_the_same_name_are_anoth
 @pytest.mark.parametrize(
     ('teacher', 'message'),
     [
-        ('x', r"model.teacher must be a dict .* got 'x'"),
-        (dict(checkpoint=5), 'checkpoint must be a path or URL, got 5'),
+        ('x', r"teacher must be a dict .* got 'x'"),
+        (dict(checkpoint=5), r'teacher\.checkpoint must be a path or a URL, got 5'),
+        (dict(model=7), r"teacher\.model must be a config's path, a name or a dict, got 7"),
     ],
 )
-def test_a_teacher_that_is_none_is_named(teacher, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_teacher_that_is_none_is_named_as_the_distiller_names_it(teacher, message):
+    with pytest.raises(TypeError, match=message):
         build(toy_base(), Entry('own'), **{'model.teacher': teacher})
+
+
+def test_a_checkpoint_may_be_named_from_home(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'teacher.pth').write_bytes(b'weights')
+    digests = []
+    for checkpoint in ('~/teacher.pth', str(tmp_path / 'teacher.pth')):
+        digests.append(teacher_digest(build(toy_base(), Entry('own'), **{'model.teacher.checkpoint': checkpoint})))
+    assert digests[0] == digests[1] is not None
 
 
 def test_checkpoints_that_differ_in_their_last_byte_are_of_different_teachers(tmp_path):
