@@ -43,7 +43,7 @@ def train(args: argparse.Namespace) -> None:
     if args.amp:
         use_amp(config, get_device())
     if args.auto_scale_lr:
-        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
         config.auto_scale_lr.enable = True
     notes = []

@@ -346,6 +346,7 @@ MISTAKES = {
         (TOY + "custom_hooks=[dict(type='EMAHook'),dict(type='EarlyStoppingHook',monitor='mIoU')]", r'custom_hooks=\[dict\(.* has a dict, which a flag cannot hold: set its keys \(a\.b=1\), or write a config'),
         (TOY + "model.method.loss.loss_weight={{'share':0.5}}", 'has a dict, which a flag cannot hold'),
         ('train toy.py --auto-scale-lr', r'auto_scale_lr=dict\(base_batch_size=...\)'),
+        ('train toy.py --auto-scale-lr --cfg-options auto_scale_lr=None', r'error: .*auto_scale_lr=dict\(base_batch_size=...\)'),
         ('train toy.py --launcher torch', 'invalid choice'),
         ('train toy.py --work-dir file/below', "work_dir='file/below' cannot be written.*--work-dir"),
         ('test plain.py student.pth --out result.json', '--out must end with .pkl'),
