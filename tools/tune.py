@@ -3,7 +3,8 @@
   python tools/tune.py configs/ssd300/ofd_ssd300_r50-r18_voc0712.py --methods ofd pkd cwd --trials 20 --part 0.1
 
 The weight is searched as the share in loss_weight=dict(share=...), a multiple of the norm of the task's gradient. The
-same command resumes where it stopped; with more --trials it continues the search. Needs Optuna.
+times of schedulers and hooks shrink with the schedule. The same command resumes where it stopped; with more --trials it
+continues the search. Needs Optuna.
 """
 
 import argparse

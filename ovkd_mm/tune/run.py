@@ -26,6 +26,10 @@ __all__ = ['tune']
 
 RUNGS = 4  # validations of a trial at most; after the first and the second the worse ones end
 
+# Settings that are a number of epochs or iterations, of schedulers and of hooks (ours, mmengine's and mmdet's).
+SCHEDULER_TIMES = ('begin', 'end', 'T_max', 'step_size', 'total_steps', 'milestones', 'periods')
+HOOK_TIMES = ('epochs', 'iters', 'length', 'stop_at', 'begin_epoch', 'begin_iter', 'switch_epoch', 'num_last_epochs')
+
 
 def tune(
     config: str | Path,
@@ -49,7 +53,8 @@ def tune(
         work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``.
         methods: Names of files of methods.
         trials: Total number of trials.
-        part: Fraction of the config's schedule that a trial takes, above 0 and at most 1.
+        part: Fraction of the config's schedule that a trial takes, above 0 and at most 1. The times of schedulers and
+            hooks become the same part, whole numbers of 1 or more.
         seed: Of the trainings and of the search.
         options: Settings of the config, with dots in the keys.
         metric: Key of the validation metric; None for the config's main one.
@@ -131,6 +136,10 @@ def tune(
 def shortened(config: Config, part: float) -> Config:
     """A config of a part of its schedule, with a validation and a checkpoint after each quarter of it, or each epoch.
 
+    The times of its schedulers and hooks become the same part, as far as whole numbers allow, so that a trial has every
+    stage of the whole training: rates decay, and AB learns the task in the end. A scheduler whose time vanishes is left
+    out.
+
     Raises:
         ValueError: If it has no schedule.
     """
@@ -140,6 +149,7 @@ def shortened(config: Config, part: float) -> Config:
     if key is None:
         raise ValueError(f'train_cfg={config.get("train_cfg")!r} has no max_epochs or max_iters to shorten')
     length = max(round(schedule[key] * part), 1)
+    part = length / schedule[key]
     every = max(math.ceil(length / RUNGS), 1)
     schedule.update({key: length, 'val_interval': every})
     for name in ('dynamic_intervals', 'val_begin'):
@@ -148,7 +158,42 @@ def shortened(config: Config, part: float) -> Config:
     if key == 'max_iters':  # else validations have no iteration
         hooks['logger'] = dict(hooks.get('logger') or dict(type='LoggerHook'), log_metric_by_epoch=False)
     config.default_hooks = hooks
+    if config.get('param_scheduler'):
+        ends = {key == 'max_epochs': length}
+        config.param_scheduler = _shortened_schedulers(config.param_scheduler, part, ends)
+    method = (config.get('model') or {}).get('method') or {}
+    for hook in [*(config.get('custom_hooks') or []), *(method.get('hooks') or [])]:
+        _shorten(hook, HOOK_TIMES, part)
     return config
+
+
+def _shortened_schedulers(setting: list | dict, part: float, ends: dict[bool, int]) -> list | dict:
+    """Schedulers, or lists of them by optimizer; ``ends`` is when they end by default, by ``by_epoch``."""
+    if isinstance(setting, dict) and 'type' not in setting:
+        return {name: _shortened_schedulers(each, part, ends) for name, each in setting.items()}
+    schedulers = setting if isinstance(setting, list) else [setting]
+    for one in schedulers:
+        _shorten(one, SCHEDULER_TIMES, part)
+        if 'milestones' in one:
+            one['milestones'] = list(dict.fromkeys(one['milestones']))
+    return [
+        one for one in schedulers if one.get('begin', 0) < one.get('end', ends.get(one.get('by_epoch', True), math.inf))
+    ]
+
+
+def _shorten(settings: dict, times: tuple[str, ...], part: float) -> None:
+    for key in times:
+        if key in settings:
+            settings[key] = _part_of(settings[key], part)
+
+
+def _part_of(time: Any, part: float) -> Any:
+    """A part of a time or of each of several; whole numbers stay whole, and those from 1 up at 1 or more."""
+    if isinstance(time, (list, tuple)):
+        return [_part_of(one, part) for one in time]
+    if not isinstance(time, (int, float)):
+        return time
+    return max(round(time * part), min(time, 1)) if time % 1 == 0 else time * part
 
 
 def _validations(config: Config) -> int:
