@@ -28,13 +28,7 @@ model = dict(
             min_sizes=sizes[:-1],
             max_sizes=sizes[1:])))
 
-# mmdet's, which leaves objects of other classes out.
-data = dict(
-    _delete_=True,
-    type='VOCDataset',
-    data_root='data/VOCdevkit/',
-    data_prefix=dict(sub_data_root='VOC2012/'),
-    metainfo=dict(classes=classes))
+data = dict(metainfo=dict(classes=classes), skip_other_classes=True)
 train_dataloader = dict(
     batch_size=16,
     num_workers=2,

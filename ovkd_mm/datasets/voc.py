@@ -3,6 +3,7 @@
 import logging
 import os.path as osp
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,8 +35,9 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
     """mmdet's ``VOCDataset`` that takes several splits and skips nothing silently.
 
     What is wrong with a folder stops the run with an error that names the file: split lists and annotations when the
-    data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes, trains on
-    degenerate boxes and fills up cut-off images with gray; use it (``type='VOCDataset'``) where that is wanted.
+    data set is built, images when they are loaded. mmdet's class leaves out objects of unknown classes without a word,
+    trains on degenerate boxes, fills up cut-off images with gray, and in a VOC2007 or VOC2012 folder its metric prints
+    VOC's class names whatever the classes are.
 
     Boxes are mmdet's: pixels count from 0, and the last row and column are outside, so VOC's box of one pixel,
     ``xmin == xmax``, would be empty; here it is one pixel wide, and the log says how many there are.
@@ -65,9 +67,11 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         data_root: str | None = '',
         data_prefix: dict | None = None,
         skip_degenerate_boxes: bool = False,
+        skip_other_classes: bool = False,
         **kwargs: Any,
     ) -> None:
         self._skip_degenerate = skip_degenerate_boxes
+        self._skip_others = skip_other_classes
         folder = (data_prefix or {}).get('sub_data_root')
         splits = [(split, _voc_folder(split) if folder is None else folder) for split in as_list('ann_file', ann_file)]
         # mmdet joins the first with data_root itself.
@@ -93,6 +97,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         self.cat2label = {name: label for label, name in enumerate(classes)}
         first_folder = self.sub_data_root
         self._degenerate: list[str] = []
+        self._others: Counter[str] = Counter()
         data_list: list[dict] = []
         split_of: dict[str, dict[str, str]] = {}
         for ann_file, folder in self._splits:
@@ -110,8 +115,15 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
                 for img_id in img_ids
             ]
         self.data_prefix['sub_data_root'] = first_folder
+        self._tell_of_other_classes()
         self._tell_of_degenerate_boxes()
         return data_list
+
+    def _tell_of_other_classes(self) -> None:
+        if self._others:
+            lists = [split for split, _ in self._splits]
+            counts = ', '.join(f'{name!r} {number}' for name, number in self._others.most_common())
+            print_log(f'objects of other classes left out of {lists}: {counts}', 'current')
 
     def _tell_of_degenerate_boxes(self) -> None:
         if not self._degenerate:
@@ -120,12 +132,15 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         what, then = f'degenerate boxes left out of {lists}', ''
         if not self._skip_degenerate:
             what = f'boxes that begin and end in one pixel in {lists}'
-            then = f'; they stay, one pixel wide. If they are slips, set {self._option()}, which leaves them out'
+            then = (
+                f'; they stay, one pixel wide. If they are slips, set {self._option("skip_degenerate_boxes")}, which '
+                'leaves them out'
+            )
         examples = '; '.join(self._degenerate[:SHOWN])
         print_log(f'{what}: {len(self._degenerate)}, such as {examples}{then}', 'current', logging.WARNING)
 
-    def _option(self) -> str:
-        return f'skip_degenerate_boxes=True of {config_key(self.test_mode)}'
+    def _option(self, name: str) -> str:
+        return f'{name}=True of {config_key(self.test_mode)}'
 
     def _read_split(self, ann_file: str) -> list[str]:
         fix = f'Point data_root and ann_file of {config_key(self.test_mode)} to your VOC folder. {HOW_TO_GET_VOC}'
@@ -180,7 +195,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
                 if broken and not self._skip_degenerate:
                     raise ValueError(
                         f'{found}. Mend the annotation, or leave all such boxes out and have them counted with '
-                        f'{self._option()}'
+                        f'{self._option("skip_degenerate_boxes")}'
                     )
                 self._degenerate.append(found)
             if not self._skip_degenerate or not (one_pixel or broken):
@@ -188,14 +203,16 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         info['instances'] = kept
 
     def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
-        names = {_text(obj, 'name') for obj in raw_ann_info.findall('object')}
-        if unknown := sorted(map(str, names - set(self.cat2label))):
+        objects = raw_ann_info.findall('object')
+        others = Counter(name for obj in objects if (name := _text(obj, 'name')) not in self.cat2label)
+        if others and not self._skip_others:
             raise ValueError(
-                f'the class {", ".join(map(repr, unknown))} is not among the classes {list(self.cat2label)}. Name your '
-                "own with metainfo=dict(classes=...), or leave such objects out with mmdet's data set, "
-                "type='VOCDataset'"
+                f'the class {", ".join(map(repr, sorted(others)))} is not among the classes {list(self.cat2label)}. '
+                'Name your own with metainfo=dict(classes=...), or leave such objects out and have them counted with '
+                f'{self._option("skip_other_classes")}'
             )
-        flaws = [_flaws(obj) for obj in raw_ann_info.findall('object')]
+        self._others += others
+        flaws = [_flaws(obj) for obj in objects if _text(obj, 'name') in self.cat2label]
         instances = super()._parse_instance_info(raw_ann_info, minus_one)
         return [dict(instance, flaws=flaw) for instance, flaw in zip(instances, flaws, strict=True)]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from voc_folder import write_voc
 
 from ovkd_mm.compare.run import teacher_training, trainings_of
 from ovkd_mm.compare.study import read_study
@@ -53,6 +54,20 @@ def test_each_distillation_reads_the_places_of_the_readme(name):
     found = [(pair.student_place.name, pair.teacher_place.name, pair.student_place.size) for pair in distiller.pairs]
     assert found == PLACES[name]
     assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [1.0])
+
+
+@pytest.mark.parametrize('name', ['ssd192_lite2_voc-animals', 'ofd_ssd192_lite2-lite0_voc-animals'])
+@pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+def test_the_detectors_metric_names_their_own_classes(name, loader, tmp_path):
+    """With the type ``VOC2012`` mmdet's metric would print the first of VOC's names."""
+    for split in ('train', 'val'):
+        write_voc(tmp_path / 'VOC2012', {split: [('cat', 5, 5, 40, 40), ('chair', 1, 1, 9, 9)]}, split=split)
+    config = Config.fromfile(CONFIGS / 'small' / f'{name}.py')
+    init_default_scope(config.default_scope)
+    dataset = DATASETS.build(dict(config[loader].dataset, data_root=str(tmp_path)))
+    assert dataset.metainfo['classes'] == ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
+    assert dataset.metainfo['dataset_type'] is None
+    assert [one['bbox_label'] for one in dataset.get_data_info(0)['instances']] == [0]
 
 
 @pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)

@@ -426,9 +426,40 @@ def test_without_a_size_the_image_tells_it_and_must_be_readable(devkit):
         read(devkit)
 
 
-def test_an_unknown_class_is_named_with_its_file_and_both_ways_out(devkit):
-    with pytest.raises(ValueError, match=r"a\.xml.*'cat' is not among.*\['dog'\].*metainfo.*type='VOCDataset'"):
-        read(devkit, metainfo=dict(classes=['dog']))
+@pytest.mark.parametrize(('test_mode', 'key'), [(False, 'train_dataloader'), (True, 'val_dataloader')])
+def test_an_unknown_class_is_named_with_its_file_and_both_ways_out(devkit, test_mode, key):
+    with pytest.raises(ValueError, match=r"a\.xml.*'cat' is not among.*\['dog'\].*metainfo") as caught:
+        read(devkit, metainfo=dict(classes=['dog']), test_mode=test_mode)
+    assert f'skip_other_classes=True of {key}.dataset' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(filter_cfg=dict(filter_empty_gt=True)),
+        dict(filter_cfg=dict(filter_empty_gt=True, bbox_min_size=41)),
+        dict(test_mode=True),
+    ],
+)
+def test_objects_of_other_classes_are_left_out_on_request_as_mmdet_leaves_them_out(devkit, options):
+    write_voc(devkit / 'VOC2012', {'d': [CAT, DOG, ('bird', 9, 9, 9, 5), DOG], 'e': [CAT], 'f': [DOG]})
+    path = devkit / 'VOC2012' / 'Annotations' / 'f.xml'
+    path.write_text(path.read_text().replace('<difficult>0', '<difficult>1'))
+    options = dict(data_root=str(devkit), ann_file=TRAIN, metainfo=dict(classes=['dog']), **options)
+    ours = VOCDataset(skip_other_classes=True, **options)
+    theirs = MMDetVOCDataset(data_prefix=dict(sub_data_root='VOC2012/'), **options)
+    found = [ours.get_data_info(i) for i in range(len(ours))]
+    assert found == [theirs.get_data_info(i) for i in range(len(theirs))]
+    assert [len(info['instances']) for info in found if info['img_id'] != 'e'] == [2, 1]
+
+
+def test_objects_of_other_classes_that_are_left_out_are_counted_by_class(devkit, logged):
+    write_voc(devkit / 'VOC2012', {'d': [CAT, DOG, CAT], 'e': [('bird', 9, 9, 12, 12)]})
+    read(devkit, metainfo=dict(classes=['dog']), skip_other_classes=True)
+    (record,) = logged.records
+    lists = [str(devkit / TRAIN)]
+    assert record.getMessage() == f"objects of other classes left out of {lists}: 'cat' 2, 'bird' 1"
 
 
 def test_classes_given_as_one_string_are_refused(devkit):
