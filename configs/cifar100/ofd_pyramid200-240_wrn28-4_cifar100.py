@@ -10,3 +10,4 @@ model = dict(
     method=_base_.method)
 
 train_dataloader = dict(batch_size=64)
+auto_scale_lr = dict(base_batch_size=64)

@@ -9,3 +9,4 @@ model = dict(
     head=dict(in_channels=1024))
 
 train_dataloader = dict(batch_size=64)
+auto_scale_lr = dict(base_batch_size=64)

@@ -81,5 +81,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=100, end=iters)
 ]
+auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(checkpoint=dict(interval=500, max_keep_ckpts=1))
 custom_hooks = [dict(type='ovkd_mm.ChannelsLastHook')]

@@ -2,6 +2,7 @@
 _base_ = '../cifar10/wrn16-2_cifar10-folder.py'
 epochs = 12
 train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
+auto_scale_lr = dict(base_batch_size=64)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
