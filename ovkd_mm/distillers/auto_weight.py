@@ -132,6 +132,12 @@ class AutoWeight(nn.Module):
         log_ratio, measured, *counts = self._read()
         part = 1 / min(measured + 1, HORIZON)
         self._write([log_ratio + part * (math.log(ratio) - log_ratio), measured + 1, *counts])
+        if measured == 0:
+            print_log(
+                f"loss_weight='auto' is {self.factor:.4g} by the first measurement, and others follow: where the four "
+                'decimals of distill_auto_weight say too little, vis_data/scalars.json has it in full',
+                logger='current',
+            )
 
     def _write(self, values: list[float]) -> None:
         was_settled = self.settled

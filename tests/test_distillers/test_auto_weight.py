@@ -1,4 +1,5 @@
 import copy
+import json
 import math
 
 import pytest
@@ -114,16 +115,30 @@ def test_it_follows_the_mean_of_the_last_measurements_and_then_stays(monkeypatch
     assert weight.factor == pytest.approx(0.25, rel=1e-3)
     for learns in (False,) * 50 + (True,) * 29:
         weight.step(learns)
-    assert not weight.settled and not said
+    assert not weight.settled and len(said) == 1
     weight.step(True)
-    assert weight.settled and said == [
+    assert weight.settled and said[1:] == [
         "loss_weight='auto' is 0.25 from here on: the gradient of these losses was 2 times the task's with it, "
         'measured 102 times in 80 iterations'
     ]
     weight.note(79.0)
-    assert weight.factor == pytest.approx(0.25, rel=1e-3) and len(said) == 1
+    assert weight.factor == pytest.approx(0.25, rel=1e-3) and len(said) == 2
     weight.note(84.0)
-    assert weight.factor == pytest.approx(0.25, rel=1e-3) and 'is now 21 times' in said[1] and 'dict(share=' in said[1]
+    assert weight.factor == pytest.approx(0.25, rel=1e-3) and 'is now 21 times' in said[2] and 'dict(share=' in said[2]
+
+
+def test_a_small_weight_is_told_in_the_text_log_when_it_is_first_measured_and_in_full_in_the_scalars(tmp_path):
+    """mmengine's text log has four decimals."""
+    config = distiller_config(method=method(dict(share=1e-5)))
+    default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+    runner = toy_runner(tmp_path, config, iters=2, default_hooks=default_hooks)
+    runner.train()
+    (text,) = tmp_path.glob('*/*.log')
+    (scalars,) = tmp_path.glob('*/vis_data/scalars.json')
+    first, second = [json.loads(line)['distill_auto_weight_0'] for line in scalars.read_text().splitlines()]
+    assert 0 < first < 5e-5 and first != second
+    assert 'distill_auto_weight_0: 0.0000' in text.read_text()
+    assert text.read_text().count(f"loss_weight='auto' is {first:.4g} by the first measurement") == 1
 
 
 def test_it_measures_often_at_first_then_at_times_then_rarely():
@@ -284,7 +299,7 @@ def test_it_does_not_settle_before_it_was_measured_and_says_so(monkeypatch):
         weight.step(True)
     assert weight.settled and weight.factor == pytest.approx(0.25)
     assert measured[:20] == list(range(0, 200, 10)) and len(measured) < 25
-    assert len(said) == 2 and 'is 0.25 from here on' in said[1]
+    assert len(said) == 3 and 'is 0.25 by the first' in said[1] and 'is 0.25 from here on' in said[2]
 
 
 @pytest.fixture
@@ -300,7 +315,8 @@ def test_a_gradient_that_has_become_too_small_is_spoken_of_too(said, monkeypatch
     for _ in range(module.AT_FIRST):
         weight.note(2.0)
         weight.step(True)
-    assert weight.settled and said.pop()
+    assert weight.settled and said
+    said.clear()
     weight.note(0.21)
     assert not said
     weight.note(0.19)
