@@ -57,6 +57,21 @@ def test_the_parameters_are_the_papers_within_one_percent(name, metafile):
         assert metafile[config]['Metadata']['Parameters'] == parameters
 
 
+def test_the_convolutions_of_mobilenet_start_as_the_authors_by_torchs_default():
+    model = build(load('mobilenet-v1'))
+    before = {name: weight.clone() for name, weight in model.backbone.named_parameters()}
+    model.init_weights()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.backbone.named_parameters())
+
+
+def test_mobilenet_takes_weights_from_the_command_line():
+    config = load('mobilenet-v1')
+    config.merge_from_dict(
+        {'model.backbone.init_cfg.type': 'Pretrained', 'model.backbone.init_cfg.checkpoint': 'a.pth'}
+    )
+    assert build(config).backbone.init_cfg == dict(type='Pretrained', checkpoint='a.pth')
+
+
 @pytest.mark.parametrize('name', DISTILLATIONS)
 def test_each_distillation_builds_with_the_readmes_places_and_the_papers_weights(name):
     config = load(name)
