@@ -75,9 +75,10 @@ class PartialL2Loss(DistillLoss):
         return partial_l2(student, teacher, reduction='none')
 
     def log(self, compared: bool) -> dict[str, Tensor]:
-        """``skipped``, the fraction of positions that were not learned from, 0 to 1."""
+        """``skipped``, the fraction of positions that were not learned from, 0 to 1; 1 where nothing is compared."""
         if self._skipped is None:
             return {}
+        # Not left out where nothing is compared: mmengine's log would repeat the last value from then on.
         return dict(skipped=self._skipped if compared else torch.ones_like(self._skipped))
 
 
