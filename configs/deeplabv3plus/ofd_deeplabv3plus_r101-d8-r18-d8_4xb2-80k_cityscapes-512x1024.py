@@ -13,5 +13,3 @@ model = dict(
     method=_base_.method,
     pairs=[dict(teacher=place, student=place) for place in _base_.places.resnet] + _base_.head_pairs.mmseg,
     input_shape=(512, 1024))
-
-auto_scale_lr = dict(base_batch_size=8)  # 4 GPUs with 2 images each

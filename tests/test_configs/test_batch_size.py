@@ -1,17 +1,18 @@
 """What the batch of a config says elsewhere."""
 
-import re
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-TRAINABLE = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
+# Not mmseg's own pair, which has no base batch as mmseg's configs have none: --auto-scale-lr is refused there.
+TRAINABLE = sorted(
+    path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_' and '_4xb2-' not in path.name
+)
 
 
 @pytest.mark.parametrize('path', TRAINABLE, ids=lambda path: path.stem)
-def test_auto_scale_lr_leaves_the_rate_at_the_batch_that_the_config_is_for(path):
+def test_auto_scale_lr_leaves_the_rate_at_the_batch_of_the_config(path):
     config = Config.fromfile(path)
-    gpus = re.search(r'_(\d+)xb\d+', path.stem)  # as the toolkits' names say it; one where a name does not
-    assert config.auto_scale_lr.base_batch_size == int(gpus[1] if gpus else 1) * config.train_dataloader.batch_size
+    assert config.auto_scale_lr.base_batch_size == config.train_dataloader.batch_size
