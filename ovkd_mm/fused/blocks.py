@@ -10,7 +10,7 @@ from ..functional import full_precision
 
 __all__ = ['Norm', 'compare', 'compare_normalized', 'negatives']
 
-BLOCK = 2**18  # numbers; a block of float32 is 1 MiB
+BLOCK = 2**18  # numbers; a block of float32 is 1 MiB, and sums of larger ones lose digits
 
 Block = tuple[slice, slice, slice]  # of images, channels and positions
 
@@ -93,7 +93,8 @@ def compare_normalized(
         by_scale, by_shift = slopes[:, channels]
         for block in blocks:
             centered = full_precision(own[block]) - mean
-            normalized = torch.addcmul(shift[channels], centered, factor)
+            # Not addcmul, which takes several times as long as both where its tensors are not all of one shape.
+            normalized = (centered * factor).add_(shift[channels])
             difference = distance.add(normalized, target[block], _part(margin, block))
             if slope is not None:
                 by_shift += difference.sum((0, 2))[:, None]
@@ -109,11 +110,11 @@ def compare_normalized(
             if norm.given is not None:
                 torch.mul(back, factor, out=slope[block])
                 continue
-            made = torch.addcmul(push, full_precision(own[block]), pull)  # mean and variance have a gradient, too
+            made = (full_precision(own[block]) * pull).add_(push)  # mean and variance have a gradient, too
             if slope.dtype == made.dtype:
-                torch.addcmul(made, back, factor, out=slope[block])
+                torch.add(made, back * factor, out=slope[block])
             else:  # torch 2.1 casts nothing on its way out
-                slope[block] = made.addcmul_(back, factor)
+                slope[block] = made.add_(back * factor)
         by_scale *= 2 * weight * inverse
         by_shift *= 2 * weight
     return distance.total.to(scale.dtype), distance.skipped, moments.squeeze(2), slopes.squeeze(2)
