@@ -69,9 +69,11 @@ def override(config: Config, options: dict, what: str) -> None:
             together from, or the config has no place for a value.
     """
     known = [*config, *RUNNER, *BESIDE]
+    distills = isinstance(config.get('model'), dict) and is_distillation(config)
+    taken = (*SHARED, *config.model) if distills else ()
     for key, value in options.items():
         first, _, rest = key.partition('.')
-        if isinstance(config.get('model'), dict) and is_distillation(config) and first in (*SHARED, *config.model):
+        if first in taken:
             meant = dict(distiller=rest, places='pairs', head_pairs='pairs').get(first, key)
             raise ValueError(
                 f'{what} {key}: the model has taken over {first}, so this changes nothing; set model.{meant}'

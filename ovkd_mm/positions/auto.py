@@ -187,9 +187,8 @@ def _ends_of_stages(
         last = {_size(trace, call.value('output')): call.path for call in row if not _opens(trace, call, inside, row)}
         kept |= set(last.values())
     sizes = {_size(trace, value) for value in own}
-    found = [(call.value('output'), call.path) for call in ends if call.path in kept]
-    found = [(value, path) for value, path in found if _size(trace, value) not in sizes]
-    found += own.items()
+    values = [(call.value('output'), call.path) for call in ends if call.path in kept]
+    found = [*((value, path) for value, path in values if _size(trace, value) not in sizes), *own.items()]
     layers = trace.layers_after(trace.source)
     return [(value, name) for value, name in found if layers[value.node] > 1] or found
 

@@ -25,19 +25,13 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
         Calls, at least one.
     """
     inside = called_by(trace, group)
-    inside = inside if any(call.has_weights for call in inside) else []
-    parent = max(
-        (call for call in trace.calls if call.start < group.start and call.end > group.end),
-        key=lambda call: call.start,
-        default=None,
-    )
-    siblings = [call for call in called_by(trace, parent) if call.end <= group.end] if parent else [group]
-    row = [layer for call in inside or siblings for layer in _blocks(trace, call)]
+    alone = not any(call.has_weights for call in inside)
+    row = [layer for call in (_siblings(trace, group) if alone else inside) for layer in _blocks(trace, call)]
     same = [_same_size(trace, call, group) for call in row]
-    if inside:
-        layers = [call for call, fits in zip(row, same, strict=True) if fits] or [group]
-    else:
+    if alone:
         layers = row[max((index + 1 for index, fits in enumerate(same) if not fits), default=0) :]
+    else:
+        layers = [call for call, fits in zip(row, same, strict=True) if fits] or [group]
     weighty = [call for call in layers if call.has_weights]
     if len(weighty) == 1 and weighty != [group] and not all(same) and called_by(trace, weighty[0]):
         stage = layers.index(weighty[0])
@@ -53,6 +47,13 @@ def called_by(trace: Trace, caller: Call) -> list[Call]:
         if within and (not found or call.start > found[-1].end):
             found.append(call)
     return found
+
+
+def _siblings(trace: Trace, group: Call) -> list[Call]:
+    """What the innermost caller of a group calls up to it, the group itself included."""
+    callers = [call for call in trace.calls if call.start < group.start and call.end > group.end]
+    parent = max(callers, key=lambda call: call.start, default=None)
+    return [call for call in called_by(trace, parent) if call.end <= group.end] if parent else [group]
 
 
 def _blocks(trace: Trace, call: Call) -> Iterator[Call]:
