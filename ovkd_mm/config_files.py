@@ -136,7 +136,7 @@ def explain_missing(name: str) -> str:
         wanted = Path(os.path.abspath(path))
         if wanted.is_dir():
             return 'is a folder, not a config'
-        near = [from_here(found) for found in _near(wanted, [(PACKAGE / SHIPPED).resolve()])]
+        near = [from_here(found) for found in _near(wanted, [CONFIGS.resolve()])]
         where = str(wanted.parent)
     return f'does not exist; looked for in {where}' + (f'; nearest: {", ".join(near)}' if near else '')
 

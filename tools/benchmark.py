@@ -55,6 +55,9 @@ def measure(args: argparse.Namespace) -> None:
     if (written := folder / 'benchmark.md').exists():
         raise ValueError(f'{str(written)!r} exists and is not overwritten; name another --work-dir')
     config = read_config(args.config, args.cfg_options)
+    needed = ['optim_wrapper', *(['train_dataloader'] if args.data else [])]
+    if missing := [key for key in needed if not config.get(key)]:
+        raise ValueError(f'the config has no {" and no ".join(missing)}, which this measures')
     if args.amp:
         use_amp(config, args.device)
     if args.sizes:
@@ -62,7 +65,7 @@ def measure(args: argparse.Namespace) -> None:
     elif told := input_shape_of(config):
         sizes = [told.size]
     else:
-        raise ValueError("the config does not tell the images' size: set --sizes")
+        raise ValueError('the config does not say how large its images are: set --sizes')
     batches = args.batch_size or [(config.get('train_dataloader') or {}).get('batch_size')]
     if None in batches:
         raise ValueError('the config has no train_dataloader.batch_size: give --batch-size')

@@ -44,7 +44,7 @@ def compare(args: argparse.Namespace) -> None:
     name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
     rows = run_study(study, args.work_dir or Path('work_dirs', name))
     if any(not result.finished for row in rows for result in row.results):
-        sys.exit('Some runs failed, see the table. The same command tries them again.')
+        sys.exit('Some runs failed; see the table. The same command tries them again.')
 
 
 def main() -> None:

@@ -26,6 +26,6 @@ def images_per_second(config: Config, batch_size: int, batches: int = 20) -> flo
     source = iter(Runner.build_dataloader(loader, seed=0))
     next(source)  # while the workers start
     start, seen = time.perf_counter(), 0
-    for batch, _ in zip(source, range(batches), strict=False):
+    for _, batch in zip(range(batches), source, strict=False):  # in this order: no batch more is waited for
         seen += len(batch['inputs'])
     return seen / (time.perf_counter() - start)

@@ -39,8 +39,8 @@ class Steps:
 
     Raises:
         TypeError: If the config is not one of a distillation.
-        ValueError: If it has no optimizer, if its method needs the graph from the images to the features, which parts
-            have not, or if mmrazor is asked for and missing, or has no such method.
+        ValueError: If it has no optimizer, if its method needs the graph from the images to the features, which the
+            separate parts lack, or if mmrazor is asked for and missing, or has no such method.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Steps:
         scope = config.get('default_scope', 'mmengine')
         init_default_scope(scope)
         config.model.input_shape = size
-        # Time does not depend on the weights.
-        config.model.teacher.update(checkpoint=None, allow_random=True)
+        # Time does not depend on the weights; what is read from a cache would not be the teacher's time.
+        config.model.teacher.update(checkpoint=None, allow_random=True, cache=None)
         config.model.student = without_pretrained(config.model.student)
         torch.manual_seed(0)
         self.model: FeatureDistiller = MODELS.build(model_of(config)).to(device).train()
@@ -70,7 +70,7 @@ class Steps:
             for model in (self.model, peer) if peer else (self.model,):
                 model.to(memory_format=torch.channels_last)
         if any(pair.takes_inputs for pair in self.model.pairs):
-            raise ValueError('a method that differentiates by the images cannot be timed in parts')
+            raise ValueError('a method that differentiates with respect to the images cannot be timed in parts')
         for pair in self.model.pairs:
             pair.auto_weight = None  # what is still being measured takes backward passes that most of a training lacks
         self.optimizer = _optimizer(self.model, config.optim_wrapper)

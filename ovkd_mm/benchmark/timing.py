@@ -12,6 +12,8 @@ from .memory import peak_of_tensors
 
 __all__ = ['Times', 'alternate']
 
+WARMUP = 3
+
 
 @dataclass(frozen=True)
 class Times:
@@ -39,32 +41,37 @@ class Times:
         return third - first
 
 
-def alternate(
-    things: dict[str, Callable[[], object]], device: torch.device, rounds: int, warmup: int = 3
-) -> dict[str, Times]:
+def alternate(things: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, Times]:
     """Time things in turns, so that a machine which slows down slows all of them.
 
     Args:
         things: What to call, by name.
         device: On which they run.
-        rounds: How often each is timed.
-        warmup: Rounds before that.
+        rounds: How often each is timed, after :data:`WARMUP` rounds that are not.
     """
     seconds: dict[str, list[float]] = {name: [] for name in things}
     peaks: dict[str, int] = {}
-    for step in track(range(warmup + rounds), description='measuring', transient=True):
+    for step in track(range(WARMUP + rounds), description='measuring', transient=True):
         for name, thing in things.items():
+            _wait_for(device)
             if device.type == 'cuda':
-                torch.cuda.synchronize(device)
                 torch.cuda.reset_peak_memory_stats(device)
                 before = torch.cuda.memory_allocated(device)
             start = time.perf_counter()
             thing()
-            if device.type == 'cuda':
-                torch.cuda.synchronize(device)
-                peaks[name] = torch.cuda.max_memory_allocated(device) - before
-            if step >= warmup:
+            _wait_for(device)
+            if step >= WARMUP:
                 seconds[name].append(time.perf_counter() - start)
+            if device.type == 'cuda':
+                peaks[name] = torch.cuda.max_memory_allocated(device) - before
     if device.type == 'cpu':
         peaks = {name: peak_of_tensors(thing) for name, thing in things.items()}
     return {name: Times(found, peaks.get(name)) for name, found in seconds.items()}
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told to; calls return before that."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    elif device.type == 'mps':
+        torch.mps.synchronize()

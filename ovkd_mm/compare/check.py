@@ -16,6 +16,7 @@ from ..distillers import FeatureDistiller
 from ..launch.mistakes import mistake
 from .dry_validation import missing_metric
 from .environment import environment
+from .results import choose_metric
 
 __all__ = ['build']
 
@@ -38,7 +39,7 @@ def main(out: str, metric: str, *files: str) -> None:
 
     Args:
         out: Path of the JSON.
-        metric: Key of a metric that each validation must have; empty for any.
+        metric: Key of a metric that each validation must have; empty for the one that ``save_best`` names, if any.
         files: Paths of the configs.
     """
     parameters, errors, doubts, validations = {}, {}, {}, set()
@@ -51,11 +52,13 @@ def main(out: str, metric: str, *files: str) -> None:
         except Exception as exc:  # of whatever kind: it would stop the training, too
             errors[file] = _sentence(exc)
             continue
-        validation = str([config.get('val_dataloader'), config.get('val_evaluator')])
-        if metric and validation not in validations:
+        wanted = choose_metric(metric or None, config, [])
+        validation = str([config.get('val_dataloader'), config.get('val_evaluator'), wanted])
+        # Without a validation a config's save_best means nothing.
+        if wanted and (metric or config.get('val_evaluator')) and validation not in validations:
             validations.add(validation)
             try:
-                lack = missing_metric(metric, config, model)
+                lack = missing_metric(wanted.key, config, model)
             except Exception as exc:  # which may be no hindrance where the training takes place
                 doubts[file] = _sentence(exc)
             else:

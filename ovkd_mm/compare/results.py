@@ -37,15 +37,15 @@ def choose_metric(key: str | None, config: Config, trainings: Sequence[Training]
         None if nothing is validated yet that would tell.
     """
     hook = checkpoint_hook(config)
-    best = hook.get('save_best')
-    best = best[0] if isinstance(best, list) else best
-    key = key or (best if best != 'auto' else None)
+    saved, rules = (one if isinstance(one, list) else [one] for one in (hook.get('save_best'), hook.get('rule')))
+    rule_of = dict(zip(saved, rules * len(saved) if len(rules) == 1 else rules, strict=False))
+    key = key or (saved[0] if saved[0] != 'auto' else None)
     if key is None:
         logged = [metrics_of(entry) for one in trainings for entry in read_history(one.folder) if 'loss' not in entry]
         keys = logged[0] if logged else []
         key = next((name for name in KNOWN if name in keys), keys[0] if keys else None)
-    rule = hook.get('rule')
-    less = rule == 'less' if isinstance(rule, str) else 'loss' in (key or '')
+    rule = rule_of.get(key, rule_of.get('auto'))
+    less = rule == 'less' if rule else 'loss' in (key or '')
     return Metric(key, less) if key else None
 
 

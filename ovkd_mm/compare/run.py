@@ -27,6 +27,7 @@ __all__ = [
     'check_trainings',
     'rows_of',
     'run_study',
+    'sigterm_ends_children',
     'taught_by',
     'teacher_training',
     'teachers_row',
@@ -105,16 +106,16 @@ def teachers_row(teacher: Training, metric: str | None) -> Row:
 
 
 @contextlib.contextmanager
-def _sigterm_ends_children() -> Iterator[None]:
+def sigterm_ends_children() -> Iterator[None]:
     """Let an end by SIGTERM be an exception, at which children are ended, too."""
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)  # processes that are forked from here on must bear to be ended
+        signal.signal(signal.SIGTERM, before)  # as before: children forked later must die of it again
 
 
-@_sigterm_ends_children()
+@sigterm_ends_children()
 def train_all(
     trainings: Sequence[Training],
     metric: str | None,
@@ -191,7 +192,7 @@ def check_trainings(waiting: Sequence[Training], metric: str | None, console: Co
 
     Args:
         waiting: Trainings that are not finished.
-        metric: Key of a metric that each validation must have; None for the config's main one.
+        metric: Key of a metric that each validation must have; None for the one that ``save_best`` names, if any.
         console: Where to show the progress.
 
     Returns:
@@ -217,7 +218,7 @@ def check_trainings(waiting: Sequence[Training], metric: str | None, console: Co
         raise ValueError('\n'.join(['nothing is trained, since something is wrong with these:', *errors]))
     for label, file in files.items():
         if doubt := found['doubts'].get(file):
-            say(console, f'{label}: metric={metric!r} is not checked beforehand: {doubt}')
+            say(console, f'{label}: the metric is not checked beforehand: {doubt}')
     environment = found['environment']
     return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
 

@@ -29,7 +29,8 @@ def write_tables(
     Returns:
         The text of the first.
     """
-    metric = next((result.metric for row in rows for result in row.results if result.metric), None)
+    # The students' rows are the last ones.
+    metric = next((result.metric for row in reversed(rows) for result in row.results if result.metric), None)
     key = metric.key if metric else 'metric'
     columns = [key, 'best', 's/iteration', 'peak memory', 'parameters', 'seeds']
     finals = [abs(result.final) for row in rows for result in row.finished]
@@ -47,7 +48,7 @@ def write_tables(
         _line(['method', *columns]),
         _line(['---', *['---:'] * 5, *['---'] * (len(columns) - 5)]),
     ]
-    lines += [_line([row.entry.label, *texts]) for row, texts in zip(rows, cells, strict=True)]
+    lines += [_line([_label(row, key), *texts]) for row, texts in zip(rows, cells, strict=True)]
     entries = [row.entry for row in rows if row.entry != Entry(row.entry.label, row.entry.label)]
     notes = [*summary, *(f'{entry.label}: {entry.description}.' for entry in entries), *details]
     text = '\n'.join([*lines, '', *(f'- {note}' for note in notes)])
@@ -58,12 +59,18 @@ def write_tables(
         title,
         [*paragraphs, *summary],
         columns,
-        [Series(row.entry.label, texts, row.entry.description) for row, texts in zip(rows, cells, strict=True)],
+        [Series(_label(row, key), texts, row.entry.description) for row, texts in zip(rows, cells, strict=True)],
         _charts(rows, key),
         details,
         gallery,
     )
     return text
+
+
+def _label(row: Row, metric: str) -> str:
+    """What a row is called; with its metric, if that is another one, as a teacher's may be."""
+    others = {result.metric.key for result in row.results if result.metric} - {metric}
+    return ', '.join([row.entry.label, *sorted(others)])
 
 
 def _summary(study: Study, metric: str) -> list[str]:

@@ -60,7 +60,7 @@ class Training:
     @property
     def file(self) -> Path:
         """The config's file."""
-        return self.folder.with_name(f'{self.folder.name}.py')  # a share in the name has a dot
+        return self.folder.with_name(f'{self.folder.name}.py')  # not with_suffix: a name such as 'share-0.5' has a dot
 
     @property
     def log(self) -> Path:
@@ -173,7 +173,7 @@ def metrics_of(entry: dict) -> list[str]:
 
 
 def _peak_rss(process: int) -> int:
-    """Peak resident memory in MiB so far, by Linux; what wait4 tells includes the parent's at the start."""
+    """Peak resident memory in MiB so far, from Linux's /proc; wait4's figure would include the parent's at the fork."""
     try:
         found = re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{process}/status').read_text())
     except OSError:

@@ -105,7 +105,9 @@ def _check_values(mask: np.ndarray, path: str, num_classes: int | None, reduce_z
     if not wrong.size:
         return
     values, counts = np.unique(wrong, return_counts=True)
-    found = [f'{value} ({count} pixels)' for value, count in zip(values[:SHOWN], counts, strict=False)]
+    found = [
+        f'{value} ({count} pixel{"s" * (count > 1)})' for value, count in zip(values[:SHOWN], counts, strict=False)
+    ]
     more = f' and {len(values) - SHOWN} more' if len(values) > SHOWN else ''
     raise ValueError(
         f'the mask {path!r} holds {", ".join(found)}{more}: no class has such a value. '

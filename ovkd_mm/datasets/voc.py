@@ -52,13 +52,15 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
             too) or lie outside their image, in training and in evaluation alike; the log has their number and some of
             them. An image that has only such boxes is one without boxes. The default stops at the first that cannot be
             a box.
+        skip_other_classes: Leave out objects whose class is not among the classes; the log has how many of each. The
+            default stops at the first.
         **kwargs: As mmdet's, for example ``metainfo=dict(classes=...)``, ``filter_cfg``, ``img_subdir``.
 
     Raises:
         FileNotFoundError: If a split list or an annotation (or, on loading, an image) is missing.
         ValueError: If a split is empty or has an id that leads out of the folder, an image is named twice, nothing is
-            left after ``filter_cfg``, an annotation is broken, holds a class that is not among the classes or a box
-            that cannot be one, or (on loading) an image is broken.
+            left after ``filter_cfg``, an annotation is broken, holds a class that is not among the classes (unless
+            ``skip_other_classes``) or a box that cannot be one, or (on loading) an image is broken.
     """
 
     def __init__(

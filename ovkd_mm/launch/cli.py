@@ -196,7 +196,7 @@ def check_device(device: str) -> None:
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # by what torch was built with
+    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
         raise ValueError(f'--device {device}: {str(error).splitlines()[0]}') from error
 
 

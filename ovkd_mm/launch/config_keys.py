@@ -85,6 +85,10 @@ def override(config: Config, options: dict, what: str) -> None:
         if key.startswith('model.method.') and 'method' in (config.get('model') or {}):
             _open_methods(config)
         try:
+            if isinstance(value, dict) and '_delete_' in value:
+                config.merge_from_dict(
+                    {key: None}
+                )  # upstream leaves _delete_ in the value where nothing is to be deleted
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
             raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc

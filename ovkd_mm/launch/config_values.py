@@ -18,7 +18,7 @@ LEAST = {
 
 
 def check_values(config: Config) -> None:
-    """Refuse numbers that cannot be, and a log level that there is not.
+    """Refuse impossible numbers and unknown log levels.
 
     Args:
         config: With all its options.

@@ -124,7 +124,7 @@ def _padded(found: InputShape | None, preprocessor: dict) -> InputShape | None:
     """What a preprocessor makes of a batch of such images."""
     fixed = dict(size=preprocessor.get('size'))
     for augment in preprocessor.get('batch_augments') or []:
-        if augment.get('type', '').rpartition('.')[2] == 'BatchFixedSizePad':
+        if type_name(augment) == 'BatchFixedSizePad':
             fixed = {'batch_augments size': augment.get('size')}
     for key, value in fixed.items():
         if value:

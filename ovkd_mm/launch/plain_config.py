@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
+from ..config_files import type_name
 from ..distillers import FeatureDistiller
 from ..hooks import DistillerHook
 from ..nearest import nearest
@@ -22,7 +23,7 @@ RUN = ('experiment_name', 'launcher', 'load_from', 'resume', 'work_dir')
 
 def is_distillation(config: Config) -> bool:
     """Whether the config's model is a :class:`FeatureDistiller`."""
-    return config.model.get('type') == 'ovkd_mm.FeatureDistiller'
+    return type_name(config.model) == FeatureDistiller.__name__
 
 
 def plain_config(config: Config) -> Config:

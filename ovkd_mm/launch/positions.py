@@ -84,7 +84,7 @@ def read_networks(
     config = read_config(path, options, named=True)
     shape = InputShape((input_shape[0], input_shape[1]), '--input-shape') if input_shape else input_shape_of(config)
     if shape is None:
-        raise ValueError(f'{what} does not tell the size of its training inputs; give it by --input-shape H W')
+        raise ValueError(f'{what} does not say how large its training inputs are; set --input-shape H W')
     taught: str | dict | None = None if teacher is None else str(teacher)
     plain = plain_config(config)
     if is_distillation(config):

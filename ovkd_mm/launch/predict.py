@@ -131,7 +131,7 @@ def paint(painter: Painter, files: dict[Path, Path]) -> None:
             continue
         mmcv.imwrite(painter(str(image))[..., ::-1], str(file))
     if broken:
-        others = f', and so are {len(broken) - 1} more' if len(broken) > 1 else ''
+        others = f', {len(broken) - 1} more cannot be read either' if len(broken) > 1 else ''
         raise ValueError(f'{broken[0]}. It is left out{others}; {len(files) - len(broken)} pictures are painted')
 
 

@@ -71,7 +71,7 @@ def read_history(work_dir: str | Path) -> list[dict]:
         since = 0  # validations after the last training line, of which several would have its number
         for line in lines:
             is_validation = 'loss' not in line
-            by_epoch = is_validation and line['step'] < step
+            by_epoch = is_validation and (line['step'] < step or line['step'] == 0)
             since = since + 1 if is_validation else 0
             at = step if by_epoch else line['step']
             step = step if is_validation else at

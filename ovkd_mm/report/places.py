@@ -176,7 +176,8 @@ def _cost_cells(cost: Cost, student: Network) -> list[str]:
 def connector_name(pair: FeaturePair) -> str:
     """The student transform and, where it has weights, from how many channels it leads to how many."""
     name, ends = type(pair.student_transform).__name__, (pair.student_place.channels, pair.teacher_place.channels)
-    return f'{name} {ends[0]} to {ends[1]}' if cost_of(pair).parameters else name
+    has_weights = any(True for _ in pair.student_transform.parameters())
+    return f'{name} {ends[0]} to {ends[1]}' if has_weights else name
 
 
 def _reads(place: Place) -> str:

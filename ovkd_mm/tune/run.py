@@ -15,7 +15,7 @@ from ..checkpoints.atomic_save import write_whole
 from ..compare.claim import claimed
 from ..compare.configs import as_text, entry_config, read_base, seeded, teacher_digest
 from ..compare.results import Metric, choose_metric
-from ..compare.run import check_trainings
+from ..compare.run import check_trainings, sigterm_ends_children
 from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
 from ..report.history import Run, read_history
@@ -31,6 +31,7 @@ SCHEDULER_TIMES = ('begin', 'end', 'T_max', 'step_size', 'total_steps', 'milesto
 HOOK_TIMES = ('epochs', 'iters', 'length', 'stop_at', 'begin_epoch', 'begin_iter', 'switch_epoch', 'num_last_epochs')
 
 
+@sigterm_ends_children()
 def tune(
     config: str | Path,
     work_dir: str | Path,
@@ -154,12 +155,14 @@ def shortened(config: Config, part: float) -> Config:
     schedule.update({key: length, 'val_interval': every})
     for name in ('dynamic_intervals', 'val_begin'):
         schedule.pop(name, None)
-    hooks['checkpoint'] = dict(hooks.get('checkpoint') or dict(type='CheckpointHook'), interval=every, max_keep_ckpts=1)
-    if key == 'max_iters':  # else validations have no iteration
+    by_epoch = key == 'max_epochs'
+    saving = hooks.get('checkpoint') or dict(type='CheckpointHook')
+    hooks['checkpoint'] = dict(saving, by_epoch=by_epoch, interval=every, max_keep_ckpts=1)
+    if not by_epoch:  # else validations have no iteration
         hooks['logger'] = dict(hooks.get('logger') or dict(type='LoggerHook'), log_metric_by_epoch=False)
     config.default_hooks = hooks
     if config.get('param_scheduler'):
-        ends = {key == 'max_epochs': length}
+        ends = {by_epoch: length}
         config.param_scheduler = _shortened_schedulers(config.param_scheduler, part, ends)
     method = (config.get('model') or {}).get('method') or {}
     for hook in [*(config.get('custom_hooks') or []), *(method.get('hooks') or [])]:
@@ -217,8 +220,8 @@ def _train(
         for value in Run(read_history(training.folder)).curve(metric.key)[1][len(values) :]:
             values.append(value)
             trial.report(value, step=len(values))
-            # After the last one the training is about to finish, and may have by the time that this is read.
-            if len(values) < rungs and trial.should_prune():
+            # After its last validation a training is about to finish, and one that has finished counts as whole.
+            if len(values) < rungs and training.state != 'finished' and trial.should_prune():
                 raise _EndsEarlyError
 
     if training.state != 'finished':

@@ -44,7 +44,7 @@ class Space:
 
     def entry(self, method: str, share: float, pairs: int | None = None) -> Entry:
         """The training of one choice; of a method on class scores without a number of pairs."""
-        options: dict = {'model.method.loss.loss_weight': dict(_delete_=True, share=share)}
+        options: dict = {'model.method.loss.loss_weight.share': share}
         label = f'{method}, share {share:.3g}'
         if pairs is not None:
             label += f', {pairs} pairs'

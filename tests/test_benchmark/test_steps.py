@@ -82,6 +82,14 @@ def test_channels_last_is_how_all_features_lie(config, channels_last):
         assert feature.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
+def test_the_teacher_is_timed_not_its_cache_and_nothing_is_put_in_there(config, tmp_path):
+    config.model.teacher.update(cache=str(tmp_path / 'cache'), norm_mode='running')
+    one = built(config)
+    for _ in range(2):
+        one.things()['teacher']()
+    assert not list(tmp_path.rglob('*'))
+
+
 def test_what_has_no_parts_is_refused(config):
     plain = Config(dict(model=dict(type='ToyClassifier'), optim_wrapper=config.optim_wrapper))
     with pytest.raises(TypeError, match=r"model.type='ToyClassifier' is not a distillation"):
@@ -91,7 +99,7 @@ def test_what_has_no_parts_is_refused(config):
         student_transform=dict(type='ovkd_mm.InputGradient', differentiable=True),
         loss=dict(type='ovkd_mm.L2Loss'),
     )
-    with pytest.raises(ValueError, match='differentiates by the images'):
+    with pytest.raises(ValueError, match='differentiates with respect to the images'):
         built(config)
 
 

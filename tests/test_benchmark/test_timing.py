@@ -8,7 +8,7 @@ from ovkd_mm.benchmark.timing import Times, alternate
 def test_things_take_turns_and_warm_up_unmeasured(monkeypatch):
     calls, clock = [], iter(range(1000))
     monkeypatch.setattr(timing.time, 'perf_counter', lambda: float(next(clock)))
-    found = alternate(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), torch.device('cpu'), 2, warmup=3)
+    found = alternate(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), torch.device('cpu'), 2)
     assert calls == ['a', 'b'] * 5 + ['a', 'b']  # for the memory
     assert {name: times.seconds for name, times in found.items()} == dict(a=[1.0, 1.0], b=[1.0, 1.0])
 
@@ -27,6 +27,13 @@ def test_each_thing_gets_its_own_time(monkeypatch):
 
     found = alternate(dict(short=lambda: takes(1), long=lambda: takes(5)), torch.device('cpu'), 3)
     assert (found['short'].median, found['long'].median) == (1, 5)
+
+
+def test_an_apple_gpu_is_waited_for_before_and_after_what_is_timed(monkeypatch):
+    calls = []
+    monkeypatch.setattr(timing.torch.mps, 'synchronize', lambda: calls.append('wait'))
+    alternate(dict(a=lambda: calls.append('a')), torch.device('mps'), 1)
+    assert calls == ['wait', 'a', 'wait'] * 4
 
 
 def test_median_and_spread_are_those_of_the_rounds():

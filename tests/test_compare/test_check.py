@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+from compared_toys import write_base
 from mmengine.config import Config
 from toy import distiller_config
 
@@ -30,3 +31,24 @@ def test_a_mistake_is_answered_as_a_training_answers_it(tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, 'argv', [])
     main(str(tmp_path / 'found.json'), '', str(tmp_path / 'typo.py'))
     assert message in json.loads((tmp_path / 'found.json').read_text())['errors'][str(tmp_path / 'typo.py')]
+
+
+@pytest.mark.parametrize(('hook', 'told'), [('acuracy', True), ('accuracy', False), ('auto', False)])
+def test_a_metric_that_save_best_names_is_looked_for(tmp_path, monkeypatch, hook, told):
+    write_base(tmp_path / 'base.py', monkeypatch)
+    config = Config.fromfile(tmp_path / 'base.py')
+    config.model = config.model.student
+    config.default_hooks.checkpoint.save_best = hook
+    config.dump(tmp_path / 'typo.py')
+    main(str(tmp_path / 'found.json'), '', str(tmp_path / 'typo.py'))
+    found = json.loads((tmp_path / 'found.json').read_text())
+    assert found['doubts'] == {}
+    assert ("metric='acuracy': the validation has no such metric; nearest: accuracy" in str(found['errors'])) is told
+
+
+def test_a_metric_that_save_best_names_means_nothing_without_a_validation(tmp_path):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='accuracy'))
+    Config(dict(model=dict(type='ToyClassifier'), default_hooks=hooks)).dump(tmp_path / 'plain.py')
+    main(str(tmp_path / 'found.json'), '', str(tmp_path / 'plain.py'))
+    found = json.loads((tmp_path / 'found.json').read_text())
+    assert found['errors'] == found['doubts'] == {}

@@ -142,3 +142,12 @@ def test_the_report_shows_the_losses_apart_where_something_is_distilled(tmp_path
     page = (tmp_path / 'report.html').read_text()
     assert '<figcaption>distillation loss</figcaption>' in page
     assert '<p>First.</p>' in page
+
+
+def test_the_metric_is_the_students_and_a_teacher_with_another_says_so(rows, study, tmp_path):
+    run = logged_run(tmp_path, 'teacher', 0, [50.0])
+    teacher = Row(Entry('teacher', 'teacher'), [Result(run, Metric('other'))])
+    table = write_tables(tmp_path, study, [teacher, *rows]).splitlines()
+    assert table[2].startswith('| method | mIoU |') and table[4].startswith('| teacher, other | 3.00 |')
+    same = replace(teacher, results=[Result(run, Metric('mIoU'))])
+    assert '| teacher |' in write_tables(tmp_path, study, [same, *rows])

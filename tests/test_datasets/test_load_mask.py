@@ -139,7 +139,7 @@ def test_values_that_are_no_class_are_named_and_counted(results):
     mask[0, :3] = 200
     mask[5, 5] = 3
     path = save(results, mask)
-    with pytest.raises(ValueError, match=re.escape(f'{path!r} holds 3 (1 pixels), 200 (3 pixels):')) as caught:
+    with pytest.raises(ValueError, match=re.escape(f'{path!r} holds 3 (1 pixel), 200 (3 pixels):')) as caught:
         load(results)
     assert 'The 3 classes are 0 to 2; 255 is void' in str(caught.value)
     assert 'metainfo.classes' in str(caught.value)

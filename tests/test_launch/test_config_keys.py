@@ -3,6 +3,7 @@ from operator import getitem
 
 import pytest
 from mmengine.config import Config
+from toy import distiller_config
 
 from ovkd_mm.launch.config_keys import check_keys, check_scope, override
 
@@ -133,3 +134,10 @@ def test_a_setting_of_a_method_goes_into_one_that_is_named_by_its_file():
     assert config.model.method[0].loss.type == 'ovkd_mm.PartialL2Loss'
     override(config, {'model.method': 'at'}, '--cfg-options')
     assert config.model.method == 'at'
+
+
+@pytest.mark.parametrize('method', ['dkd', 'dist'])
+def test_a_share_is_set_where_a_method_sets_no_weight(method):
+    config = Config(dict(model=distiller_config(method=method)))
+    override(config, {'model.method.loss.loss_weight.share': 0.5}, 'this')
+    assert config.model.method.loss.loss_weight == dict(share=0.5)

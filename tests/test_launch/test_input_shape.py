@@ -112,6 +112,14 @@ def test_what_the_preprocessor_pads_to_comes_last():
     assert shape(crop, size_divisor=11) == InputShape((33, 33), 'RandomCrop crop_size=33')
 
 
+def test_a_batch_may_be_padded_by_a_class_instead_of_its_name():
+    class BatchFixedSizePad:
+        pass
+
+    augment = dict(type=BatchFixedSizePad, size=(40, 50))
+    assert shape(dict(type='RandomCrop', crop_size=33), batch_augments=[augment]).size == (40, 50)
+
+
 def test_what_is_not_told_is_not_guessed():
     assert shape() is None
     assert shape(dict(type='ResizeEdge', scale=256), pad_size_divisor=32) is None

@@ -6,6 +6,7 @@ from toy import distiller_config, toy_runner
 
 from ovkd_mm import hooks
 from ovkd_mm.checkpoints.resume import NEEDED, prepare_resume
+from ovkd_mm.distillers import FeatureDistiller
 from ovkd_mm.hooks import DistillerHook
 from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_config
 
@@ -19,6 +20,12 @@ def test_a_distillation_config_becomes_its_students():
     assert set(plain) == {'model', 'seed'}
     assert is_distillation(config)
     assert 'method' in config
+
+
+@pytest.mark.parametrize('kind', [FeatureDistiller, 'FeatureDistiller', 'ovkd_mm.distillers.FeatureDistiller'])
+def test_a_distillation_may_name_its_class_in_other_ways(kind):
+    config = Config(dict(model=distiller_config(type=kind)))
+    assert is_distillation(config) and plain_config(config).model == dict(type='ToyClassifier')
 
 
 def test_hooks_that_want_a_distiller_are_left_out_and_others_kept():

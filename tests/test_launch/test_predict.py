@@ -202,7 +202,9 @@ def test_images_that_cannot_be_read_are_named_when_the_others_are_painted(image,
     good.write_bytes(content)
 
     files = {path: tmp_path / 'out' / path.name for path in (text, gone, cut, good)}
-    with pytest.raises(ValueError, match=r"text\.jpg' cannot be decoded.* and so are 2 more; 1 pictures are painted"):
+    with pytest.raises(
+        ValueError, match=r"text\.jpg' cannot be decoded.* 2 more cannot be read either; 1 pictures are painted"
+    ):
         paint(lambda path: np.full((4, 4, 3), (255, 0, 0), np.uint8), files)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['good.png']
     assert (cv2.imread(str(tmp_path / 'out' / 'good.png')) == (0, 0, 255)).all()  # red, as painters give RGB

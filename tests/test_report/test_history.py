@@ -87,3 +87,8 @@ def test_reading_a_log_takes_neither_matplotlib_nor_opencv():
         "assert 'ovkd_mm.report.page' not in sys.modules and 'ovkd_mm.report.charts' not in sys.modules"
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_validations_before_the_first_line_of_the_training_all_count(tmp_path):
+    log(tmp_path, '20250101_000000', [*({'m': m, 'step': 0} for m in (0.1, 0.9)), dict(step=50, loss=2.0)])
+    assert Run(read_history(tmp_path)).curve('m')[1] == [0.1, 0.9]

@@ -50,7 +50,7 @@ def compare(tmp_path, monkeypatch, capsys):
 def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(compare, tmp_path):
     work_dir = tmp_path / 'work'
     status, said = compare()
-    assert status == 'Some runs failed, see the table. The same command tries them again.'
+    assert status == 'Some runs failed; see the table. The same command tries them again.'
     assert '[1/3] none, seed 3: accuracy ' in said
     assert (
         "[3/3] broken, seed 3: failed: error: train_dataloader.dataset.type='NoSuchData': there is no such dataset"
@@ -152,7 +152,7 @@ def test_a_metric_that_cannot_be_looked_for_is_trained_for_with_a_word_even_in_a
     options = ['--metric', 'accuracy', '--cfg-options', 'val_dataloader.dataset.type=NoSuch']
     _, said = compare('--methods', 'none', *options, '--work-dir', tmp_path / '[' / 'x]')
     assert (
-        "none: metric='accuracy' is not checked beforehand: val_dataloader.dataset.type='NoSuch': there is no such "
+        "none: the metric is not checked beforehand: val_dataloader.dataset.type='NoSuch': there is no such "
         'dataset' in said
     )
     assert '[1/1] none, seed 3: failed' in said

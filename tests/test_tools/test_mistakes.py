@@ -81,6 +81,7 @@ CONFIGS = dict(
     cifar="_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'",
     fcn="_base_ = 'mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py'\nmodel = dict(pretrained=None)",
     ssd="_base_ = 'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'",
+    bare="_base_ = './toy.py'\noptim_wrapper = None\ntrain_dataloader = None",
     late="_base_ = './plain.py'\nparam_scheduler = [dict(type='LinearLR', end=1), dict(type='ConstantLR', begin=20)]",
     folders="""_base_ = './plain.py'
 train_dataloader = dict(
@@ -452,7 +453,7 @@ MISTAKES = {
         ('positions mmdet::ssd/ssd30_coco.py', "does not exist; .*nearest: mmdet::ssd/ssd300_coco.py"),
         ('positions empty.py', "the config 'empty.py' has no model; it has seed"),
         ('positions plain.py nowhere.py --input-shape 64 64', "teacher.model='nowhere.py' does not exist"),
-        ('positions plain.py', "'plain.py' does not tell the size of its training inputs; give it by --input-shape H W"),
+        ('positions plain.py', "'plain.py' does not say how large its training inputs are; set --input-shape H W"),
         ('positions plain.py --input-shape 0 64', "--input-shape: must be a whole number from 1 up, got '0'"),
         ('positions plain.py run/own.py --input-shape 64 64 --method odf', "unknown method 'odf'; nearest: ofd"),
         ('positions plain.py coarse.py --input-shape 64 64', r"no spatial size common to the student \(\[\(32, 32\), \(16, 16\)\]\) and the teacher \(\[\(8, 8\)"),
@@ -463,6 +464,7 @@ MISTAKES = {
         ('positions plain.py --input-shape 64 64 --svg new.svg', '--svg needs a TEACHER_CONFIG after CONFIG'),
         ('positions toy.py --write new.py', '--write needs the plain config of a student; CONFIG is a distillation already'),
         ('benchmark toy.py --cfg-options model.input_shape=300', r'error: input_shape must be \(H, W\) in pixels, such as \(300, 300\); got 300'),
+        ('benchmark bare.py --data --batch-size 2', 'error: the config has no optim_wrapper and no train_dataloader, which this measures'),
         ('positions toy.py plain.py', "the config 'toy.py' has a teacher of its own, so 'plain.py' cannot be it"),
         ('positions plain.py --input-shape 64 64 --checkpoint other.pth', '--checkpoint other.pth does not fit the model ToyClassifier'),
     ],

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -35,7 +37,7 @@ def search(tmp_path, monkeypatch):
     )
     Config(config).dump(tmp_path / 'base.py')
 
-    def search(value, trials=6, **changes):
+    def search(value, trials=6, quiet=False, **changes):
         begun, ended, search.trainings, search.checked = [], [], [], []
 
         def check(trainings, metric, console):
@@ -59,7 +61,8 @@ def search(tmp_path, monkeypatch):
                     return
                 lines += [dict(step=10 * rung, loss=1.0, time=0.5), dict(step=10 * rung, accuracy=accuracy)]
                 (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-                progress('on the way')
+                if not quiet:
+                    progress('on the way')
             ended.append(self.label)
             self._write(state='finished', reason=None)
 
@@ -142,6 +145,20 @@ def test_a_trial_that_was_cut_off_is_taken_up_by_the_next_call(search):
     table, begun, ended = search(near_one, trials=1)
     assert len(begun) == len(ended) == 1
     assert table.count('| ofd |') == 1
+
+
+def test_a_training_that_ended_before_anyone_looked_is_whole(search):
+    table, _, ended = search(near_one, trials=6, quiet=True)
+    assert len(ended) == 6 and table.count('| all |') == 6 and 'ended after' not in table
+
+
+def test_a_search_that_is_told_to_end_raises_so_that_its_training_ends_too(search):
+    def told_to_end(share, rung):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit, match='143'):
+        search(told_to_end)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_metric_of_which_less_is_better_is_minimized(search, tmp_path):
@@ -293,7 +310,7 @@ def test_a_part_in_iterations_has_the_iterations_of_its_validations_and_no_other
 
 def test_a_config_without_hooks_is_saved_and_logged_all_the_same():
     short = shortened(Config(dict(train_cfg=dict(max_iters=40), default_hooks=None)), 1.0)
-    assert short.default_hooks.checkpoint == dict(type='CheckpointHook', interval=10, max_keep_ckpts=1)
+    assert short.default_hooks.checkpoint == dict(type='CheckpointHook', by_epoch=False, interval=10, max_keep_ckpts=1)
     assert short.default_hooks.logger == dict(type='LoggerHook', log_metric_by_epoch=False)
 
 

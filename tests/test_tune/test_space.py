@@ -10,7 +10,7 @@ def test_an_entry_sets_the_share_and_drops_the_first_pairs():
     space = Space(('ofd', 'at', 'kd'), (dict(student='a'), dict(student='b'), dict(student='c')))
     whole = space.entry('ofd', 2.0, 3)
     assert (whole.label, whole.method) == ('ofd, share 2, 3 pairs', 'ofd')
-    assert whole.options == {'model.method.loss.loss_weight': dict(_delete_=True, share=2.0)}
+    assert whole.options == {'model.method.loss.loss_weight.share': 2.0}
     assert space.entry('at', 0.1, 1).options['model.pairs'] == [dict(student='c')]
     assert space.default('ofd') == dict(method='ofd', share=1.0, pairs=3)
     assert space.entry(**space.default('ofd')) == space.entry('ofd', 1.0, 3)
@@ -48,7 +48,7 @@ def test_a_trial_asks_for_method_share_and_number_of_pairs():
 
     entry = Space(('ofd',), ({}, {})).suggest(Trial())
     assert entry.label == 'ofd, share 0.123, 2 pairs'
-    assert entry.options['model.method.loss.loss_weight']['share'] == 0.123  # as its folder says
+    assert entry.options['model.method.loss.loss_weight.share'] == 0.123  # as its folder says
 
 
 def test_the_pairs_are_the_configs_or_what_auto_finds(tmp_path):
