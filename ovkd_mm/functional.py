@@ -78,7 +78,7 @@ def margin_relu(x: Tensor, margin: Tensor) -> Tensor:
     return torch.maximum(x, margin.to(x.dtype).view(1, -1, *[1] * (x.dim() - 2)))
 
 
-def partial_l2(student: Tensor, teacher: Tensor, margin: Tensor | None = None, reduction: str = 'sum') -> Tensor:
+def partial_l2(student: Tensor, teacher: Tensor, reduction: str = 'sum') -> Tensor:
     r"""Partial L2 distance: positions that the teacher's ReLU blocks count only where the student is above them.
 
     .. math:: d_p(T, S) = \sum_i \begin{cases} 0 & S_i \le T_i \le 0 \\ (T_i - S_i)^2 & \text{otherwise}\end{cases}
@@ -87,15 +87,14 @@ def partial_l2(student: Tensor, teacher: Tensor, margin: Tensor | None = None, r
 
     Args:
         student: Student feature in the teacher's shape, ``(N, C, ...)``.
-        teacher: Teacher feature of the same shape; pre-activation where ``margin`` is given, else margin-ReLU'd.
-        margin: Negative margins, shape ``(C,)``; ``None`` where the teacher feature has passed the margin ReLU already.
-        reduction: ``'sum'``, ``'mean'`` (over every position, skipped ones included) or ``'none'``.
+        teacher: Margin-ReLU'd teacher feature of the same shape.
+        reduction: ``'sum'`` or ``'none'``.
 
     Returns:
         A scalar, or a tensor of the shape of ``student`` for ``'none'``.
 
     Raises:
-        ValueError: If the shapes differ or ``reduction`` is none of the three.
+        ValueError: If the shapes differ or ``reduction`` is neither.
 
     Examples:
         The teacher's ReLU blocks the first three. A student below the teacher costs nothing there, one above does;
@@ -111,15 +110,11 @@ def partial_l2(student: Tensor, teacher: Tensor, margin: Tensor | None = None, r
         raise ValueError(
             f'partial_l2 needs equal shapes, got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}'
         )
-    if reduction not in ('sum', 'mean', 'none'):
-        raise ValueError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}")
+    if reduction not in ('sum', 'none'):
+        raise ValueError(f"reduction must be 'sum' or 'none', got {reduction!r}")
     target = teacher.detach()
-    if margin is not None:
-        target = margin_relu(target, margin)
     distance = F.mse_loss(student, target, reduction='none') * ~skipped_by_partial_l2(student, target)
-    if reduction == 'none':
-        return distance
-    return distance.sum() if reduction == 'sum' else distance.mean()
+    return distance if reduction == 'none' else distance.sum()
 
 
 def skipped_by_partial_l2(student: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What lets the toolkits run on today's Python, torch, numpy and setuptools; the one place that knows versions.
+"""What lets the toolkits run on today's Python, torch, numpy and setuptools.
 
 Importing this package imports neither torch nor a toolkit: each patch waits for the module that it concerns.
 """

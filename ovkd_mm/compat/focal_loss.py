@@ -17,14 +17,15 @@ def sigmoid_focal_loss_forward(
 ) -> None:
     """Ask of each class whether it is the label.
 
-    The logarithm is exact; the compiled operator takes that of a probability, and makes 87 of 20 where it rounds to 0.
+    The logarithm is exact. The compiled operator takes the log of a rounded probability: where that underflows to 0, it
+    returns 87 even if the exact value is 20.
 
     Args:
         input: Logits, shape (N, C).
         target: Labels, int64 of shape (N,). ``C`` and negative ones are background, which is no class.
         weight: Factors of the rows by their labels, shape (C,), or empty. Rows of background have 1.
         output: Result, shape (N, C).
-        gamma: How little the sure ones count.
+        gamma: Focusing exponent: the larger, the less well-classified examples count.
         alpha: Weight of the label; the other classes have ``1 - alpha``.
 
     Raises:
@@ -54,7 +55,7 @@ def softmax_focal_loss_forward(
         target: Labels, int64 of shape (N,); a row with a negative one has no loss.
         weight: Factors of the rows by their labels, shape (C,), or empty.
         output: Result, shape (N,).
-        gamma: How little the sure ones count.
+        gamma: Focusing exponent: the larger, the less well-classified examples count.
         alpha: Factor.
 
     Raises:

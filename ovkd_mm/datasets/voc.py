@@ -196,7 +196,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
                 found = f'{info["xml_path"]!r}: the box of {name!r} {broken or one_pixel}'
                 if broken and not self._skip_degenerate:
                     raise ValueError(
-                        f'{found}. Mend the annotation, or leave all such boxes out and have them counted with '
+                        f'{found}. Fix the annotation, or leave all such boxes out and have them counted with '
                         f'{self._option("skip_degenerate_boxes")}'
                     )
                 self._degenerate.append(found)

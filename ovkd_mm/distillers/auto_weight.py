@@ -15,13 +15,12 @@ __all__ = ['AutoWeight', 'auto_weight']
 
 SHARE = 1.0
 
-# In iterations of training, and in measurements.
-AT_FIRST = 20
-SPACING = 10
-HORIZON = 10
-SETTLED = 500
-CHECK = 1000
-SANE = 10.0
+AT_FIRST = 20  # measurements in a row before they are spaced
+SPACING = 10  # iterations between two of them
+HORIZON = 10  # measurements that the mean reaches back over
+SETTLED = 500  # iterations after which the weight is fixed
+CHECK = 1000  # iterations between two checks of a fixed weight
+SANE = 10.0  # factor by which the ratio may be off before a check warns
 
 
 def auto_weight(key: str, setting: Any) -> 'AutoWeight | None':
@@ -63,7 +62,7 @@ class AutoWeight(nn.Module):
         super().__init__()
         self.share = share
         # Mean log ratio at weight 1; numbers of measurements, of iterations, and of those in which the student learns.
-        self.register_buffer('state', torch.zeros(4, dtype=torch.float64))
+        self.register_buffer('state', torch.zeros(4))
         self._values: list[float] | None = None
 
     @property
@@ -90,14 +89,14 @@ class AutoWeight(nn.Module):
         _, measured, seen, _ = self._read()
         if self.settled:
             return seen % CHECK == 0
-        return (measured < AT_FIRST and seen < SETTLED) or seen % SPACING == 0
+        return measured == 0 or (measured < AT_FIRST and seen < SETTLED) or seen % SPACING == 0
 
     @torch.compiler.disable
     def restart(self) -> None:
         """Forget what was measured, in another training."""
         if self.known:
             print_log(f"loss_weight='auto' was {self.factor:.4g} in what was loaded; it is measured anew", 'current')
-            self._write([0.0] * 4)
+        self._write([0.0] * 4)
 
     @torch.compiler.disable
     def step(self, student_learns: bool) -> None:
@@ -141,8 +140,9 @@ class AutoWeight(nn.Module):
 
     def _write(self, values: list[float]) -> None:
         was_settled = self.settled
-        self.state.copy_(torch.tensor(values, dtype=torch.float64), non_blocking=True)
-        self._values = values
+        written = torch.tensor(values, dtype=torch.float32)  # Apple's GPUs have no float64
+        self.state.copy_(written, non_blocking=True)
+        self._values = written.tolist()  # as a checkpoint will have them
         if self.settled and not was_settled:
             print_log(
                 f"loss_weight='auto' is {self.factor:.4g} from here on: the gradient of these losses was "

@@ -62,8 +62,9 @@ def build_pairs(
     autos: dict[str, AutoWeight | None] = {}
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
         cfg = {**method, **{name: _over(method, name, part) for name, part in pair.items()}, 'weight': weight}
-        # A part that the pair names itself stays as it is.
-        instead = {name: part for name, part in linear.items() if name not in pair}
+        # A part that the pair names itself stays as it is; settings without a type are merged as into the method's.
+        given = {name: pair.get(name, {}) for name in linear}
+        instead = {name: {**part, **given[name]} for name, part in linear.items() if 'type' not in given[name]}
         yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, teacher_model)
 
 
@@ -120,7 +121,7 @@ def _build_pair(
     where = f'{key}.loss' if own_loss else 'method.loss'
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
-        if 'loss_weight' in linear.get('loss', {}):
+        if 'loss_weight' in linear.get('loss', {}) and not own_loss:
             where = 'method.without_activation.loss'
     if where not in autos:
         autos[where] = auto_weight(f'{where}.loss_weight', cfg['loss'].get('loss_weight', 1.0))

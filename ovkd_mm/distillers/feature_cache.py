@@ -179,7 +179,7 @@ class FeatureCache:
         self._warned = True
         print_log(
             f'teacher.cache: none of the first {self._asked} images was seen before. If an epoch is shorter than that, '
-            'the training pipeline augments at random, and the cache serves nothing but the disk: leave it out',
+            'the training pipeline augments at random, and the cache only fills the disk: remove it',
             logger='current',
             level=30,
         )

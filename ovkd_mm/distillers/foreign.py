@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel, ImgDataPreprocessor
 from torch import nn
 
-from ..config_files import buildable, read_config_file, without_pretrained
+from ..config_files import buildable, read_config_file, type_name, without_pretrained
 from ..nearest import nearest
 from ..registry import MODELS
 
@@ -44,6 +44,9 @@ def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Confi
     if isinstance(model, str):
         what = f'teacher.model={model!r}'
         config = buildable(read_config_file(model, what), what)
+    if type_name(config.model) == 'FeatureDistiller':  # a distilled student is a teacher like any other
+        beside = {key: config.model[key] for key in ('data_preprocessor', '_scope_') if key in config.model}
+        config.model = {**beside, **config.model.student}
     return build_module(without_pretrained(config.model)), config
 
 
@@ -124,8 +127,8 @@ def _torchvision(torchvision: Any, name: str, model: str, pretrained: bool) -> t
     transform = weights.transforms()
     if not hasattr(transform, 'mean'):
         raise ValueError(
-            f'teacher.model={name!r} normalizes its images itself, so that nobody can say what it takes; name a '
-            'classifier or a segmentor'
+            f'teacher.model={name!r} normalizes its images internally, so the normalization that its inputs need is '
+            'unknown; name a classifier or a segmentor'
         )
     options = dict(weights=weights if pretrained else None)
     if 'weights_backbone' in inspect.signature(models.get_model_builder(kind)).parameters:
@@ -142,7 +145,9 @@ def _transformers(transformers: Any, name: str, model: str, pretrained: bool) ->
     found = auto.from_pretrained(place) if pretrained else auto.from_config(config.from_pretrained(place))
     takes = next(iter(inspect.signature(found.forward).parameters))
     if takes != 'pixel_values':
-        raise ValueError(f'teacher.model={name!r} is no model of images: the first that it takes is {takes}')
+        raise ValueError(
+            f'teacher.model={name!r} is not an image model: its first argument is {takes!r}, not pixel_values'
+        )
     pixels, _ = transformers.ImageProcessingMixin.get_image_processor_dict(place)
     if not pixels.get('image_mean') or not pixels.get('image_std'):
         raise ValueError(f'teacher.model={name!r}: its preprocessor_config.json has no image_mean and image_std')

@@ -208,8 +208,8 @@ class Teacher(nn.Module):
         for setting, value in dict(cache=self.cache, compile=self._compiles).items():
             if value:
                 raise ValueError(
-                    f'teacher.{setting} does not go with a method that matches gradients (ovkd_mm.InputGradient): it '
-                    'needs the graph of each forward: leave it out'
+                    f'teacher.{setting} cannot be combined with a method that matches gradients '
+                    '(ovkd_mm.InputGradient), which needs the graph of each forward: remove it'
                 )
         for module in self.model.modules():
             if getattr(module, 'with_cp', False) is True:  # recomputes, so that nothing can be differentiated twice

@@ -184,7 +184,7 @@ def _part(margins: Tensor | None, block: Block) -> Tensor | None:
 
 
 def _blocks(x: Tensor) -> list[list[Block]]:
-    """Blocks of about :data:`BLOCK` numbers, those with the same channels together, each without holes in memory.
+    """Blocks of about :data:`BLOCK` numbers, those with the same channels together.
 
     Where an image's channels lie one after another, a block has some channels of all images; where they lie side by
     side, all channels of some images or positions.

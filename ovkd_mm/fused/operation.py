@@ -13,7 +13,7 @@ from .gpu import kernels_for
 
 __all__ = ['can_fuse', 'negatives', 'normalized_partial_l2', 'partial_l2_and_skipped']
 
-# Of torch 2.1, and of later ones, which warn of that.
+# torch.compiler.is_compiling came after torch 2.1, whose private function later versions deprecate.
 _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
 
 

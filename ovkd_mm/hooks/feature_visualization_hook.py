@@ -36,7 +36,7 @@ class FeatureVisualizationHook(DistillerHook):
     """
 
     def __init__(self, interval: int = 500) -> None:
-        self.interval = number('FeatureVisualizationHook.interval', interval, least=1, whole=True)
+        self.interval = number('FeatureVisualizationHook.interval', interval, above=True, whole=True)
         self._inputs: Tensor | None = None
         self._features: dict[int, tuple[DistillLoss, list[Tensor]]] = {}
         self._handles: list[RemovableHandle] = []
@@ -85,6 +85,7 @@ class FeatureVisualizationHook(DistillerHook):
         self._inputs, self._features, self._handles, self._looks = None, {}, [], {}
 
 
+@torch.compiler.disable  # a compiled pair would pass the listener by
 def _compared(pair: FeaturePair, args: tuple) -> list[Tensor]:
     """The inputs of a pair's loss for the first image; the pair's state and the random numbers are left as they are.
 

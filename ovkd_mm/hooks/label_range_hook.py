@@ -66,7 +66,7 @@ class LabelRangeHook(Hook):
         wrong = [] if labels is None else labels[(labels < 0) | (labels >= self._count)].tolist()
         if wrong:
             raise ValueError(
-                f'the image {sample.get("img_path")!r} has the label {wrong[0]}, but {self._classes(0)}. Mend the '
+                f'the image {sample.get("img_path")!r} has the label {wrong[0]}, but {self._classes(0)}. Fix the '
                 'annotation (labels count from 0), or name all classes in metainfo.classes of train_dataloader.dataset '
                 f'and set num_classes of {self._heads[0]} to their number'
             )
@@ -106,5 +106,5 @@ class LabelRangeHook(Hook):
             fixes.append(
                 'If the masks count the classes from 1, set reduce_zero_label=True of train_dataloader.dataset'
             )
-        rest = 'mend the mask, or name all classes in metainfo.classes and count them in num_classes'
-        return '. '.join([*fixes, f'Otherwise {rest}' if fixes else f'M{rest[1:]}'])
+        rest = 'fix the mask, or name all classes in metainfo.classes and count them in num_classes'
+        return '. '.join([*fixes, f'Otherwise {rest}' if fixes else f'F{rest[1:]}'])

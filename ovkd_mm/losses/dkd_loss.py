@@ -61,7 +61,7 @@ class DKDLoss(DistillLoss):
         return self.loss_weight * self.distance(student, teacher, labels).sum() / known.sum().clamp_min(1)
 
     def distance(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """What each distribution adds, shape ``(N,)`` or ``(N, H, W)``; 0 where there is no true class.
+        """What each distribution adds, shape ``(N, 1)`` or ``(N, 1, H, W)``; 0 where there is no true class.
 
         Raises:
             ValueError: If there are not as many labels as distributions, there is one class alone or, on a CPU, a label
@@ -75,7 +75,7 @@ class DKDLoss(DistillLoss):
         labels = labels.masked_fill(~known, 0).flatten()
         student, teacher = (logits.movedim(1, -1).flatten(0, -2) for logits in (student, teacher))
         values = decoupled_kl(student, teacher, labels, self.temperature, self.target_weight, self.other_weight)
-        return values.view(known.shape).masked_fill(~known, 0)
+        return values.view(known.shape).masked_fill(~known, 0).unsqueeze(1)
 
     def _known(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool) if labels.dim() == 1 else labels != self.ignore_index

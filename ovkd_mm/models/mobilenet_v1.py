@@ -127,10 +127,10 @@ class _SeparableConv(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
-        self.with_cp = with_cp
+        self.recomputes = with_cp  # the toolkits' with_cp is re-entrant, and refused by this name where that matters
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.with_cp and x.requires_grad:
+        if self.recomputes and x.requires_grad:
             # Not re-entrant, so that what is read inside the block in the forward pass has a gradient.
             return cp.checkpoint(super().forward, x, use_reentrant=False)
         return super().forward(x)

@@ -1,6 +1,6 @@
 """Reading a tensor in the middle of a forward without touching the model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,35 +64,33 @@ class Tap:
         self.feature, self._armed = None, False
 
     def _before_call(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        return self._read((args, kwargs), 'took')
+        return self._read((args, kwargs), 'took', [*args, *kwargs.values()])  # not what lies in lists, as in a trace
 
     def _after_call(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        return self._read(output, 'returned')
+        return self._read(output, 'returned', tree_flatten(output)[0])
 
-    def _read(self, given: Any, did: str) -> Any:
+    def _read(self, given: Any, did: str, counted: Sequence) -> Any:
         if not self._armed:
             return None
         self._calls += 1
         if self._calls != self.place.call + 1:
             return None
-        # The tensors in what the call takes or returns, as the trace counted them.
-        parts, structure = tree_flatten(given)
-        tensors = [index for index, part in enumerate(parts) if isinstance(part, Tensor)]
+        tensors = [one for one in counted if isinstance(one, Tensor)]
         if (self.place.item or 0) >= len(tensors):
             found = f'{len(tensors)} tensor' + 's' * (len(tensors) != 1)
             raise RuntimeError(
                 f'there is nothing to read at {self.place}: {self.place.path!r} {did} {found}, and more when the '
                 'model was built; does another model share a list with it, such as out_indices?'
             )
-        index = tensors[self.place.item or 0]
-        feature = parts[index]
+        feature = tensors[self.place.item or 0]
         self.feature = self.place.layout.to_nchw(feature)
         if self._then:
             self._then()
         if not self.place.overwritten:
             return None
-        parts[index] = feature.clone()
-        return tree_unflatten(parts, structure)
+        parts, structure = tree_flatten(given)
+        other = feature.clone()
+        return tree_unflatten([other if part is feature else part for part in parts], structure)
 
 
 class SpanTap:

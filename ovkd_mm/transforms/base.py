@@ -29,4 +29,4 @@ class Transform(nn.Module):
     takes_span: ClassVar[bool] = False
 
     def restart(self) -> None:
-        """Forget what was gathered from a teacher without gradients, if another training's checkpoint was loaded."""
+        """Reset what was gathered from the teacher's features; called when a training starts, not when it resumes."""

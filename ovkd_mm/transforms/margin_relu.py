@@ -36,10 +36,10 @@ class MarginReLU(Transform):
         if norm is None:
             margin = torch.zeros(channels)
             self.register_buffer('negatives', torch.zeros(channels, dtype=torch.long))
-        elif norm.affine:
-            margin = batch_norm_margin(norm.weight, norm.bias)
         else:
-            margin = batch_norm_margin(torch.ones(channels), torch.zeros(channels))
+            scale = torch.ones(channels) if norm.weight is None else norm.weight
+            shift = torch.zeros_like(scale) if norm.bias is None else norm.bias
+            margin = batch_norm_margin(scale, shift)
         # A closed-form margin follows from the teacher and is not saved, so that it cannot outlive its teacher.
         self.register_buffer('margin', margin, persistent=self.running)
 

@@ -19,16 +19,16 @@ class MaskedGeneration(Transform):
     Args:
         in_channels: Channels of the student's feature.
         out_channels: Channels of the teacher's.
-        masked: The part of the positions that is set to 0, from 0 to below 1.
+        masked: Fraction of the positions set to 0, at least 0 and below 1.
 
     Raises:
-        ValueError: If that part is not between 0 and 1.
+        ValueError: If that fraction is out of range.
     """
 
     def __init__(self, in_channels: int, out_channels: int, masked: float = 0.65) -> None:
         super().__init__()
         if not isinstance(masked, (int, float)) or not 0 <= masked < 1:
-            raise ValueError(f'MaskedGeneration.masked must be from 0 to below 1, got {masked!r}')
+            raise ValueError(f'MaskedGeneration.masked must be at least 0 and below 1, got {masked!r}')
         self.masked = masked
         self.align = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
         self.generation = nn.Sequential(

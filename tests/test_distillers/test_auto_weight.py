@@ -255,7 +255,27 @@ def test_a_batch_measured_again_has_the_weight_and_the_losses_that_it_had():
 
 def test_what_could_not_be_measured_yet_weighs_nothing(monkeypatch):
     monkeypatch.setattr(feature_pair, 'gradient_ratios', lambda task, sums, weights: [math.nan] * len(sums))
-    assert build()(*batch(), mode='loss')['loss_distill_0'] == 0
+    model = build()
+    assert model(*batch(), mode='loss')['loss_distill_0'] == 0
+    for _ in range(module.SETTLED + 1):  # from here on only every tenth iteration would be measured
+        model.pairs[0].auto_weight.step(True)
+    assert model(*batch(), mode='loss')['loss_distill_0'] == 0
+
+
+def test_what_a_checkpoint_counted_is_forgotten_in_another_training_even_if_nothing_was_measured():
+    weight = AutoWeight()
+    for _ in range(module.SETTLED + 1):
+        weight.step(True)
+    weight.restart()
+    assert weight.state.tolist() == [0.0] * 4
+
+
+def test_its_state_is_what_all_devices_have_and_the_same_after_saving():
+    weight, loaded = AutoWeight(), AutoWeight()
+    weight.note(1 / 3)
+    loaded.load_state_dict(weight.state_dict())
+    assert weight.state.dtype == torch.float32  # Apple's GPUs have no float64
+    assert loaded.factor == weight.factor
 
 
 @pytest.mark.parametrize('without', ['gradients', 'distillation'])

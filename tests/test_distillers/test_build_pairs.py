@@ -169,3 +169,12 @@ def test_a_part_that_a_pair_names_itself_is_the_same_without_an_activation():
     method = METHOD | dict(without_activation=linear)
     (pair,) = MODELS.build(distiller_config(method=method, pairs=[own])).pairs
     assert isinstance(pair.loss, L2Loss) and pair.loss.loss_weight == 7.0
+
+
+@pytest.mark.parametrize('weight', [3.0, 'auto'])
+def test_a_weight_that_a_pair_sets_leaves_the_loss_without_an_activation_as_it_is(weight):
+    own = dict(student='backbone.stem', teacher='backbone.stem', loss=dict(loss_weight=weight))
+    method = METHOD | dict(without_activation=dict(loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=5.0)))
+    (pair,) = MODELS.build(distiller_config(method=method, pairs=[own])).pairs
+    assert isinstance(pair.loss, L2Loss) and pair.loss.reduction == 'sum'
+    assert pair.auto_weight if weight == 'auto' else pair.loss.loss_weight == weight

@@ -203,7 +203,7 @@ def test_features_of_a_batchs_statistics_cannot_be_kept(tmp_path):
 def test_a_method_that_needs_the_graph_from_the_images_refuses_what_would_do_without(tmp_path, setting):
     config = toy.distiller_config(method=['ofd', 'jacobian'])
     config['teacher'] |= dict(cache=dict(cache=str(tmp_path), norm_mode='running'), compile=dict(compile=True))[setting]
-    with pytest.raises(ValueError, match=rf'teacher\.{setting} does not go with a method that matches gradients'):
+    with pytest.raises(ValueError, match=rf'teacher\.{setting} cannot be combined with a method that matches'):
         MODELS.build(config)
 
 

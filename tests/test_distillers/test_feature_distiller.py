@@ -12,7 +12,7 @@ from toy import METHOD, PAIRS, batch, distiller_config
 
 from ovkd_mm.distillers import Teacher, feature_distiller
 from ovkd_mm.distillers.finite_check import FiniteCheck
-from ovkd_mm.functional import batch_norm_margin, partial_l2
+from ovkd_mm.functional import batch_norm_margin, margin_relu, partial_l2
 from ovkd_mm.losses import PartialL2Loss
 from ovkd_mm.positions import PreReLU
 from ovkd_mm.transforms import Conv1x1, MarginReLU
@@ -154,7 +154,7 @@ def test_losses_equal_the_formula_on_a_hand_written_forward():
     norms = [teacher.layer1[1].bn2, teacher.layer2[0].bn2]
     for i, weight in enumerate((0.5, 1.0)):
         margin = batch_norm_margin(norms[i].weight, norms[i].bias)
-        expected = weight * 1e-3 * partial_l2(connectors[i](students[i]), teachers[i], margin) / 4
+        expected = weight * 1e-3 * partial_l2(connectors[i](students[i]), margin_relu(teachers[i], margin)) / 4
         torch.testing.assert_close(losses[f'loss_distill_{i}'], expected, rtol=1e-5, atol=0)
 
 

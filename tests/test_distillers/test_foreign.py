@@ -52,7 +52,7 @@ def test_a_students_bgr_is_reversed_for_a_foreign_teacher():
     [
         ('torchvision::resnet81', 'torchvision has no such model; nearest: resnet18'),
         ('torchvision::resnet18.IMAGENET1K_V2', 'resnet18 has no such weights; nearest: IMAGENET1K_V1'),
-        ('torchvision::ssd300_vgg16', 'normalizes its images itself'),
+        ('torchvision::ssd300_vgg16', 'normalizes its images internally'),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(name, message):
@@ -163,7 +163,7 @@ def test_a_model_of_texts_and_a_processor_without_a_mean_are_refused(transformer
         teacher(f'transformers::{vit}')
     config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     config.save_pretrained(vit)
-    with pytest.raises(ValueError, match='is no model of images: the first that it takes is input_ids'):
+    with pytest.raises(ValueError, match="is not an image model: its first argument is 'input_ids'"):
         teacher(f'transformers::{vit}', allow_random=True)
 
 

@@ -10,7 +10,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
 from torch import nn
-from toy import ToyClassifier, batch, needs_compile, needs_float16
+from toy import ToyClassifier, batch, distiller_config, needs_compile, needs_float16
 
 from ovkd_mm.distillers import Teacher
 from ovkd_mm.positions import PreReLU
@@ -379,3 +379,13 @@ def test_what_counts_stays_whole_in_half_precision():
 
     lower = attached(model=dict(type=Indexed), dtype='bfloat16')
     assert lower.model.index.tolist() == list(range(300))
+
+
+def test_the_config_of_a_distillation_stands_for_its_student(tmp_path):
+    distiller = MODELS.build(distiller_config())
+    torch.save(dict(state_dict=distiller.state_dict()), tmp_path / 'epoch_1.pth')
+    Config(dict(model=distiller_config())).dump(tmp_path / 'ofd.py')
+    one = teacher(str(tmp_path / 'ofd.py'), checkpoint=str(tmp_path / 'epoch_1.pth'))
+    assert type(one.model) is type(distiller.student)
+    weights = distiller.student.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in one.model.state_dict().items())

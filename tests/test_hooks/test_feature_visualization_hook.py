@@ -2,9 +2,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from toy import METHOD, distiller_config, toy_runner
+from toy import METHOD, distiller_config, needs_compile, toy_runner
 
 from ovkd_mm.hooks import FeatureVisualizationHook
+from ovkd_mm.losses import DKDLoss
 
 
 def pictures(work_dir):
@@ -76,6 +77,24 @@ def test_a_picture_of_what_masks_at_random_leaves_random_numbers_alone(tmp_path)
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
+@needs_compile
+def test_a_compiled_student_has_the_same_pictures(tmp_path):
+    for name, settings in dict(plain={}, compiled=dict(compile=dict(backend='eager'))).items():
+        hook = FeatureVisualizationHook(2)  # the first iteration is compiled without it
+        toy_runner(tmp_path / name, custom_hooks=[hook], iters=2, cfg=settings).train()
+    plain, compiled = pictures(tmp_path / 'plain'), pictures(tmp_path / 'compiled')
+    assert len(plain) == 2 and all(np.array_equal(picture, compiled[name]) for name, picture in plain.items())
+
+
+def test_a_loss_of_the_positions_of_a_mask_is_drawn_too(tmp_path):
+    from ovkd_mm.hooks.feature_visualization_hook import _draw
+
+    student, teacher, labels = torch.randn(1, 5, 8, 8), torch.randn(1, 5, 8, 8), torch.randint(5, (1, 8, 8))
+    distance = DKDLoss().distance(student, teacher, labels)
+    visualizer = toy_runner(tmp_path).visualizer
+    assert _draw(visualizer, torch.zeros(3, 32, 32), teacher, student, distance).shape == (32, 96, 3)
+
+
 def test_teacher_and_student_share_a_scale(tmp_path):
     from ovkd_mm.hooks.feature_visualization_hook import _draw
 
@@ -90,7 +109,7 @@ def test_teacher_and_student_share_a_scale(tmp_path):
 
 
 def test_wrong_intervals_and_models_are_errors(tmp_path):
-    with pytest.raises(ValueError, match='interval must be a whole number from 1 up, got 0'):
+    with pytest.raises(ValueError, match='interval must be a whole number above 0, got 0'):
         FeatureVisualizationHook(0)
     with pytest.raises(TypeError, match='needs a FeatureDistiller, got ToyClassifier'):
         run(tmp_path, 1, model=dict(type='ToyClassifier'))

@@ -96,7 +96,7 @@ def test_labels_are_named_as_they_stand_in_the_file(masks):
 
 def test_255_is_a_label_like_others_where_the_head_ignores_another(masks):
     dataset = masks((0, 11, 255))
-    with pytest.raises(ValueError, match=r'has the label 255 \(24 pixels\).*; 11 is void\. Mend the mask, or'):
+    with pytest.raises(ValueError, match=r'has the label 255 \(24 pixels\).*; 11 is void\. Fix the mask, or'):
         check(dataset, batch(dataset), decode_head=segmenter(ignore_index=11))
 
 

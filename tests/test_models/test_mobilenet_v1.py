@@ -3,7 +3,9 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS as ROOT
+from mmpretrain.structures import DataSample
 from torch import nn
+from toy import METHOD, distiller_config
 
 from ovkd_mm.models import MobileNetV1
 
@@ -200,3 +202,23 @@ def test_timms_weights_are_taken_inside_a_detector_too(tmp_path):
     assert not result.missing_keys
     assert result.unexpected_keys == ['backbone.classifier.weight', 'backbone.classifier.bias']
     assert_is_timms(holder.backbone, net, torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    'method', [dict(METHOD, loss=dict(METHOD['loss'], loss_weight='auto')), 'jacobian'], ids=['measured', 'jacobian']
+)
+def test_what_matches_or_measures_gradients_is_the_same_where_activations_are_recomputed(method):
+    found = []
+    for with_cp in (False, True):
+        backbone = dict(type='ovkd_mm.MobileNetV1', with_cp=with_cp, out_indices=[4], init_cfg=[])
+        head = dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=1024)
+        neck = dict(type='mmpretrain.GlobalAveragePooling')
+        student = dict(type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck, head=head)
+        pairs = [dict(student='backbone.layer2', teacher='backbone.layer1', resize=True)]
+        torch.manual_seed(0)
+        model = ROOT.build(distiller_config(student=student, method=method, pairs=pairs, channel_order='bgr')).train()
+        samples = [DataSample().set_gt_label(label) for label in range(2)]
+        losses = model(torch.randn(2, 3, 32, 32), samples, mode='loss')
+        losses['loss_distill_0'].backward()
+        found += [[losses['loss_distill_0'].detach(), model.student.backbone.layer1[1][0].weight.grad]]
+    torch.testing.assert_close(found[1], found[0])

@@ -338,3 +338,25 @@ def test_an_input_that_is_handed_over_by_its_name_is_read_and_kept_from_what_wri
         feature = tap.take()
     torch.testing.assert_close(feature, net.conv(images))
     torch.testing.assert_close(out, feature.relu())
+
+
+def test_a_place_at_an_input_is_the_tensor_that_the_trace_recorded_not_one_in_a_list():
+    class Joins(nn.Module):
+        def forward(self, skips, x):
+            return x + skips[0]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.joins = nn.Conv2d(3, 3, 1), Joins()
+
+        def forward(self, x):
+            self.right = 2 * self.conv(x)
+            return self.joins([x], self.right)
+
+    net = Net()
+    found = trace(net, (4, 4))
+    tap = tap_at(found.place('joins', found.last_call('joins'), 'input'))
+    with reading(net, [tap]):
+        net(torch.randn(1, 3, 4, 4))
+        assert tap.take() is net.right

@@ -482,7 +482,7 @@ for options, message in {
     'type=ovkd_mm.ConnectorWarmupHook epochs=-1': 'ConnectorWarmupHook.epochs must be a whole number from 0 up, got -1',
     'type=ovkd_mm.DistillScheduleHook schedule=cosin': 'schedule must be one of constant, linear, cosine',
     'type=ovkd_mm.DistillScheduleHook stop_at=0': 'DistillScheduleHook.stop_at must be a number above 0',
-    'type=ovkd_mm.FeatureVisualizationHook interval=0': 'FeatureVisualizationHook.interval must be a whole number from 1 up',
+    'type=ovkd_mm.FeatureVisualizationHook interval=0': 'FeatureVisualizationHook.interval must be a whole number above 0',
     'type=ovkd_mm.ConectorWarmupHook': 'nearest: ovkd_mm.ConnectorWarmupHook',
     'type=ovkd_mm.ConnectorWarmupHook epoch=1': "custom_hooks.0.epoch=1: ConnectorWarmupHook has no setting 'epoch'; nearest: epochs",
 }.items():  # fmt: skip

@@ -114,3 +114,11 @@ def test_a_restarted_running_margin_is_a_new_one_and_a_closed_form_stays():
         transform.restart()
     assert not running.margin.any() and not running.negatives.any()
     assert torch.equal(closed.margin, before)
+
+
+def test_a_norm_without_a_shift_has_margins_around_zero():
+    norm = nn.BatchNorm2d(2)
+    nn.init.normal_(norm.weight)
+    expected = batch_norm_margin(norm.weight, torch.zeros(2))
+    norm.bias = None  # as torch's bias=False leaves it, from 2.15 on
+    torch.testing.assert_close(MarginReLU(2, norm).margin, expected)

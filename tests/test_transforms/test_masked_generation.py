@@ -43,7 +43,7 @@ def test_other_channels_are_aligned_before():
 
 @pytest.mark.parametrize('masked', [-0.1, 1.0])
 def test_a_part_that_is_none_is_refused(masked):
-    with pytest.raises(ValueError, match=r'MaskedGeneration.masked must be from 0 to below 1'):
+    with pytest.raises(ValueError, match=r'MaskedGeneration.masked must be at least 0 and below 1'):
         MaskedGeneration(3, 5, masked)
 
 
