@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.resume import prepare_resume
+from ovkd_mm.config_files import type_name
 from ovkd_mm.hooks import ChannelsLastHook, ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
 from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run, use_amp
 
@@ -45,6 +46,11 @@ def train(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
+        schedulers = config.get('param_scheduler') or []
+        if 'OneCycleLR' in map(type_name, schedulers if isinstance(schedulers, list) else [schedulers]):
+            raise ValueError(
+                '--auto-scale-lr changes nothing where OneCycleLR sets the rate: scale its eta_max instead'
+            )
         config.auto_scale_lr.enable = True
     notes = []
     if args.resume or config.get('resume'):

@@ -348,6 +348,7 @@ MISTAKES = {
         (TOY + "model.method.loss.loss_weight={{'share':0.5}}", 'has a dict, which a flag cannot hold'),
         ('train toy.py --auto-scale-lr', r'auto_scale_lr=dict\(base_batch_size=...\)'),
         ('train toy.py --auto-scale-lr --cfg-options auto_scale_lr=None', r'error: .*auto_scale_lr=dict\(base_batch_size=...\)'),
+        ('train toy.py --auto-scale-lr --cfg-options auto_scale_lr.base_batch_size=4 param_scheduler.type=OneCycleLR', 'error: .*eta_max'),
         ('train toy.py --launcher torch', 'invalid choice'),
         ('train toy.py --work-dir file/below', "work_dir='file/below' cannot be written.*--work-dir"),
         ('test plain.py student.pth --out result.json', '--out must end with .pkl'),
