@@ -168,7 +168,7 @@ class Teacher(nn.Module):
             student_preprocessor,
             preprocessor,
             student_order,
-            channel_order or ('rgb' if foreign else seen_order(preprocessor, loaded_order(config))),
+            channel_order or seen_order(preprocessor, loaded_order(config)),
         )
         # Settings that affect the features but are no weights, such as a dilation.
         self._built_from = str(model) if foreign else str(config.model.to_dict())
