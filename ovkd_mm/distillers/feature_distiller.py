@@ -20,6 +20,7 @@ from .finite_check import FiniteCheck
 from .labels import labels_of
 from .method_hooks import register_before_runs
 from .settings import METHOD, check_settings, check_shape
+from .sigmoid_scores import warn_of_sigmoid_scores
 from .student_facade import StudentFacade
 from .teacher import Teacher, check_teacher
 
@@ -118,6 +119,7 @@ class FeatureDistiller(StudentFacade):
         with preserve_rng_state():
             traces = student_trace, self.teacher.trace, self.teacher.model
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))
+        warn_of_sigmoid_scores(self.student, self.pairs)
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self._takes_inputs = any(pair.takes_inputs for pair in self.pairs)

@@ -25,12 +25,21 @@ class StudentFacade(BaseModel):
 
     Args:
         student: Model config of any toolkit; left as it is.
+
+    Raises:
+        ValueError: If the student is such a model itself.
     """
 
     def __init__(self, student: dict) -> None:
         super().__init__()
         del self.data_preprocessor  # the student has its own, which __getattr__ finds
         self.student = MODELS.build(student)
+        if isinstance(self.student, StudentFacade):
+            raise ValueError(
+                f'model.student is a {type(self.student).__name__} itself, and the two would have the same keys in a '
+                'checkpoint. For several methods list them in method; for several teachers train with one after the '
+                "other (load_from the first training's checkpoint)"
+            )
         hooks = self.student._state_dict_hooks
         hooks.update({key: partial(_in_place, hook) for key, hook in hooks.items()})
         self._register_state_dict_hook(_name_keys_as_the_student_does)

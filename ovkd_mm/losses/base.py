@@ -24,9 +24,11 @@ class DistillLoss(nn.Module, ABC):
     Attributes:
         takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
             images ``(N,)`` or of masks ``(N, H, W)``.
+        over_classes: Whether it compares distributions over classes, so that it suits scores trained with a softmax.
     """
 
     takes_labels: ClassVar[bool] = False
+    over_classes: ClassVar[bool] = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -32,6 +32,8 @@ class DISTLoss(DistillLoss):
         ValueError: If the temperature is not positive.
     """
 
+    over_classes = True
+
     def __init__(
         self,
         loss_weight: float = 1.0,

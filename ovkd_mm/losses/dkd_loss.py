@@ -31,6 +31,7 @@ class DKDLoss(DistillLoss):
     """
 
     takes_labels = True
+    over_classes = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict
-from toy import batch
+from toy import batch, distiller_config
 
 from ovkd_mm.distillers.student_facade import StudentFacade
 
@@ -104,3 +104,8 @@ def test_the_log_shows_the_whole_where_the_task_s_loss_is_called_loss(facade):
     assert {name: value.item() for name, value in log.items()} == dict(loss=5, loss_task=2, loss_more=3, accuracy=9)
     total, log = facade.parse_losses(dict(loss_cls=torch.tensor(2.0), loss_more=torch.tensor(3.0)))
     assert {name: value.item() for name, value in log.items()} == dict(loss=5, loss_cls=2, loss_more=3)
+
+
+def test_a_distillation_as_student_is_refused_as_its_checkpoint_could_not_be_loaded():
+    with pytest.raises(ValueError, match=r'model\.student is a FeatureDistiller itself.* list them in method'):
+        MODELS.build(distiller_config(student=distiller_config()))

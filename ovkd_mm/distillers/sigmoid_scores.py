@@ -1,0 +1,43 @@
+"""A warning where a method compares distributions over classes, and the student learns each class by itself."""
+
+import logging
+from collections.abc import Iterable
+
+from mmengine.logging import print_log
+from torch import nn
+
+from ..positions import Place
+from .feature_pair import FeaturePair
+
+__all__ = ['warn_of_sigmoid_scores']
+
+
+def warn_of_sigmoid_scores(student: nn.Module, pairs: Iterable[FeaturePair]) -> None:
+    """Warn of scores that the toolkits' losses take through a sigmoid (multi-label heads, most dense detectors).
+
+    A softmax over them does not change when all of them rise alike, so that it teaches only part of what they say.
+
+    Args:
+        student: The student.
+        pairs: Its pairs.
+    """
+    for pair in pairs:
+        place = pair.student_place
+        if pair.loss.over_classes and isinstance(place, Place) and (loss := _sigmoid_loss(student, place.path)):
+            print_log(
+                f'{type(pair.loss).__name__} compares distributions over classes, but the student learns each class of '
+                f'{place.name} by itself ({loss}.use_sigmoid=True). It teaches which of them is more likely than '
+                'another, not how likely each one is; a method on features (pairs) has no such limit',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def _sigmoid_loss(student: nn.Module, path: str) -> str | None:
+    """The path of the loss of the head that a module belongs to, if that is one of single classes."""
+    while path:
+        path = path.rpartition('.')[0]
+        for name, child in student.get_submodule(path).named_children():
+            if hasattr(child, 'use_sigmoid'):  # the loss of the classes comes first
+                return f'{path}.{name}' if child.use_sigmoid else None
+    return None
