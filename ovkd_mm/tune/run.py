@@ -44,10 +44,10 @@ def tune(
 ) -> str:
     """Search method, share and number of pairs by the validation metric, and write ``table.md``.
 
-    The first trials are each method with all pairs at share 1; Optuna's TPE sampler proposes the others. A trial has up
-    to four validations, and after the first and the second successive halving ends it if it is not in the better half.
-    The same call goes on where it stopped, in the middle of a trial, too. A trial that fails ends the search; one that
-    fails again in the next call is left behind.
+    The first trials are each method with all pairs and ``'auto'``'s share; Optuna's TPE sampler proposes the others. A
+    trial has up to four validations, and after the first and the second successive halving ends it if it is not in the
+    better half. The same call goes on where it stopped, in the middle of a trial, too. A trial that fails ends the
+    search; one that fails again in the next call is left behind.
 
     Args:
         config: A distillation config.

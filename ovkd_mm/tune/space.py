@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..compare.study import Entry
+from ..distillers.auto_weight import SHARE
 from ..distillers.build_pairs import listed_in
 from ..launch.positions import read_networks
 from ..method_files import read_method
@@ -39,8 +40,8 @@ class Space:
         return self.entry(method, share, kept)
 
     def default(self, method: str) -> dict:
-        """The parameters of a method's first trial: all pairs, and a gradient as large as the task's."""
-        return dict(method=method, share=1.0) | (dict(pairs=len(self.pairs)) if _takes_pairs(method) else {})
+        """The parameters of a method's first trial: all pairs, and the share of ``loss_weight='auto'``."""
+        return dict(method=method, share=SHARE) | (dict(pairs=len(self.pairs)) if _takes_pairs(method) else {})
 
     def entry(self, method: str, share: float, pairs: int | None = None) -> Entry:
         """The training of one choice; of a method on class scores without a number of pairs."""

@@ -53,7 +53,7 @@ def test_each_distillation_reads_the_places_of_the_readme(name):
     distiller = MODELS.build(without_pretrained(config.model))
     found = [(pair.student_place.name, pair.teacher_place.name, pair.student_place.size) for pair in distiller.pairs]
     assert found == PLACES[name]
-    assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [1.0])
+    assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [3.0])
 
 
 @pytest.mark.parametrize('name', ['ssd192_lite2_voc-animals', 'ofd_ssd192_lite2-lite0_voc-animals'])

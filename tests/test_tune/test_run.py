@@ -112,7 +112,7 @@ def test_a_short_part_has_fewer_validations_and_none_ends_at_the_last(search, pa
 
 def test_the_methods_are_built_and_the_metric_looked_for_before_anything_is_written(search, tmp_path):
     search(near_one, trials=1, methods=['at', 'kd'])
-    assert search.checked == ['at, share 1, 2 pairs', 'kd, share 1']
+    assert search.checked == ['at, share 3, 2 pairs', 'kd, share 3']
     shutil.rmtree(tmp_path / 'work')
     with pytest.raises(ValueError, match='there is no metric wrong'):
         search(near_one, trials=1, metric='wrong')
@@ -121,7 +121,7 @@ def test_the_methods_are_built_and_the_metric_looked_for_before_anything_is_writ
 
 def test_each_method_is_tried_by_default_before_anything_is_proposed(search):
     table, begun, _ = search(near_one, trials=3, methods=['at', 'ofd'])
-    assert begun[:2] == ['at, share 1, 2 pairs', 'ofd, share 1, 2 pairs']
+    assert begun[:2] == ['at, share 3, 2 pairs', 'ofd, share 3, 2 pairs']
     assert begun[2] not in begun[:2]
     assert '| at |' in table and '| ofd |' in table
 

@@ -12,8 +12,8 @@ def test_an_entry_sets_the_share_and_drops_the_first_pairs():
     assert (whole.label, whole.method) == ('ofd, share 2, 3 pairs', 'ofd')
     assert whole.options == {'model.method.loss.loss_weight.share': 2.0}
     assert space.entry('at', 0.1, 1).options['model.pairs'] == [dict(student='c')]
-    assert space.default('ofd') == dict(method='ofd', share=1.0, pairs=3)
-    assert space.entry(**space.default('ofd')) == space.entry('ofd', 1.0, 3)
+    assert space.default('ofd') == dict(method='ofd', share=3.0, pairs=3)
+    assert space.entry(**space.default('ofd')) == space.entry('ofd', 3.0, 3)
     assert space.kept(space.default('ofd')) == '3 of 3'
 
 
@@ -28,7 +28,7 @@ def test_a_method_on_class_scores_has_no_pairs_to_choose_from():
     space = Space(('kd',), ({}, {}))
     entry = space.suggest(Trial())
     assert entry.label == 'kd, share 2' and 'model.pairs' not in entry.options
-    assert space.default('kd') == dict(method='kd', share=1.0)
+    assert space.default('kd') == dict(method='kd', share=3.0)
     assert space.kept(space.default('kd')) == '-'
 
 
