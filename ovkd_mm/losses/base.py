@@ -22,8 +22,7 @@ class DistillLoss(nn.Module, ABC):
             ``dict(share=...)``, which measure it (:class:`ovkd_mm.distillers.auto_weight.AutoWeight`).
 
     Attributes:
-        takes_labels: Whether :meth:`forward` and :meth:`distance` take the true classes as a third argument, those of
-            images ``(N,)`` or of masks ``(N, H, W)``.
+        takes_labels: Whether both methods take true classes as a third argument, ``(N,)``, or of masks ``(N, H, W)``.
         over_classes: Whether it compares distributions over classes, so that it suits scores trained with a softmax.
     """
 
