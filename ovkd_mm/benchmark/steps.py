@@ -87,7 +87,7 @@ class Steps:
         with self._context(), torch.no_grad():
             with reading(self.model.student, taps):
                 self.model.student(**self.batch, mode='loss')
-                read = [tap.take() for tap in taps]
+                read = [tap.take(self.inputs.shape[2:]) for tap in taps]
             self.teacher_features = self.model.teacher(self.inputs)
         self.student_features = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
 

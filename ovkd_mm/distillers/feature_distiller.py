@@ -175,7 +175,7 @@ class FeatureDistiller(StudentFacade):
             teacher_features = self.teacher(inputs)
             with reading(self.student, self._taps):
                 losses = dict(self.student(inputs, data_samples, mode='loss'))
-                student_features = [tap.take() for tap in self._taps]
+                student_features = [tap.take(inputs.shape[2:]) for tap in self._taps]
             labels = labels_of(data_samples) if any(pair.loss.takes_labels for pair in self.pairs) else None
             distillation = [
                 pair(student, teacher, inputs, labels, pair.auto_weight.factor if pair.auto_weight else 1.0)

@@ -253,7 +253,7 @@ class Teacher(nn.Module):
             else:
                 with torch.autocast(inputs.device.type, enabled=False):
                     self._run(inputs.to(self.dtype))
-            return [tap.take() for tap in self._taps]
+            return [tap.take(inputs.shape[2:]) for tap in self._taps]
 
     def _run(self, inputs: Tensor) -> None:
         with contextlib.suppress(_Enough):

@@ -10,6 +10,9 @@ from torch import Tensor
 
 __all__ = ['NCHW', 'Layout', 'layout_of']
 
+Size = tuple[int, int]
+
+STRIDES = range(1, 65)
 MAX_EXTRA_TOKENS = 8  # a class token, a distillation token, registers
 
 
@@ -19,35 +22,45 @@ class Layout:
 
     Attributes:
         order: ``'NCHW'``, ``'NHWC'``, or ``'tokens'``, shape ``(N, extra + H * W, C)``.
-        grid: Of tokens, ``(H, W)``, which their tensor does not tell.
+        grid: Of tokens, ``(H, W)``, which their tensor does not tell, at ``input_size``.
         extra: Of tokens, how many without a position (a class token, registers) come first.
+        input_size: Of tokens, ``(H, W)`` of the traced input.
     """
 
     order: Literal['NCHW', 'NHWC', 'tokens'] = 'NCHW'
-    grid: tuple[int, int] | None = None
+    grid: Size | None = None
     extra: int = 0
+    input_size: Size | None = None
 
-    def to_nchw(self, feature: Tensor) -> Tensor:
+    def to_nchw(self, feature: Tensor, input_size: Sequence[int] | None = None) -> Tensor:
         """A view of a feature as ``(N, C, H, W)``, without the tokens that have no position.
 
+        Args:
+            feature: The tensor.
+            input_size: ``(H, W)`` of the input that it was computed from; by default that of the trace.
+
         Raises:
-            ValueError: If the feature has another number of tokens than the traced one.
+            ValueError: If the feature has another number of tokens than that input gives.
         """
         if self.order == 'NHWC':
             return feature.permute(0, 3, 1, 2)
-        if self.grid is None:
+        if self.grid is None or self.input_size is None:
             return feature
         tokens = feature[:, self.extra :]
-        if tokens.shape[1] != math.prod(self.grid):
-            height, width = self.grid
+        size = self.input_size if input_size is None else (input_size[0], input_size[1])
+        grids = [self.grid] if size == self.input_size else _grids_at(size, self.grid, self.input_size)
+        grid = next((grid for grid in grids if math.prod(grid) == tokens.shape[1]), None)
+        if grid is None:
+            inputs = '' if size == self.input_size else f' from inputs of {_by(size)} instead of {_by(self.input_size)}'
             raise ValueError(
-                f'the trace saw {self.extra} + {height}x{width} tokens, the training has {feature.shape[1]}: set '
-                'input_shape to the size of the training inputs, which must then all have that size'
+                f'the trace saw {self.extra} + {_by(self.grid)} tokens, the training has {feature.shape[1]}{inputs}: '
+                'choose a place with one token for each patch of the image, or set input_shape to the size of the '
+                'training inputs'
             )
-        return tokens.transpose(1, 2).unflatten(2, self.grid)
+        return tokens.transpose(1, 2).unflatten(2, grid)
 
     def __str__(self) -> str:
-        return self.order if self.grid is None else f'{self.extra} + {"x".join(map(str, self.grid))} tokens'
+        return self.order if self.grid is None else f'{self.extra} + {_by(self.grid)} tokens'
 
 
 NCHW = Layout()
@@ -74,11 +87,28 @@ def layout_of(shape: Sequence[int], input_size: Sequence[int], channels_last: bo
     return NCHW
 
 
+def _by(size: Sequence[int]) -> str:
+    return 'x'.join(map(str, size))
+
+
+def _strided(size: Sequence[int], stride: int) -> tuple[Size, Size]:
+    """What a stride makes of an input, rounded down and up."""
+    height, width = size
+    return (height // stride, width // stride), (-(-height // stride), -(-width // stride))
+
+
 @functools.cache
-def _grids(height: int, width: int) -> set[tuple[int, int]]:
-    """What strides of 1 to 64 make of the input, rounded down or up."""
-    strides = range(1, 65)
-    return {(height // s, width // s) for s in strides} | {(-(-height // s), -(-width // s)) for s in strides}
+def _grids(height: int, width: int) -> set[Size]:
+    return {grid for stride in STRIDES for grid in _strided((height, width), stride)}
+
+
+def _grids_at(size: Size, grid: Size, input_size: Size) -> list[Size]:
+    """What the strides that make ``grid`` of an input of ``input_size`` make of one of another size.
+
+    No other stride is asked: a quarter of the tokens (MAE's) is not a coarser grid.
+    """
+    strides = [stride for stride in STRIDES if grid in _strided(input_size, stride)]
+    return [one for stride in strides for one in _strided(size, stride)]
 
 
 def _is_grid(size: Sequence[int], input_size: Sequence[int]) -> bool:
@@ -91,4 +121,4 @@ def _tokens(count: int, input_size: Sequence[int]) -> Layout:
     if not grids:
         return NCHW
     grid = max(grids, key=lambda grid: (math.prod(grid), grid))
-    return Layout('tokens', grid, count - math.prod(grid))
+    return Layout('tokens', grid, count - math.prod(grid), (input_size[0], input_size[1]))

@@ -46,18 +46,22 @@ class Tap:
                 self._handle = module.register_forward_hook(self._after_call)
         self.feature, self._calls, self._armed = None, 0, True
 
-    def take(self) -> Tensor:
-        """What was read since :meth:`arm`.
+    def take(self, input_size: Sequence[int] | None = None) -> Tensor:
+        """What was read since :meth:`arm`, as ``(N, C, H, W)``.
+
+        Args:
+            input_size: ``(H, W)`` of the forward's inputs, which tokens need; by default that of the trace.
 
         Raises:
             RuntimeError: If the forward did not pass the place.
+            ValueError: If it is one of tokens, and their number does not fit the inputs.
         """
         if self.feature is None:
             raise RuntimeError(
                 f'the forward never passed the tap at {self.place}; '
                 "it takes another path in training than with mode='tensor'"
             )
-        return self.feature
+        return self.place.layout.to_nchw(self.feature, input_size)
 
     def disarm(self) -> None:
         """Stop listening and let go of what was read."""
@@ -83,7 +87,7 @@ class Tap:
                 'model was built; does another model share a list with it, such as out_indices?'
             )
         feature = tensors[self.place.item or 0]
-        self.feature = self.place.layout.to_nchw(feature)
+        self.feature = feature
         if self._then:
             self._then()
         if not self.place.overwritten:
@@ -115,10 +119,10 @@ class SpanTap:
         for one in self._taps:
             one.arm(model)
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """What was read since :meth:`arm`."""
+    def take(self, input_size: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """What was read since :meth:`arm`; see :meth:`Tap.take`."""
         first, last = self._taps
-        return first.take(), last.take()
+        return first.take(input_size), last.take(input_size)
 
     def disarm(self) -> None:
         """Stop listening and let go of what was read."""

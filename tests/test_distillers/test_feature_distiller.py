@@ -8,6 +8,7 @@ from mmengine.model import BaseModel, ExponentialMovingAverage
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from torch import nn
 from toy import METHOD, PAIRS, batch, distiller_config
 
 from ovkd_mm.distillers import Teacher, feature_distiller
@@ -467,6 +468,34 @@ def test_unequal_sizes_are_resized_on_request():
     loss = distilled(*batch(), mode='loss')['loss_distill_0']
     assert torch.isfinite(loss)
     assert loss.requires_grad
+
+
+class Tokens(MODELS.get('ToyClassifier')):
+    """Looks at patches in a row, as transformers do."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.patches, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        logits = self.fc(self.norm(self.patches(inputs).flatten(2).transpose(1, 2)).mean(1))
+        return dict(loss=nn.functional.cross_entropy(logits, data_samples)) if mode == 'loss' else logits
+
+
+@pytest.mark.parametrize('size', [(16, 32), (32, 16), (8, 24)])
+def test_tokens_of_images_of_any_size_are_maps_of_that_size(size):
+    model = build(
+        student=dict(type=Tokens),
+        teacher=dict(model=dict(type=Tokens), allow_random=True),
+        pairs=[dict(student='norm', teacher='norm')],
+        input_shape=(16, 32),
+    )
+    seen = []
+    model.pairs[0].register_forward_pre_hook(lambda module, args: seen.extend(args[:2]))
+    inputs = torch.randn(2, 3, *size)
+    model(inputs, torch.zeros(2, dtype=torch.long), mode='loss')
+    for map_, net in zip(seen, (model.student, model.teacher.model), strict=True):
+        torch.testing.assert_close(map_, net.norm(net.patches(inputs).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 def test_a_place_without_gradient_is_named():

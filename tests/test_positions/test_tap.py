@@ -302,6 +302,11 @@ def test_tokens_are_read_as_a_map_without_those_that_have_no_position():
         net(inputs)
         expected = nn.functional.layer_norm(net.patches(inputs).permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
         torch.testing.assert_close(tap.take(), expected)
+    inputs = torch.randn(2, 3, 16, 8)  # as many tokens in another grid
+    with reading(net, [tap]):
+        net(inputs)
+        expected = nn.functional.layer_norm(net.patches(inputs).permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(tap.take(inputs.shape[2:]), expected)
 
 
 def test_a_backbone_that_returns_fewer_tensors_than_when_it_was_traced_is_an_error_that_names_the_place():
