@@ -74,7 +74,7 @@ class Trace:
 
         Raises:
             ValueError: If there is no such module (the message names the nearest real ones), if the forward never
-                calls it, or if it does not return one tensor.
+                calls it, if it does not return one tensor, or if its weights are shared by calls of several sizes.
         """
         path, item = split_item(path)
         called = [call for call in self.calls if call.path == path and call.end < math.inf]
@@ -82,6 +82,7 @@ class Trace:
         if called and item is not None and item < len(outputs):
             return replace(called[-1], output=outputs[item], item=item)
         if called and item is None and called[-1].output:
+            self._check_shared(called)
             return called[-1]
         why = f' (the forward stopped early: {self.error!r})' if self.error else ''
         name = path if item is None else f'{path}[{item}]'
@@ -96,6 +97,22 @@ class Trace:
         else:
             problem = f'does not exist{why}; the nearest real ones'
         raise ValueError(f'place {name!r} {problem}: {", ".join(self._nearest(path))}') from self.error
+
+    def _check_shared(self, calls: list[Call]) -> None:
+        """Refuse a module with weights that is called at several sizes: the last, the coarsest level, is one of many.
+
+        An activation may be: mmdet's blocks call one ReLU for all their layers, and it ends the block the last time.
+        """
+        sizes = list(dict.fromkeys(self.size(call.output) for call in calls if call.output))
+        if len(sizes) == 1 or not calls[-1].has_weights:
+            return
+        necks = [call for call in self.calls if call.path.rpartition('.')[2] == 'neck' and len(call.outputs) > 1]
+        such = f', such as {necks[0].path}[0] to {necks[0].path}[{len(necks[0].outputs) - 1}]' if necks else ''
+        raise ValueError(
+            f'place {calls[-1].path!r} is called {len(calls)} times in one forward, with outputs of '
+            f'{", ".join("x".join(map(str, size)) or "no size" for size in sizes)}, and only the last would be read: '
+            f'list pairs of places that are called once for each size{such}'
+        )
 
     def _nearest(self, path: str, count: int = 5) -> list[str]:
         """Usable places that are written like ``path``, else the last ones below the part of it that is real."""

@@ -140,3 +140,30 @@ def test_the_backbone_is_the_outermost_of_that_name():
     net = nn.Sequential()
     net.add_module('backbone', Outer())
     assert trace(net, (8, 8)).backbone == 'backbone'
+
+
+class Levels(nn.Module):
+    """A neck of two maps and a head whose layers both share, or each its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.neck, self.head, self.act = nn.Identity(), nn.Conv2d(3, 6, 1), nn.ReLU()
+        self.own = nn.ModuleList([nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 1)])
+        self.neck.forward = lambda x: (x, x[:, :, ::2, ::2])
+
+    def forward(self, x):
+        maps = self.neck(x)
+        return [self.act(self.head(one)) for one in maps], [own(one) for own, one in zip(self.own, maps, strict=True)]
+
+
+def test_a_layer_that_several_sizes_share_is_refused_and_one_for_each_size_is_not():
+    traced = trace(Levels(), (8, 12))
+    message = (
+        r"place 'head' is called 2 times in one forward, with outputs of 8x12, 4x6, and only the last would be read: "
+        r'list pairs of places that are called once for each size, such as neck\[0\] to neck\[1\]$'
+    )
+    for position in (ModuleOutput, PreReLU):
+        with pytest.raises(ValueError, match=message):
+            position('head').resolve(traced)
+    for name, size in {'own.0': (8, 12), 'own.1': (4, 6), 'neck[0]': (8, 12), 'act': (4, 6)}.items():
+        assert ModuleOutput(name).resolve(traced).size == size
