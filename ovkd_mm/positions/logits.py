@@ -7,6 +7,7 @@ from torch.nn.modules.conv import _ConvNd
 from typing_extensions import override
 
 from ..registry import TASK_UTILS
+from .call import Call
 from .module_output import ModuleOutput
 from .place import Place
 from .trace import Trace
@@ -45,8 +46,8 @@ def auto_logits(student: Trace, teacher: Trace) -> list[dict]:
         path = _scores(trace)
         if path is None:
             raise ValueError(
-                f"logits='auto' finds no class scores, since the {role} does not return the output of one layer: say "
-                "where they are, such as logits=[dict(student='head.fc', teacher='head.fc')]"
+                f"logits='auto' finds no class scores, since the {role} does not return the output of one layer: "
+                f'{_proposed(trace)}'
             )
         places.append(Logits(path).resolve(trace))
     learner, teaching = places
@@ -60,9 +61,25 @@ def auto_logits(student: Trace, teacher: Trace) -> list[dict]:
 
 
 def _scores(trace: Trace) -> str | None:
-    """The linear layer or convolution whose output is what the model returns."""
+    """The linear layer or convolution whose output is what the model returns, perhaps handed on unchanged."""
     whole = next((call.output for call in trace.calls if not call.path and call.end < math.inf), None)
-    made = [call for call in trace.calls if whole and call.output and call.output.tensor is whole.tensor]
-    if not made or not isinstance(made[-1].module, (nn.Linear, _ConvNd)):
-        return None
-    return made[-1].path or None
+    # By node: an activation in place returns the very tensor that it changed.
+    made = [call.path for call in _layers(trace) if whole and call.value('output').node is whole.node]
+    return made[-1] if made else None
+
+
+def _layers(trace: Trace) -> list[Call]:
+    """The calls of linear layers and convolutions inside the model."""
+    return [call for call in trace.calls if call.path and call.output and isinstance(call.module, (nn.Linear, _ConvNd))]
+
+
+def _proposed(trace: Trace) -> str:
+    """How to name the scores: the layers with as many channels as something in the model says that it has classes."""
+    parts = trace.calls[0].module.modules() if trace.calls else ()
+    classes = {getattr(part, 'num_classes', None) for part in parts}
+    layers = {call.path: trace.place(call.path, call, 'output').channels for call in _layers(trace)}
+    found = [path for path, channels in layers.items() if channels in classes]
+    if not found:
+        return 'say where they are, such as logits=[dict(student=..., teacher=...)] with the paths of two layers'
+    made = f'{", ".join(found)} put out one channel a class'
+    return f'say where they are, in logits=[dict(student=..., teacher=...)]; {made}'

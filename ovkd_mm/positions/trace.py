@@ -210,12 +210,13 @@ class Trace:
         """The place at one side of a call."""
         value = call.value(side)
         layout = self.layout(value)
+        shape = layout.to_nchw(value.tensor.detach()).shape
         return Place(
             name=name,
             path=call.path,
             call=call.index,
             side=side,
-            shape=tuple(layout.to_nchw(value.tensor.detach()).shape[1:]),
+            shape=tuple(shape[1:] if len(shape) > 1 else shape),  # LeNet squeezes a batch of one away
             norm=self._norm_before(value),
             overwritten=value.overwritten,
             item=call.item if side == 'output' else None,

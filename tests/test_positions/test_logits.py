@@ -37,6 +37,46 @@ def test_a_segmentors_scores_are_a_map_and_its_auxiliary_heads_have_no_part_in_i
         auto_logits(one, trace(segmentor(num_classes=4), (32, 32)))
 
 
+def test_scores_may_be_handed_on_by_modules_that_change_nothing():
+    class HandedOn(ToyClassifier):
+        def __init__(self):
+            super().__init__()
+            self.flatten = nn.Identity()
+
+        def forward(self, x, data_samples=None, mode='tensor'):
+            return self.flatten(super().forward(x))
+
+    one = trace(HandedOn(), (16, 16))
+    assert auto_logits(one, one) == [dict(student='fc', teacher='fc')]
+
+
+def test_the_scores_of_a_network_whose_backbone_ends_in_a_classifier_are_found():
+    model = dict(
+        type='mmpretrain.ImageClassifier',
+        backbone=dict(type='mmpretrain.LeNet5', num_classes=3),
+        head=dict(type='mmpretrain.ClsHead'),
+        data_preprocessor=dict(mean=[0.0], std=[1.0], to_rgb=False),
+    )
+    one = trace(MODELS.build(model), (32, 32))
+    assert Logits('backbone.classifier.2').resolve(one).channels == 3
+    assert auto_logits(one, one) == [dict(student='backbone.classifier.2', teacher='backbone.classifier.2')]
+
+
+def test_where_the_scores_are_not_returned_the_layers_of_as_many_channels_are_proposed():
+    class Softmax(ToyClassifier):
+        num_classes = 3
+
+        def forward(self, x, data_samples=None, mode='tensor'):
+            return super().forward(x).softmax(1)
+
+    one = trace(Softmax(), (16, 16))
+    with pytest.raises(ValueError, match=r'say where they are, in logits=\[.*\]; fc put out one channel a class$'):
+        auto_logits(one, one)
+    del Softmax.num_classes
+    with pytest.raises(ValueError, match=r'such as logits=\[.*\] with the paths of two layers$'):
+        auto_logits(trace(Softmax(), (16, 16)), one)
+
+
 @pytest.mark.parametrize('returned', ['a feature', 'a softmax', 'nothing alone'])
 def test_a_model_that_returns_something_else_is_named(returned):
     class Other(ToyClassifier):
