@@ -130,6 +130,8 @@ def _build_pair(
     norm = teacher_place.norm and teacher_model.get_submodule(teacher_place.norm)
     channels = dict(in_channels=student_place.channels, out_channels=teacher_place.channels)
     _check_spans(key, cfg, student_place, teacher_place)
+    if listed_in(cfg) == 'pairs':
+        _check_maps(key, student_place, teacher_place)
     return FeaturePair(
         student_place,
         teacher_place,
@@ -170,6 +172,17 @@ def _check_spans(key: str, cfg: dict, student: Place | Span, teacher: Place | Sp
                 f'{key}: {name}.type={cfg[name]["type"]!r} takes features of {of}, and position.type='
                 f'{cfg["position"]["type"]!r} reads {"one" if kind.takes_span else "two"}; ovkd_mm.GroupEnds and '
                 'ovkd_mm.GramMatrix (for both transforms) belong together; a class of your own sets takes_span'
+            )
+
+
+def _check_maps(key: str, student: Place | Span, teacher: Place | Span) -> None:
+    for role, place in dict(student=student, teacher=teacher).items():
+        if len(place.size) < 2:
+            shape = 'x'.join(map(str, place.ends[-1].shape))
+            raise ValueError(
+                f'{key}.{role}={place.name!r} is a vector of {shape}, and methods for features compare maps (C, H, W): '
+                'name the last map before the pooling, or list class scores in logits of a method that compares them, '
+                'such as kd'
             )
 
 

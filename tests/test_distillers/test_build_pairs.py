@@ -178,3 +178,14 @@ def test_a_weight_that_a_pair_sets_leaves_the_loss_without_an_activation_as_it_i
     (pair,) = MODELS.build(distiller_config(method=method, pairs=[own])).pairs
     assert isinstance(pair.loss, L2Loss) and pair.loss.reduction == 'sum'
     assert pair.auto_weight if weight == 'auto' else pair.loss.loss_weight == weight
+
+
+@pytest.mark.parametrize('role', ['student', 'teacher'])
+def test_a_pair_with_a_vector_is_refused_and_one_of_class_scores_is_not(role):
+    pairs = [dict(student='backbone.layer1', teacher='backbone.layer1'), dict(student='fc', teacher='fc')]
+    pairs[1] |= {} if role == 'student' else dict(student='backbone.layer2')
+    message = rf"^pairs\[1\]\.{role}='fc' is a vector of 3, and .*: name the last map before the pooling"
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(distiller_config(pairs=pairs))
+    (pair,) = MODELS.build(distiller_config(method='kd', logits=pairs[1:] if role == 'student' else 'auto')).pairs
+    assert pair.student_place.shape == (3,)
