@@ -1,9 +1,9 @@
 """What differs between the toolkits: what each calls the same thing."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ['TOOLKITS', 'Toolkit']
+__all__ = ['TOOLKITS', 'Toolkit', 'image_preprocessor']
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,12 @@ TOOLKITS = dict(
         draws_into='out_dir',
     ),
 )
+
+
+def image_preprocessor(preprocessor: Any) -> Any:
+    """The preprocessor that normalizes images: the one given, or the one that it wraps.
+
+    mmdet's ``MultiBranchDataPreprocessor``, of semi-supervised detectors, has neither statistics nor a channel order of
+    its own.
+    """
+    return getattr(preprocessor, 'data_preprocessor', preprocessor)

@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 from mmdet.engine.hooks import DetVisualizationHook
-from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.data_preprocessors import DetDataPreprocessor, MultiBranchDataPreprocessor
 from mmengine.registry import VISUALIZERS
 from mmpretrain.engine.hooks import VisualizationHook
 from mmpretrain.models.heads import LinearClsHead
@@ -16,7 +16,7 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.decode_heads import FCNHead
 
 from ovkd_mm.distillers.channel_order import seen_order
-from ovkd_mm.toolkits import TOOLKITS
+from ovkd_mm.toolkits import TOOLKITS, image_preprocessor
 
 HOOKS = dict(mmdet=DetVisualizationHook, mmseg=SegVisualizationHook, mmpretrain=VisualizationHook)
 
@@ -48,6 +48,13 @@ def test_its_preprocessor_notes_whether_it_reverses_channels(name, preprocessor,
     for reverses in (True, False):
         # Whichever toolkit's name it has for that: in a fork, mmseg's preprocessor has that of mmdet's.
         assert seen_order(preprocessor(**{key: reverses})) == ('rgb' if reverses else TOOLKITS[name].loads)
+
+
+def test_images_are_normalized_by_the_preprocessor_itself_or_by_the_one_inside():
+    plain = DetDataPreprocessor()
+    assert image_preprocessor(plain) is plain
+    wrapper = MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor'))
+    assert image_preprocessor(wrapper) is wrapper.data_preprocessor
 
 
 def test_its_classifiers_are_what_its_heads_have():

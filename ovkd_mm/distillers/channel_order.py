@@ -6,7 +6,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..config_files import type_name
-from ..toolkits import TOOLKITS
+from ..toolkits import TOOLKITS, image_preprocessor
 
 __all__ = ['ORDERS', 'ChannelOrder', 'loaded_order', 'seen_order']
 
@@ -35,7 +35,7 @@ def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> C
     Returns:
         None where it cannot be known: the preprocessor reverses nothing, and its images may come in either order.
     """
-    settings = vars(preprocessor)
+    settings = vars(image_preprocessor(preprocessor))
     for toolkit in TOOLKITS.values():
         reverses = settings.get(toolkit.reverses_channels)
         if reverses:

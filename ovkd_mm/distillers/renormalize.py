@@ -4,6 +4,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from ..toolkits import image_preprocessor
 from .channel_order import ORDERS, ChannelOrder, seen_order
 
 __all__ = ['Renormalize', 'normalizes']
@@ -11,6 +12,7 @@ __all__ = ['Renormalize', 'normalizes']
 
 def normalizes(preprocessor: nn.Module) -> bool:
     """Whether a preprocessor subtracts a mean."""
+    preprocessor = image_preprocessor(preprocessor)
     return getattr(preprocessor, '_enable_normalize', False) and getattr(preprocessor, 'mean', None) is not None
 
 
@@ -18,6 +20,7 @@ def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of any toolkit's image preprocessor."""
     if not normalizes(preprocessor):
         return torch.zeros(1), torch.ones(1)
+    preprocessor = image_preprocessor(preprocessor)
     return preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
 
 

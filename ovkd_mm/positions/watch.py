@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.hooks import RemovableHandle
 
 from ..rng import preserve_rng_state
+from ..toolkits import image_preprocessor
 from .call import Call, Value
 from .trace import Trace
 
@@ -73,7 +74,7 @@ def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
 
 def _channels(model: nn.Module) -> int:
     """Number of channels of the images: what the preprocessor normalizes, else three."""
-    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    mean = getattr(image_preprocessor(getattr(model, 'data_preprocessor', None)), 'mean', None)
     return len(mean) if isinstance(mean, Tensor) else 3
 
 

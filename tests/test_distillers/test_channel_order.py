@@ -1,5 +1,6 @@
 import pytest
 from mmcv.transforms import LoadImageFromFile
+from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
 from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from mmpretrain.datasets import CIFAR10
@@ -45,6 +46,8 @@ def test_a_config_without_data_does_not_tell():
         (lambda: ClsDataPreprocessor(to_rgb=True), 'rgb', 'bgr'),
         (lambda: ClsDataPreprocessor(), None, None),
         (lambda: ClsDataPreprocessor(), 'rgb', 'rgb'),
+        (lambda: MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor', bgr_to_rgb=True)), None, 'rgb'),
+        (lambda: MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor')), None, 'bgr'),
         (lambda: BaseDataPreprocessor(), None, None),
         (lambda: BaseDataPreprocessor(), 'bgr', 'bgr'),
     ],

@@ -2,6 +2,7 @@ import types
 
 import pytest
 import torch
+from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
 from mmengine.model import ImgDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
 from mmseg.models import SegDataPreProcessor
@@ -47,6 +48,15 @@ def test_a_teacher_gets_what_its_own_preprocessor_would_give(student, teacher):
 )
 def test_a_preprocessor_normalizes_that_has_a_mean_and_is_told_to_use_it(settings, does):
     assert normalizes(types.SimpleNamespace(**settings)) is does
+
+
+def test_of_a_preprocessor_that_wraps_another_the_inner_ones_statistics_and_order_count():
+    wrapped = MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor', **TORCH, bgr_to_rgb=True))
+    images = [torch.randint(256, (3, 6, 6), dtype=torch.uint8)]
+    ours = Renormalize(PREPROCESSORS['caffe'](), wrapped)(preprocess(PREPROCESSORS['caffe'](), images))
+    expected = preprocess(PREPROCESSORS['mmengine'](), images)
+    assert normalizes(wrapped)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_equal_statistics_give_back_the_same_tensor():
