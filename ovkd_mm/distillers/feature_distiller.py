@@ -13,6 +13,7 @@ from ..method_files import methods_of
 from ..positions import reading, tap_at, trace
 from ..registry import MODELS
 from ..rng import preserve_rng_state
+from ..toolkits import image_preprocessor
 from .build_pairs import build_pairs
 from .channel_order import ChannelOrder
 from .feature_pair import FeaturePair, FeaturePairs
@@ -29,6 +30,11 @@ __all__ = ['FeatureDistiller']
 # What a student takes; semi- and self-supervised ones take several batches at once.
 Inputs = Tensor | dict | list
 Samples = list | dict | None
+
+ONE_BATCH = (
+    'a teacher is compared with a student on one batch of images, a tensor (N, 3, H, W). Name a student whose forward '
+    'takes one, such as the detector inside a semi-supervised one'
+)
 
 
 @MODELS.register_module()
@@ -73,7 +79,8 @@ class FeatureDistiller(StudentFacade):
         measuring: Whether gradients are only being measured, for ``loss_weight='auto'``, not used for learning.
 
     Raises:
-        ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit. The message names it.
+        ValueError: If a key is unknown or missing, a place does not exist or a pair does not fit, or if the student's
+            data preprocessor hands it several batches at once. The message names it.
         TypeError: If student, teacher, method or a pair is not a dict, or the pairs are not a list.
     """
 
@@ -106,6 +113,7 @@ class FeatureDistiller(StudentFacade):
         self.distill_weight = self.task_weight = 1.0
         self.student_learns, self.measuring = True, False
         self.hooks = [dict(type='ovkd_mm.DistillShareHook'), *hooks]
+        self._check_one_batch()
         check_shape(input_shape)
         student_trace = trace(self.student, input_shape, training=True)
         check_teacher(teacher)
@@ -218,14 +226,21 @@ class FeatureDistiller(StudentFacade):
         finally:
             self.measuring = False
 
+    def _check_one_batch(self) -> None:
+        preprocessor = self.student.data_preprocessor
+        if image_preprocessor(preprocessor) is not preprocessor:
+            raise ValueError(
+                f'the student {type(self.student).__name__} cannot be distilled: its data preprocessor, '
+                f'{type(preprocessor).__name__}, hands it several batches at once in training, and {ONE_BATCH}'
+            )
+
     def _one_batch(self, inputs: Inputs) -> Tensor:
         if isinstance(inputs, Tensor):
             return inputs
         batches = f'a dict of {list(inputs)}' if isinstance(inputs, dict) else f'a {type(inputs).__name__}'
         raise TypeError(
             f'the student {type(self.student).__name__} cannot be distilled: in training its inputs are {batches}, and '
-            'a teacher is compared with a student on one batch of images, a tensor (N, 3, H, W). Name a student whose '
-            'forward takes one, such as the detector inside a semi-supervised one, or set the weight of all pairs to 0'
+            f'{ONE_BATCH}, or set the weight of all pairs to 0'
         )
 
     def _check_not_recomputed(self) -> None:

@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 import torch
+from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
 from mmengine.model import BaseModel, ExponentialMovingAverage
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS
@@ -99,6 +100,20 @@ def test_a_student_that_is_trained_on_several_batches_cannot_be_distilled(inputs
     distilled = build(student=dict(type=TwoViews)).train()
     with pytest.raises(TypeError, match=f'student TwoViews cannot be distilled: in training its inputs are {what}'):
         distilled(inputs, None, mode='loss')
+
+
+def test_a_student_whose_preprocessor_makes_several_batches_is_refused_when_it_is_built():
+    class SemiSupervised(TwoViews):
+        def __init__(self):
+            super().__init__()
+            self.data_preprocessor = MultiBranchDataPreprocessor(dict(type='mmdet.DetDataPreprocessor'))
+
+    message = (
+        'student SemiSupervised cannot be distilled: its data preprocessor, MultiBranchDataPreprocessor, hands it '
+        'several batches .* Name a student whose forward takes one, such as the detector inside a semi-supervised one$'
+    )
+    with pytest.raises(ValueError, match=message):
+        build(student=dict(type=SemiSupervised), pairs='auto')
 
 
 @pytest.mark.parametrize('shape', [16, (16,), (16, 0), (16.5, 16), '16', (3, 16, 16)])
