@@ -24,6 +24,14 @@ def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
     return preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
 
 
+def _reversed(channels: Tensor, dim: int) -> Tensor:
+    """Red, green and blue the other way round; what comes after them (depth, infrared) stays where it is."""
+    if channels.shape[dim] <= 3:
+        return channels.flip(dim)
+    colours, others = channels.tensor_split([3], dim)
+    return torch.cat((colours.flip(dim), others), dim)
+
+
 class Renormalize(nn.Module):
     """Maps inputs from the student's mean, standard deviation and channel order to the teacher's.
 
@@ -66,7 +74,7 @@ class Renormalize(nn.Module):
         teacher_mean, teacher_std = _statistics(teacher)
         self.swap = orders[0] != orders[1]
         if self.swap:
-            student_mean, student_std = student_mean.flip(0), student_std.flip(0)
+            student_mean, student_std = _reversed(student_mean, 0), _reversed(student_std, 0)
         # (x * std_s + mean_s - mean_t) / std_t in one multiplication and one addition
         scale = student_std / teacher_std
         shift = (student_mean - teacher_mean) / teacher_std
@@ -79,5 +87,5 @@ class Renormalize(nn.Module):
         if self.identity:
             return inputs
         if self.swap:
-            inputs = inputs.flip(1)
+            inputs = _reversed(inputs, 1)
         return inputs * self.scale + self.shift

@@ -59,6 +59,14 @@ def test_of_a_preprocessor_that_wraps_another_the_inner_ones_statistics_and_orde
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_of_four_channels_the_first_three_are_reversed():
+    student = SegDataPreProcessor(mean=[1, 2, 3, 4], std=[10, 20, 30, 40])
+    teacher = SegDataPreProcessor(mean=[0, 0, 0, 0], std=[1, 1, 1, 1])
+    pixels = torch.tensor([5.0, 6.0, 7.0, 8.0]).view(1, 4, 1, 1)
+    seen = Renormalize(student, teacher, 'bgr', 'rgb')((pixels - student.mean) / student.std)
+    torch.testing.assert_close(seen.flatten(), torch.tensor([7.0, 6.0, 5.0, 8.0]))
+
+
 def test_equal_statistics_give_back_the_same_tensor():
     inputs = torch.randn(2, 3, 4, 4)
     assert Renormalize(PREPROCESSORS['mmseg'](), PREPROCESSORS['mmengine']())(inputs) is inputs
