@@ -73,9 +73,17 @@ def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
 
 
 def _channels(model: nn.Module) -> int:
-    """Number of channels of the images: what the preprocessor normalizes, else three."""
+    """Number of channels of the images: what the preprocessor normalizes, else what the first convolution takes.
+
+    Three if any convolution of the backbone takes three, since the first in the module tree need not be the first that
+    runs; and if the first takes 12 or 48, an RGB image whose pixels are folded into channels (YOLOX's Focus).
+    """
     mean = getattr(image_preprocessor(getattr(model, 'data_preprocessor', None)), 'mean', None)
-    return len(mean) if isinstance(mean, Tensor) else 3
+    if isinstance(mean, Tensor):
+        return len(mean)
+    modules = getattr(model, 'backbone', model).modules()
+    taken = [module.in_channels for module in modules if isinstance(module, nn.Conv2d)] or [3]
+    return 3 if 3 in taken or taken[0] in (12, 48) else taken[0]
 
 
 def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) -> Trace:

@@ -2,11 +2,14 @@ import copy
 import gc
 import random
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmdet.models.backbones import ResNet
+from mmdet.models.backbones.csp_darknet import Focus
+from mmengine.model import ImgDataPreprocessor
 from torch import nn
 
 from ovkd_mm.positions import ModuleOutput, PreReLU, trace
@@ -153,3 +156,40 @@ def test_buffers_that_a_layer_writes_in_training_are_as_found_and_its_own(layer)
     trace(net, (4, 4), training=True)
     assert buffers and all(value is buffers[name] for name, value in net.named_buffers())
     assert all(torch.equal(value, values[name]) for name, value in net.named_buffers())
+
+
+def traced_channels(net, backbone=True, **preprocessor):
+    model = nn.Sequential(OrderedDict({'backbone' if backbone else 'net': net}))
+    if preprocessor:
+        model.data_preprocessor = ImgDataPreprocessor(**preprocessor)
+    seen = []
+    model.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    trace(model, (8, 8))
+    return seen[0].shape[1]
+
+
+@pytest.mark.parametrize('backbone', [True, False])
+@pytest.mark.parametrize('channels', [1, 3, 4, 6])
+def test_without_a_mean_an_image_has_the_channels_that_the_first_convolution_takes(channels, backbone):
+    net = nn.Sequential(nn.ReLU(), nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 5, 3))
+    assert traced_channels(net, backbone) == channels
+    assert traced_channels(net, backbone, pad_size_divisor=4) == channels
+    assert traced_channels(nn.Conv2d(channels, channels, 3, groups=channels), backbone) == channels
+
+
+def test_with_a_mean_an_image_has_its_channels_whatever_the_convolutions_take():
+    assert traced_channels(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(3, 8, 3)), mean=[1], std=[1]) == 1
+
+
+@pytest.mark.parametrize(
+    'net',
+    [
+        # The order of registration is not that of the forward.
+        nn.ModuleDict(dict(late=nn.Conv2d(8, 8, 1), stem=nn.Conv2d(3, 8, 1))),
+        nn.Sequential(Focus(3, 8)),
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 4)),
+    ],
+    ids=['stem later', 'pixels folded into channels', 'no convolution'],
+)
+def test_where_the_first_convolution_does_not_tell_an_image_has_three_channels(net):
+    assert traced_channels(net) == 3
