@@ -20,6 +20,7 @@ from .feature_pair import FeaturePair, FeaturePairs
 from .finite_check import FiniteCheck
 from .labels import labels_of
 from .method_hooks import register_before_runs
+from .renormalize import check_channels
 from .settings import METHOD, check_settings, check_shape
 from .sigmoid_scores import warn_of_sigmoid_scores
 from .student_facade import StudentFacade
@@ -124,6 +125,8 @@ class FeatureDistiller(StudentFacade):
             student_order=channel_order,
             input_shape=input_shape,
         )
+        # Again, as traced: not every preprocessor has a mean that tells them.
+        check_channels(student_trace.images.shape[1], self.teacher.trace.images.shape[1])
         with preserve_rng_state():
             traces = student_trace, self.teacher.trace, self.teacher.model
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..toolkits import image_preprocessor
 from .channel_order import ORDERS, ChannelOrder, seen_order
 
-__all__ = ['Renormalize', 'normalizes']
+__all__ = ['Renormalize', 'check_channels', 'normalizes']
 
 
 def normalizes(preprocessor: nn.Module) -> bool:
@@ -22,6 +22,23 @@ def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
         return torch.zeros(1), torch.ones(1)
     preprocessor = image_preprocessor(preprocessor)
     return preprocessor.mean.flatten().cpu(), preprocessor.std.flatten().cpu()
+
+
+def check_channels(student: int, teacher: int) -> None:
+    """Compare how many channels the images of the two have.
+
+    Args:
+        student: Of the student's images. One, of a gray image, is repeated for a teacher of several.
+        teacher: Of the teacher's.
+
+    Raises:
+        ValueError: If the teacher cannot be run on the student's images.
+    """
+    if student not in (1, teacher):
+        raise ValueError(
+            f"the student's images have {student} channels and the teacher's {teacher}: set teacher.model to one that "
+            f'takes images of {student}, or train a student on images of {teacher}'
+        )
 
 
 def _reversed(channels: Tensor, dim: int) -> Tensor:
@@ -43,7 +60,7 @@ class Renormalize(nn.Module):
             see the same.
 
     Raises:
-        ValueError: If an order is invalid, or only one of the two is known.
+        ValueError: If an order is invalid, only one of the two is known, or the numbers of channels do not fit.
     """
 
     scale: Tensor
@@ -57,6 +74,10 @@ class Renormalize(nn.Module):
         teacher_order: ChannelOrder | None = None,
     ) -> None:
         super().__init__()
+        student_mean, student_std = _statistics(student)
+        teacher_mean, teacher_std = _statistics(teacher)
+        if normalizes(student) and normalizes(teacher):
+            check_channels(len(student_mean), len(teacher_mean))
         keys = ('channel_order', 'teacher.channel_order')
         for key, order in zip(keys, (student_order, teacher_order), strict=True):
             if order not in (None, *ORDERS):
@@ -70,8 +91,6 @@ class Renormalize(nn.Module):
                 f"(CIFAR's archive). Set model.{keys[index]} to 'rgb' or 'bgr', what the model was trained with; the "
                 f'other one sees {orders[1 - index]!r}'
             )
-        student_mean, student_std = _statistics(student)
-        teacher_mean, teacher_std = _statistics(teacher)
         self.swap = orders[0] != orders[1]
         if self.swap:
             student_mean, student_std = _reversed(student_mean, 0), _reversed(student_std, 0)

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 import torch
 from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
-from mmengine.model import BaseModel, ExponentialMovingAverage
+from mmengine.model import BaseModel, ExponentialMovingAverage, ImgDataPreprocessor
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
@@ -114,6 +114,26 @@ def test_a_student_whose_preprocessor_makes_several_batches_is_refused_when_it_i
     )
     with pytest.raises(ValueError, match=message):
         build(student=dict(type=SemiSupervised), pairs='auto')
+
+
+class WithDepth(MODELS.get('ToyClassifier')):
+    """Its images have four channels, of which no mean tells."""
+
+    def __init__(self, data_preprocessor=None):
+        super().__init__()
+        self.data_preprocessor = ImgDataPreprocessor()
+        self.backbone.stem = torch.nn.Conv2d(4, 4, 3, 2, 1)
+
+
+def test_of_four_channels_a_student_without_a_mean_learns_from_a_teacher_of_four_and_from_no_other():
+    student, teacher = dict(type=WithDepth), dict(model=dict(type=WithDepth, data_preprocessor={}), allow_random=True)
+    distilled = build(student=student, teacher=teacher).train()
+    losses = distilled(torch.randn(2, 4, 16, 16), torch.tensor([0, 1]), mode='loss')
+    assert losses['loss_distill_0'] > 0
+    with pytest.raises(ValueError, match="the student's images have 4 channels and the teacher's 3: set teacher"):
+        build(student=student)
+    with pytest.raises(ValueError, match="the student's images have 3 channels and the teacher's 4: set teacher"):
+        build(teacher=teacher)
 
 
 @pytest.mark.parametrize('shape', [16, (16,), (16, 0), (16.5, 16), '16', (3, 16, 16)])

@@ -67,6 +67,36 @@ def test_of_four_channels_the_first_three_are_reversed():
     torch.testing.assert_close(seen.flatten(), torch.tensor([7.0, 6.0, 5.0, 8.0]))
 
 
+def gray(mean, std):
+    return SegDataPreProcessor(mean=[mean], std=[std])
+
+
+def test_a_gray_image_is_repeated_for_a_teacher_of_three_channels():
+    teacher = PREPROCESSORS['mmseg']()
+    pixels = torch.randint(256, (2, 1, 6, 6)).float()
+    seen = Renormalize(gray(120, 50), teacher, 'bgr')((pixels - 120) / 50)
+    torch.testing.assert_close(seen, (pixels.expand(-1, 3, -1, -1) - teacher.mean) / teacher.std, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('student', 'teacher', 'counts'),
+    [
+        (SegDataPreProcessor(mean=[0] * 4, std=[1] * 4), PREPROCESSORS['mmseg'](), (4, 3)),
+        (PREPROCESSORS['mmpretrain'](), SegDataPreProcessor(mean=[0] * 4, std=[1] * 4), (3, 4)),
+        (PREPROCESSORS['mmpretrain'](), gray(120, 50), (3, 1)),
+    ],
+    ids=str,
+)
+def test_other_numbers_of_channels_are_an_error_that_names_both(student, teacher, counts):
+    own, others = counts
+    message = (
+        rf"^the student's images have {own} channels and the teacher's {others}: set teacher\.model to one that takes "
+        rf'images of {own}, or train a student on images of {others}$'
+    )
+    with pytest.raises(ValueError, match=message):
+        Renormalize(student, teacher)
+
+
 def test_equal_statistics_give_back_the_same_tensor():
     inputs = torch.randn(2, 3, 4, 4)
     assert Renormalize(PREPROCESSORS['mmseg'](), PREPROCESSORS['mmengine']())(inputs) is inputs
