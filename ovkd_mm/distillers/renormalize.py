@@ -45,8 +45,8 @@ def _reversed(channels: Tensor, dim: int) -> Tensor:
     """Red, green and blue the other way round; what comes after them (depth, infrared) stays where it is."""
     if channels.shape[dim] <= 3:
         return channels.flip(dim)
-    colours, others = channels.tensor_split([3], dim)
-    return torch.cat((colours.flip(dim), others), dim)
+    colors, others = channels.tensor_split([3], dim)
+    return torch.cat((colors.flip(dim), others), dim)
 
 
 class Renormalize(nn.Module):
