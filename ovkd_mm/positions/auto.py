@@ -65,10 +65,15 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
         Pairs as a config would write them, largest map first.
 
     Raises:
-        ValueError: If no spatial size is common to both.
+        ValueError: If no spatial size is common to both, or nothing before the student's places is trained.
     """
     places, teachers = auto_places(student), auto_places(teacher)
     students = _trained(student, places)
+    if places and not students:
+        raise ValueError(
+            "pairs='auto' found no place of the student with a trained weight before it: its whole backbone is frozen, "
+            'so that no pair could teach it anything. Unfreeze some of it (frozen_stages), or write out pairs behind it'
+        )
     pairs = [
         dict(student=learner, teacher=teaching)
         for size in students

@@ -201,6 +201,11 @@ def test_places_before_which_all_is_frozen_are_left_out_and_named(monkeypatch):
     assert said == ["pairs='auto' leaves out layer1, layer2: all before is frozen in the student"]
 
 
+def test_a_student_that_is_frozen_as_a_whole_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match=r'its whole backbone is frozen, .*\(frozen_stages\)'):
+        auto_pairs(*(trace(ResNet(18, frozen_stages=4), (64, 64)) for _ in range(2)))
+
+
 def test_tokens_and_channels_last_are_maps_too():
     vit = places(Wrapped(VisionTransformer('deit-s', img_size=64, patch_size=16, out_type='cls_token')))
     assert [(name, place.shape, str(place.layout)) for name, place in vit.items()] == [
