@@ -81,7 +81,7 @@ def auto_pairs(student: Trace, teacher: Trace) -> list[dict]:
     ]
     if not pairs:
         why = ''.join(
-            f'; the forward of the {name} stopped early: {trace.error!r}'
+            f'; the forward of the {name} stopped early: {trace.stopped}'
             for name, trace in (('student', student), ('teacher', teacher))
             if trace.error
         )
@@ -144,7 +144,7 @@ def _tell_if_little_is_taught(student: Trace, names: list[str]) -> None:
 def _last(trace: Trace, path: str) -> Call:
     calls = [call for call in trace.calls if call.path == path]
     if not calls:
-        why = f' (it stopped early: {trace.error!r})' if trace.error else ''
+        why = f' (it stopped early: {trace.stopped})' if trace.error else ''
         raise ValueError(f"pairs='auto' looks at {path!r}, which the forward never calls{why}; write the pairs out")
     return calls[-1]
 

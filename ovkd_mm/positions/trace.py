@@ -64,6 +64,17 @@ class Trace:
         return self._activations[call.module]
 
     @property
+    def stopped(self) -> str:
+        """What ended the forward early, for messages."""
+        kinds = type(self.calls[0].module).__mro__ if self.calls else ()
+        if not any(kind.__name__ == 'BaseDetector' for kind in kinds):  # mmdet's, which the core does not import
+            return repr(self.error)
+        return (
+            f'{self.error!r}; a trace has no data samples, so that what a detector calls after it needs them (RoI '
+            "heads, a DETR's encoder and decoder) cannot be read"
+        )
+
+    @property
     def backbone(self) -> str:
         """Path of the part that features are read in: the outermost ``backbone``, else the whole model."""
         found = [name for name in self._names if name.rpartition('.')[2] == 'backbone']
@@ -84,10 +95,12 @@ class Trace:
         if called and item is None and called[-1].output:
             self._check_shared(called)
             return called[-1]
-        why = f' (the forward stopped early: {self.error!r})' if self.error else ''
+        why = f' (the forward stopped early: {self.stopped})' if self.error else ''
         name = path if item is None else f'{path}[{item}]'
         if called and item is not None:
             problem = f'does not exist: {path!r} returns {len(outputs) or 1} tensors; inside it'
+        elif len(outputs) == 1:
+            raise ValueError(f'place {name!r} returns no tensor, but a tuple or list of one: write {path}[0]')
         elif called:
             several = f'; {path}[0] to {path}[{len(outputs) - 1}] are its tensors' if outputs else ''
             kind = type(called[-1].module).__name__

@@ -1,5 +1,6 @@
 """One forward pass, watched: every call of every module, and the model left as it was found."""
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -66,6 +67,9 @@ def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
     try:
         forward(inputs)
     except Exception as exc:
+        if not str(exc):  # an assertion, which only its line tells from others
+            frame = traceback.extract_tb(exc.__traceback__)[-1]
+            exc.args = (f'{frame.filename}:{frame.lineno}',)
         # Its frames would hold all tensors of the forward, and this frame the exception: a cycle.
         exc.__cause__ = exc.__context__ = None
         return exc.with_traceback(None)

@@ -136,7 +136,7 @@ def _show_places(console: Console, asked: TracedNetworks, position: dict, option
         rows = rows_of(network, position, name == 'teacher', options.every)
         console.print(places_table(network, rows, name))
         if not any(call.path == network.trace.backbone and call.end < math.inf for call in network.trace.calls):
-            say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.error!r}')
+            say(console, f'The backbone stopped early, what would come later is not seen: {network.trace.stopped}')
     say(
         console,
         "* a stage's end, for pairs='auto' where the sizes match; a name that begins with a dot is below the place"

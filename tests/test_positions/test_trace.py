@@ -142,6 +142,43 @@ def test_the_backbone_is_the_outermost_of_that_name():
     assert trace(net, (8, 8)).backbone == 'backbone'
 
 
+def test_a_module_that_returns_one_tensor_in_a_tuple_says_how_to_write_it():
+    net = nn.ModuleDict(dict(neck=nn.Conv2d(3, 4, 1), head=nn.ReLU()))
+    conv = net['neck'].forward
+    net['neck'].forward = lambda x: (conv(x),)
+    net.forward = lambda x: net['head'](net['neck'](x)[0])
+    traced = trace(net, (8, 8))
+    with pytest.raises(ValueError, match=r"'neck' returns no tensor, but a tuple or list of one: write neck\[0\]$"):
+        ModuleOutput('neck').resolve(traced)
+    assert ModuleOutput('neck[0]').resolve(traced).shape == (4, 8, 8)
+
+
+class Stops(nn.Module):
+    """Asks for what a trace does not have, as two-stage detectors and DETRs do."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+    def forward(self, x, data_samples=None):
+        x = self.backbone(x)
+        if not data_samples:
+            raise AssertionError
+        return self.head(x)
+
+
+class BaseDetector(Stops):
+    """Has the name of mmdet's."""
+
+
+def test_an_exception_without_a_text_is_told_by_its_line_and_a_detector_why_there_is_one():
+    line = rf"stopped early: AssertionError\('{re.escape(__file__)}:\d+'\)"
+    with pytest.raises(ValueError, match=rf"'head' exists, but the forward never calls it \(the forward {line}\);"):
+        ModuleOutput('head').resolve(trace(Stops(), (8, 8)))
+    with pytest.raises(ValueError, match=rf'{line}; a trace has no data samples, .*RoI heads.* cannot be read\)'):
+        ModuleOutput('head').resolve(trace(BaseDetector(), (8, 8)))
+
+
 class Levels(nn.Module):
     """A neck of two maps and a head whose layers both share, or each its own."""
 
