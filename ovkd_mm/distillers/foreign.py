@@ -1,5 +1,6 @@
 """What a teacher may be built from: a toolkit's config, a name of timm, torchvision or transformers, a plain module."""
 
+import contextlib
 import inspect
 import re
 from importlib import import_module
@@ -110,9 +111,19 @@ def _preprocessor(mean: Any, std: Any) -> ImgDataPreprocessor:
 def _timm(timm: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:
     if not timm.is_model(model.partition('.')[0]):
         raise ValueError(f'teacher.model={name!r}: timm has no such model{nearest(model, timm.list_models())}')
-    found = timm.create_model(model, pretrained=pretrained)
+    found = _of_any_size(timm, model, pretrained)
     data = timm.data.resolve_model_data_config(found)
     return found, data['mean'], data['std']
+
+
+def _of_any_size(timm: Any, model: str, pretrained: bool) -> nn.Module:
+    """A model that takes images of any size where it can: a transformer is built for that of its weights alone."""
+    # ViTs (and today's Swins) take the first, Swins of older versions the second. A class that does not know the option
+    # says so before it has built a layer, read a file or drawn a random number.
+    for option in (dict(dynamic_img_size=True), dict(strict_img_size=False)):
+        with contextlib.suppress(TypeError):
+            return timm.create_model(model, pretrained=pretrained, **option)
+    return timm.create_model(model, pretrained=pretrained)
 
 
 def _torchvision(torchvision: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:

@@ -1,5 +1,6 @@
 import re
 import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -107,6 +108,74 @@ def test_timms_model_has_its_own_mean_and_the_norm_around_its_activation_gives_t
     assert PreReLU('blocks.0').resolve(found.trace).norm
     with pytest.raises(ValueError, match=r'timm has no such model; nearest: tf_efficientnet_lite0'):
         teacher('timm::tf_efficientnet_light0', allow_random=True)
+
+
+@pytest.fixture
+def timm():
+    return pytest.importorskip('timm', reason='timm is not installed')
+
+
+def random_teacher(name, input_shape=(32, 32)):
+    torch.manual_seed(0)
+    student = ImgDataPreprocessor(mean=(0, 0, 0), std=(1, 1, 1), bgr_to_rgb=True)
+    return Teacher(
+        f'timm::{name}', student_preprocessor=student, input_shape=input_shape, norm_mode='running', allow_random=True
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'place', 'layout', 'channels', 'stride'),
+    [
+        ('vit_tiny_patch16_224', 'norm', '1 + 6x8 tokens', 192, 16),
+        ('deit_tiny_distilled_patch16_224', 'norm', '2 + 6x8 tokens', 192, 16),
+        ('vit_small_patch16_dinov3', 'norm', '5 + 6x8 tokens', 384, 16),
+        ('swin_tiny_patch4_window7_224', 'layers.1', 'NHWC', 192, 8),
+        ('swinv2_cr_tiny_224', 'stages.1', 'NCHW', 192, 8),
+    ],
+)
+def test_timms_transformers_take_images_of_other_sizes_than_their_weights(timm, name, place, layout, channels, stride):
+    found = random_teacher(name, (96, 128))
+    resolved = ModuleOutput(place).resolve(found.trace)
+    assert found.trace.error is None
+    assert str(resolved.layout) == layout and resolved.shape == (channels, 96 // stride, 128 // stride)
+    found.attach([resolved])
+    assert found(torch.randint(256, (2, 3, 96, 128)).float())[0].shape == (2, channels, 96 // stride, 128 // stride)
+
+
+@pytest.mark.parametrize(
+    'name', ['resnet10t', 'vit_tiny_patch16_224', 'eva02_tiny_patch14_224', 'swin_tiny_patch4_window7_224']
+)
+def test_at_the_size_of_its_weights_timms_model_is_the_plain_one_bit_for_bit(timm, name):
+    found = random_teacher(name, (224, 224)).model
+    torch.manual_seed(0)
+    plain = timm.create_model(name, pretrained=False).eval()
+    pixels = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(found.forward_features(pixels), plain.forward_features(pixels))
+    # The preprocessor's mean and deviation are in no state_dict.
+    assert list(found.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.parametrize('known', ['dynamic_img_size', 'strict_img_size', None])
+def test_of_the_options_for_other_sizes_a_timm_model_gets_the_first_that_it_takes(timm, monkeypatch, known):
+    built, create = [], timm.create_model
+
+    def build(name, pretrained, **options):
+        if set(options) - {known}:
+            raise TypeError('unexpected keyword argument')
+        built.append(options)
+        return create(name, pretrained)
+
+    monkeypatch.setattr(timm, 'create_model', build)
+    random_teacher('resnet10t')
+    values = dict(dynamic_img_size=True, strict_img_size=False)
+    assert built == [{known: values[known]} if known else {}]
+
+
+def test_what_else_fails_in_building_a_timm_model_is_told(timm, monkeypatch):
+    monkeypatch.setattr(timm, 'create_model', mock.Mock(side_effect=TypeError('of its own')))
+    with pytest.raises(TypeError, match='of its own'):
+        random_teacher('resnet10t')
 
 
 @pytest.fixture
