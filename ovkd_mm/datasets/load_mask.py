@@ -106,7 +106,8 @@ def _check_values(mask: np.ndarray, path: str, num_classes: int | None, reduce_z
         return
     values, counts = np.unique(wrong, return_counts=True)
     found = [
-        f'{value} ({count} pixel{"s" * (count > 1)})' for value, count in zip(values[:SHOWN], counts, strict=False)
+        f'{value} ({count} pixel{"s" if count > 1 else ""})'
+        for value, count in zip(values[:SHOWN], counts, strict=False)
     ]
     more = f' and {len(values) - SHOWN} more' if len(values) > SHOWN else ''
     raise ValueError(
