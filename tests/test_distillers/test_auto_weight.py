@@ -297,7 +297,7 @@ def test_a_model_that_was_used_takes_the_weight_that_it_loads():
 
 
 def test_old_measurements_are_forgotten():
-    weight = AutoWeight()
+    weight = AutoWeight(1.0)
     for ratio in [100.0] * 20 + [1.0] * 80:
         weight.note(ratio)
     assert weight.factor == pytest.approx(1, rel=1e-2)
@@ -306,7 +306,7 @@ def test_old_measurements_are_forgotten():
 def test_it_does_not_settle_before_it_was_measured_and_says_so(monkeypatch):
     said = []
     monkeypatch.setattr(module, 'print_log', lambda message, **_: said.append(message))
-    weight = AutoWeight()
+    weight = AutoWeight(1.0)
     for _ in range(module.SETTLED + 100):
         weight.note(math.nan)
         weight.step(True)

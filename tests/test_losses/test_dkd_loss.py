@@ -32,7 +32,7 @@ def test_positions_of_a_mask_are_distributions_and_the_void_is_left_out():
     rows = [one.movedim(1, -1)[known] for one in (student, teacher)]
     torch.testing.assert_close(DKDLoss()(student, teacher, labels), DKDLoss()(*rows, labels[known]))
     distance = DKDLoss().distance(student, teacher, labels)
-    assert distance.shape == (2, 3, 4) and not distance[~known].any() and distance[known].all()
+    assert distance.shape == (2, 1, 3, 4) and not distance[:, 0][~known].any() and distance[:, 0][known].all()
 
 
 def test_the_class_255_of_images_is_one_like_any_other():
