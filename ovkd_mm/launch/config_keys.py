@@ -86,9 +86,8 @@ def override(config: Config, options: dict, what: str) -> None:
             _open_methods(config)
         try:
             if isinstance(value, dict) and '_delete_' in value:
-                config.merge_from_dict(
-                    {key: None}
-                )  # upstream leaves _delete_ in the value where nothing is to be deleted
+                # Where nothing is to be deleted, upstream leaves _delete_ in the value.
+                config.merge_from_dict({key: None})
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
             raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
