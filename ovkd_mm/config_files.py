@@ -18,8 +18,10 @@ __all__ = [
     'buildable',
     'explain_missing',
     'from_here',
+    'is_distillation',
     'model_of',
     'read_config_file',
+    'student_of',
     'type_name',
     'without_pretrained',
 ]
@@ -102,6 +104,20 @@ def type_name(cfg: dict) -> str:
     """The type that a dict of a config names, by name or as a class, without its scope; empty where it names none."""
     kind = cfg.get('type', '')
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether the config's model is a :class:`~ovkd_mm.FeatureDistiller`."""
+    return type_name(config.model) == 'FeatureDistiller'
+
+
+def student_of(distillation: dict) -> dict:
+    """The student of a distillation's model as a model of its own, with the preprocessor that stands beside it."""
+    student = dict(distillation['student'])
+    for key in ('data_preprocessor', '_scope_'):
+        if distillation.get(key) is not None:
+            student.setdefault(key, distillation[key])
+    return student
 
 
 def without_pretrained(model: dict) -> dict:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from ovkd_mm.config_files import buildable, explain_missing, read_config_file, without_pretrained
+from ovkd_mm.config_files import buildable, explain_missing, read_config_file, student_of, without_pretrained
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -92,6 +92,16 @@ def test_a_model_is_told_what_stands_beside_it():
     own = dict(type='Toy', data_preprocessor=dict(mean=[2]), _scope_='mmseg')
     config.model = own
     assert buildable(config, 'it').model == own
+
+
+def test_a_student_brings_what_stands_beside_it_unless_it_has_its_own():
+    beside = dict(type='FeatureDistiller', data_preprocessor=dict(type='Beside'), _scope_='mmseg')
+    assert student_of(dict(beside, student=dict(type='Toy', _scope_='mmdet'))) == dict(
+        type='Toy', _scope_='mmdet', data_preprocessor=dict(type='Beside')
+    )
+    student = dict(type='Toy')
+    assert student_of(dict(beside, data_preprocessor=None, student=student)) == dict(type='Toy', _scope_='mmseg')
+    assert student == dict(type='Toy')
 
 
 def test_what_has_no_model_cannot_be_built():

@@ -11,9 +11,9 @@ from mmengine.registry import MODELS, init_default_scope
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.checkpoints.state_dict import load_strictly, model_weights
-from ovkd_mm.config_files import model_of
+from ovkd_mm.config_files import is_distillation, model_of
 from ovkd_mm.launch.cli import add_config_options, check_order, read_config, run
-from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_config
+from ovkd_mm.launch.plain_config import forget_run, plain_config
 
 
 def export_student(config_path: str, checkpoint_path: str, out_path: str, options: dict | None = None) -> Path:

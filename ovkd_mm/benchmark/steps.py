@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..config_files import model_of, without_pretrained
+from ..config_files import is_distillation, model_of, without_pretrained
 from ..distillers import FeatureDistiller, FeaturePair
 from ..distillers.labels import labels_of
 from ..positions import reading, tap_at
@@ -53,7 +53,7 @@ class Steps:
         mmrazor: bool = False,
     ) -> None:
         config = copy.deepcopy(config)
-        if 'teacher' not in config.model:
+        if not is_distillation(config):
             raise TypeError(f'model.type={config.model.type!r} is not a distillation, whose parts could be timed')
         if not config.get('optim_wrapper'):
             raise ValueError('optim_wrapper is not set, and a step takes an optimizer')

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..config_files import read_config_file
+from ..config_files import is_distillation, read_config_file
 from ..distillers.foreign import source_of
 from ..distillers.settings import PARTS
 from ..distillers.teacher import check_teacher
 from ..launch.config_keys import check_keys, override
 from ..launch.config_values import check_values
-from ..launch.plain_config import forget_run, is_distillation, plain_config
+from ..launch.plain_config import forget_run, plain_config
 from ..method_files import read_method
 from .study import NONE, Entry, Study
 

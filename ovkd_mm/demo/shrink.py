@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config, ConfigDict
 
-from ..launch.plain_config import is_distillation
+from ..config_files import is_distillation
 from .voc_folder import VOCFolder
 
 __all__ = ['Plan', 'shrink']

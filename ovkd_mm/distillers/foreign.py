@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel, ImgDataPreprocessor
 from torch import nn
 
-from ..config_files import buildable, read_config_file, type_name, without_pretrained
+from ..config_files import buildable, is_distillation, read_config_file, student_of, without_pretrained
 from ..nearest import nearest
 from ..registry import MODELS
 
@@ -45,9 +45,8 @@ def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Confi
     if isinstance(model, str):
         what = f'teacher.model={model!r}'
         config = buildable(read_config_file(model, what), what)
-    if type_name(config.model) == 'FeatureDistiller':  # a distilled student is a teacher like any other
-        beside = {key: config.model[key] for key in ('data_preprocessor', '_scope_') if key in config.model}
-        config.model = {**beside, **config.model.student}
+    if is_distillation(config):  # a distilled student is a teacher like any other
+        config.model = student_of(config.model)
     return build_module(without_pretrained(config.model)), config
 
 

@@ -39,5 +39,5 @@ def _sigmoid_loss(student: nn.Module, path: str) -> str | None:
         path = path.rpartition('.')[0]
         for name, child in student.get_submodule(path).named_children():
             if hasattr(child, 'use_sigmoid'):  # the loss of the classes comes first
-                return f'{path}.{name}' if child.use_sigmoid else None
+                return f'{path}.{name}'.removeprefix('.') if child.use_sigmoid else None
     return None

@@ -80,7 +80,10 @@ class LabelRangeHook(Hook):
             return
         first = int(sample.get('reduce_zero_label') or 0)  # what the file calls 1 is 0 here
         values, counts = np.unique(mask[wrong], return_counts=True)
-        found = [f'{value + first} ({count} pixels)' for value, count in zip(values[:SHOWN], counts, strict=False)]
+        found = [
+            f'{value + first} ({count} pixel{"s" if count > 1 else ""})'
+            for value, count in zip(values[:SHOWN], counts, strict=False)
+        ]
         voids = ' and '.join(str(value) for value in sorted(self._voids))
         raise ValueError(
             f'the mask {sample.get("seg_map_path", sample.get("img_path"))!r} has the label'

@@ -8,10 +8,11 @@ import re
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
+from ..config_files import is_distillation
 from ..method_files import read_method
 from ..nearest import nearest
 from ..toolkits import TOOLKITS
-from .plain_config import SHARED, is_distillation
+from .plain_config import SHARED
 
 __all__ = ['check_keys', 'check_scope', 'override']
 

@@ -7,23 +7,18 @@ from collections.abc import Callable
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
-from ..config_files import type_name
+from ..config_files import is_distillation, student_of
 from ..distillers import FeatureDistiller
 from ..hooks import DistillerHook
 from ..nearest import nearest
 
-__all__ = ['forget_run', 'is_distillation', 'plain_config']
+__all__ = ['forget_run', 'plain_config']
 
 # What a distillation config takes from configs/_base_ beside its model.
 SHARED = ('method', 'distiller', 'places', 'head_pairs')
 
 # What a config says, or ``tools/train.py`` makes it say, of one training with it.
 RUN = ('experiment_name', 'launcher', 'load_from', 'resume', 'work_dir')
-
-
-def is_distillation(config: Config) -> bool:
-    """Whether the config's model is a :class:`FeatureDistiller`."""
-    return type_name(config.model) == FeatureDistiller.__name__
 
 
 def plain_config(config: Config) -> Config:
@@ -38,10 +33,7 @@ def plain_config(config: Config) -> Config:
     config = copy.deepcopy(config)
     if is_distillation(config):
         _check_settings(config.model)
-        preprocessor = config.model.get('data_preprocessor')
-        config.model = config.model.student
-        if preprocessor is not None:
-            config.model.setdefault('data_preprocessor', preprocessor)
+        config.model = student_of(config.model)
         for key in SHARED:
             config.pop(key, None)
         _leave_out(config, _wants_a_distiller)

@@ -9,7 +9,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..config_files import buildable, without_pretrained
+from ..config_files import buildable, is_distillation, without_pretrained
 from ..distillers.build_pairs import build_pairs
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import build_module, build_teacher
@@ -17,7 +17,7 @@ from ..distillers.teacher import check_teacher
 from ..positions import Trace, auto_pairs, trace
 from .cli import read_config
 from .input_shape import InputShape, input_shape_of
-from .plain_config import is_distillation, plain_config
+from .plain_config import plain_config
 
 __all__ = ['Network', 'TracedNetworks', 'join', 'read_networks', 'suggest_pairs']
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+from ..config_files import is_distillation
 from ..distillers.build_pairs import AUTO, listed_in
 from ..distillers.channel_order import loaded_order, seen_order
 from ..distillers.feature_pair import FeaturePair
 from ..distillers.foreign import source_of
-from ..launch.plain_config import is_distillation
 from ..launch.positions import Network, TracedNetworks, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
 from ..method_files import default_method, methods_of, read_method

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from torch import nn
 from toy import distiller_config
 
 from ovkd_mm.distillers import sigmoid_scores
@@ -37,3 +38,10 @@ def test_scores_of_single_classes_are_warned_of_where_distributions_are_compared
     assert len(said) == warned
     if warned:
         assert 'by itself (head.loss_module.use_sigmoid=True)' in said[0] and 'head.fc' in said[0]
+
+
+def test_a_loss_right_in_the_model_is_named_without_a_dot():
+    student = nn.Module()
+    student.fc, student.loss = nn.Linear(2, 2), nn.Module()
+    student.loss.use_sigmoid = True
+    assert sigmoid_scores._sigmoid_loss(student, 'fc') == 'loss'

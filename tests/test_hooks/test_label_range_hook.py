@@ -85,6 +85,12 @@ def test_a_mask_with_a_label_that_is_no_class_is_named_with_value_classes_and_fi
         assert part in str(caught.value)
 
 
+def test_a_single_pixel_is_counted_as_one(masks):
+    dataset = masks([0] * 71 + [11])
+    with pytest.raises(ValueError, match=r'has the label 11 \(1 pixel\)'):
+        check(dataset, batch(dataset), decode_head=segmenter())
+
+
 def test_labels_are_named_as_they_stand_in_the_file(masks):
     dataset = masks((1, 4, 5), reduce_zero_label=True)
     with pytest.raises(

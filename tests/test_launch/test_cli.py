@@ -52,6 +52,8 @@ def test_mixed_precision_is_a_gpus():
     config = Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bfloat16')))
     with pytest.raises(ValueError, match=r'--amp needs a GPU, and this is to run on cpu; leave it out'):
         use_amp(config, 'cpu')
+    with pytest.raises(ValueError, match='--amp: the config has no optim_wrapper'):
+        use_amp(Config(), 'cuda')
     use_amp(config, 'cuda:1')
     assert config.optim_wrapper == dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic')
 

@@ -6,9 +6,10 @@ from toy import distiller_config, toy_runner
 
 from ovkd_mm import hooks
 from ovkd_mm.checkpoints.resume import NEEDED, prepare_resume
+from ovkd_mm.config_files import is_distillation
 from ovkd_mm.distillers import FeatureDistiller
 from ovkd_mm.hooks import DistillerHook
-from ovkd_mm.launch.plain_config import forget_run, is_distillation, plain_config
+from ovkd_mm.launch.plain_config import forget_run, plain_config
 
 
 def test_a_distillation_config_becomes_its_students():

@@ -465,7 +465,7 @@ MISTAKES = {
         ('positions plain.py --input-shape 64 64 --svg new.svg', '--svg needs a TEACHER_CONFIG after CONFIG'),
         ('positions toy.py --write new.py', '--write needs the plain config of a student; CONFIG is a distillation already'),
         ('benchmark toy.py --cfg-options model.input_shape=300', r'error: input_shape must be \(H, W\) in pixels, such as \(300, 300\); got 300'),
-        ('benchmark bare.py --data --batch-size 2', 'error: the config has no optim_wrapper and no train_dataloader, which this measures'),
+        ('benchmark bare.py --data --batch-size 2', 'error: --data: the config has no train_dataloader'),
         ('positions toy.py plain.py', "the config 'toy.py' has a teacher of its own, so 'plain.py' cannot be it"),
         ('positions plain.py --input-shape 64 64 --checkpoint other.pth', '--checkpoint other.pth does not fit the model ToyClassifier'),
     ],
