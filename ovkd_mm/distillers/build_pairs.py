@@ -29,6 +29,7 @@ def build_pairs(
     logits: str | Sequence[dict],
     student: Trace,
     teacher: Trace,
+    student_model: nn.Module,
     teacher_model: nn.Module,
 ) -> Iterator[FeaturePair]:
     """Build what a distiller's config says of ``method``, ``pairs`` and ``logits``; see :class:`FeatureDistiller`.
@@ -39,6 +40,7 @@ def build_pairs(
         logits: As in the config.
         student: Trace of the student.
         teacher: Trace of the teacher.
+        student_model: The student, whose head tells a loss which label it ignores.
         teacher_model: The teacher, whose batch norms a transform may ask for.
 
     Raises:
@@ -65,7 +67,8 @@ def build_pairs(
         # A part that the pair names itself stays as it is; settings without a type are merged as into the method's.
         given = {name: pair.get(name, {}) for name in linear}
         instead = {name: {**part, **given[name]} for name, part in linear.items() if 'type' not in given[name]}
-        yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, teacher_model)
+        models = student_model, teacher_model
+        yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, *models)
 
 
 def _check_list(key: str, listed: object) -> None:
@@ -103,6 +106,7 @@ def _build_pair(
     autos: dict[str, AutoWeight | None],
     student: Trace,
     teacher: Trace,
+    student_model: nn.Module,
     teacher_model: nn.Module,
 ) -> FeaturePair:
     if missing := [name for name in ('student', 'teacher', *PARTS) if name not in cfg]:
@@ -138,11 +142,28 @@ def _build_pair(
         student_transform=_build_part('student_transform', cfg, Transform, **channels),
         teacher_transform=_build_part('teacher_transform', cfg, Transform, channels=teacher_place.channels, norm=norm),
         # Only compared with, so it may be abstract.
-        loss=_build_part('loss', cfg, DistillLoss, classes=cfg.get('classes')),  # type: ignore[type-abstract]
+        loss=_build_part(
+            'loss',
+            cfg,
+            DistillLoss,  # type: ignore[type-abstract]
+            classes=cfg.get('classes'),
+            **_ignored(student_model, student_place),
+        ),
         weight=cfg['weight'],
         auto_weight=auto,
         resize=cfg.get('resize', False),
     )
+
+
+def _ignored(student: nn.Module, place: Place | Span) -> dict[str, int]:
+    """The label that the head around a place leaves out of its own loss, if it names one (mmseg's do)."""
+    path = place.path if isinstance(place, Place) else ''
+    while path:
+        path = path.rpartition('.')[0]
+        ignored = vars(student.get_submodule(path)).get('ignore_index')
+        if isinstance(ignored, int):
+            return dict(ignore_index=ignored)
+    return {}
 
 
 def _build_part(key: str, cfg: dict, base: type[Part], **offered: object) -> Part:

@@ -21,7 +21,7 @@ from .finite_check import FiniteCheck
 from .labels import labels_of
 from .method_hooks import register_before_runs
 from .renormalize import check_channels
-from .settings import METHOD, check_settings, check_shape
+from .settings import METHOD, check_norm_mode, check_settings, check_shape
 from .sigmoid_scores import warn_of_sigmoid_scores
 from .student_facade import StudentFacade
 from .teacher import Teacher, check_teacher
@@ -54,9 +54,11 @@ class FeatureDistiller(StudentFacade):
             ``without_activation``, overrides of these where no activation follows the teacher's place (a sum of
             residuals, a layer norm); ``weight``, the weight of its pairs: a number (1 by default), or ``'halved'``: 1
             in the last stage and half as much in each earlier one, as OFD has it, whose loss is a sum over C, H and W;
-            and ``hooks``, those that it needs in training. The runner registers them, unless ``custom_hooks`` has one
-            of the same class. Instead, the name of a file of ``configs/_base_/methods``, or a list of methods, whose
-            losses add up, each with the pairs (or logits) below or with ``pairs`` (``logits``) of its own.
+            ``norm_mode``, the teacher's, where that is not set: ``'batch'`` (the default, for OFD) or ``'running'``,
+            that is in evaluation mode (our files of all other methods); and ``hooks``, those that it needs in
+            training. The runner registers them, unless ``custom_hooks`` has one of the same class. Instead, the name of
+            a file of ``configs/_base_/methods``, or a list of methods, whose losses add up, each with the pairs (or
+            logits) below or with ``pairs`` (``logits``) of its own; with ``'running'`` if all of them ask for it.
         pairs: ``'auto'`` (where the stages of both backbones end, see :func:`ovkd_mm.positions.auto_places`), or a list
             of dicts with ``student`` and ``teacher`` (a module path, ``'backbone[1]'`` for the second of the tensors
             that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
@@ -97,13 +99,15 @@ class FeatureDistiller(StudentFacade):
         channel_order: ChannelOrder | None = None,
     ) -> None:
         methods = [dict(one) for one in methods_of(method)]
-        hooks = []
+        hooks, norm_modes = [], set()
         for one in methods:
             check_settings('method', one, METHOD)
             own = one.pop('hooks', [])
             if not isinstance(own, list):
                 raise ValueError(f'method.hooks must be a list of hook configs, got {own!r}')
             hooks += own
+            norm_modes.add(norm_mode := one.pop('norm_mode', 'batch'))
+            check_norm_mode('method.norm_mode', norm_mode)
         if not isinstance(student, dict):
             raise TypeError(f'student must be the config of a model, a dict; got {student!r}')
         student = copy.deepcopy(student)
@@ -120,7 +124,7 @@ class FeatureDistiller(StudentFacade):
         check_teacher(teacher)
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(
-            **teacher,
+            **{'norm_mode': 'running' if norm_modes == {'running'} else 'batch', **teacher},
             student_preprocessor=self.student.data_preprocessor,
             student_order=channel_order,
             input_shape=input_shape,
@@ -128,8 +132,8 @@ class FeatureDistiller(StudentFacade):
         # Again, as traced: not every preprocessor has a mean that tells them.
         check_channels(student_trace.images.shape[1], self.teacher.trace.images.shape[1])
         with preserve_rng_state():
-            traces = student_trace, self.teacher.trace, self.teacher.model
-            self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *traces))
+            both = student_trace, self.teacher.trace, self.student, self.teacher.model
+            self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *both))
         warn_of_sigmoid_scores(self.student, self.pairs)
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]

@@ -6,12 +6,24 @@ import torch
 
 from ..nearest import nearest
 
-__all__ = ['COMPARED', 'METHOD', 'PAIR', 'PARTS', 'check_settings', 'check_shape', 'half_precision']
+__all__ = [
+    'COMPARED',
+    'METHOD',
+    'NORM_MODES',
+    'PAIR',
+    'PARTS',
+    'check_norm_mode',
+    'check_settings',
+    'check_shape',
+    'half_precision',
+]
 
 COMPARED = ('teacher_transform', 'student_transform', 'loss')
 PARTS = ('position', *COMPARED)
-METHOD = (*PARTS, 'without_activation', 'weight', 'hooks', 'pairs', 'logits')
+METHOD = (*PARTS, 'without_activation', 'weight', 'hooks', 'norm_mode', 'pairs', 'logits')
 PAIR = ('student', 'teacher', 'stage', 'resize', 'classes', 'weight', *PARTS)
+
+NORM_MODES = ('batch', 'running')  # which statistics the teacher's batch norms use
 
 HALVES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -47,6 +59,20 @@ def check_shape(shape: object) -> None:
     sides = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ValueError(f'input_shape must be (H, W) in pixels, such as (300, 300); got {shape!r}')
+
+
+def check_norm_mode(key: str, mode: object) -> None:
+    """Refuse statistics that there are not.
+
+    Args:
+        key: What to call the setting.
+        mode: As the config has it.
+
+    Raises:
+        ValueError: If it is none of :data:`NORM_MODES`.
+    """
+    if mode not in NORM_MODES:
+        raise ValueError(f'{key} must be {" or ".join(map(repr, NORM_MODES))}, got {mode!r}')
 
 
 def half_precision(key: str, name: str | None) -> torch.dtype | None:

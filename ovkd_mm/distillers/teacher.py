@@ -19,7 +19,7 @@ from .channel_order import ChannelOrder, loaded_order, seen_order
 from .feature_cache import FeatureCache
 from .foreign import build_teacher, source_of
 from .renormalize import Renormalize, normalizes
-from .settings import check_settings, half_precision
+from .settings import check_norm_mode, check_settings, half_precision
 
 __all__ = ['Teacher', 'check_teacher']
 
@@ -97,8 +97,8 @@ class Teacher(nn.Module):
         checkpoint: Path or URL of its weights. Models of timm, torchvision and transformers come with theirs.
         student_preprocessor: The student's data preprocessor, whose normalization the inputs carry.
         input_shape: ``(H, W)`` of the inputs, to trace the model.
-        norm_mode: ``'batch'`` normalizes by the batch, which the paper found better (section 3.3);
-            ``'running'`` by the running statistics.
+        norm_mode: ``'batch'`` normalizes by the batch, which the paper found better for OFD (section 3.3);
+            ``'running'`` by the running statistics. In a distiller's config by default what its methods ask for.
         allow_random: Accept a teacher without a checkpoint. It stays random: nothing is downloaded for it, neither by
             ``init_cfg`` nor by ``pretrained=True``.
         channel_order: ``'rgb'`` or ``'bgr'``, what the teacher sees after its preprocessor; needed only where neither
@@ -138,8 +138,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self.dtype = half_precision('teacher.dtype', dtype)
-        if norm_mode not in ('batch', 'running'):
-            raise ValueError(f"teacher.norm_mode must be 'batch' or 'running', got {norm_mode!r}")
+        check_norm_mode('teacher.norm_mode', norm_mode)
         if cache is not None and norm_mode == 'batch':
             raise ValueError(
                 "teacher.cache needs teacher.norm_mode='running': with the batch's statistics what the teacher makes "
@@ -231,6 +230,7 @@ class Teacher(nn.Module):
 
         Raises:
             RuntimeError: If the forward ends without passing every tap.
+            ValueError: If one of its batch norms has a single value per channel to normalize by.
         """
         # FSDP moves the tensors of its own module tree one by one, so that nobody has told the teacher to move.
         if self.renormalize.scale.device != inputs.device:
@@ -248,11 +248,20 @@ class Teacher(nn.Module):
         # FSDP with mixed precision hands the student images of another dtype.
         inputs = self.renormalize(inputs.to(self.renormalize.scale.dtype))
         with reading(self.model, self._taps), torch.set_grad_enabled(self._keep_graph):
-            if self.dtype is None:
-                self._run(inputs)
-            else:
-                with torch.autocast(inputs.device.type, enabled=False):
-                    self._run(inputs.to(self.dtype))
+            try:
+                if self.dtype is None:
+                    self._run(inputs)
+                else:
+                    with torch.autocast(inputs.device.type, enabled=False):
+                        self._run(inputs.to(self.dtype))
+            except ValueError as exc:
+                if 'more than 1 value per channel' not in str(exc):  # torch's, of a batch norm
+                    raise
+                raise ValueError(
+                    f'a batch norm of the teacher cannot normalize a batch of {len(inputs)} by itself: set '
+                    "model.teacher.norm_mode='running', or, if this is the last batch of an epoch, "
+                    f'train_dataloader.drop_last=True ({exc})'
+                ) from exc
             return [tap.take(inputs.shape[2:]) for tap in self._taps]
 
     def _run(self, inputs: Tensor) -> None:

@@ -33,7 +33,8 @@ class SeedHook(Hook):
     The seed is ``runner.seed``: processes of one training differ in it if ``randomness.diff_rank_seed`` is set.
 
     Other state that a checkpoint lacks is not restored: gradients accumulated since the last optimizer step, what a
-    transform keeps from epoch to epoch in the main process, the rest of an epoch-based loop's epoch if the checkpoint
+    transform keeps from epoch to epoch in the main process, the size to which ``BatchSyncRandomResize`` scales its next
+    batches (YOLOX: it begins with that of the config again), the rest of an epoch-based loop's epoch if the checkpoint
     was saved within it, and a validation that follows a checkpoint, with what it does to ``ReduceOnPlateau`` schedulers
     and early stopping; :class:`FinalValidationHook` makes up for the one at the end.
     """

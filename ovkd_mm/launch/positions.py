@@ -128,7 +128,8 @@ def join(student: Network, teacher: Network, method: dict, pairs: object, logits
         ValueError: If the method cannot join them.
     """
     parts = {key: value for key, value in method.items() if key != 'hooks'}
-    return list(build_pairs(parts, pairs, logits, student.trace, teacher.trace, teacher.model))  # type: ignore[arg-type]
+    both = student.trace, teacher.trace, student.model, teacher.model
+    return list(build_pairs(parts, pairs, logits, *both))  # type: ignore[arg-type]
 
 
 def suggest_pairs(student: str | Path, teacher: str | Path, input_shape: Sequence[int] | None = None) -> list[dict]:

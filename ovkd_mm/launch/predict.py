@@ -36,7 +36,7 @@ def picture_files(inputs: Iterable[str], out_dir: str) -> dict[Path, Path]:
 
     Args:
         inputs: Images, and folders that are searched recursively for images.
-        out_dir: Folder of the pictures, which is not searched.
+        out_dir: Folder of the pictures; below a folder that is searched, it is not.
 
     Returns:
         The files by image, each image once.
@@ -75,7 +75,9 @@ def _images(name: str, out: Path) -> list[Path]:
         if not path.exists():
             raise FileNotFoundError(f'the image {name!r} does not exist')
         return [path]
-    found = [file for file in path.rglob('*') if file.suffix.lower() in IMAGES and out not in file.parents]
+    found = [file for file in path.rglob('*') if file.suffix.lower() in IMAGES]
+    if path in out.parents:  # what was painted before is no image
+        found = [file for file in found if out not in file.parents]
     if not found:
         raise FileNotFoundError(f'the folder {name!r} holds no image; they end with {", ".join(IMAGES)}')
     return sorted(found)

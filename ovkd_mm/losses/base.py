@@ -15,7 +15,7 @@ class DistillLoss(nn.Module, ABC):
     """Distance of a student's and a teacher's transformed features: the last of a method's four parts.
 
     A pair calls it in float32, with two tensors of equal shape, the teacher's without a gradient. A class whose
-    constructor has an argument ``classes`` is given the pair's own ``classes``, which a pair of class scores may set.
+    constructor has an argument ``classes`` gets the pair's own, if set; ``ignore_index``, that of the student's head.
 
     Args:
         loss_weight: Weight of the loss, at least 0 (else a ``ValueError``). In a config also ``'auto'`` or

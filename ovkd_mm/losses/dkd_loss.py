@@ -24,7 +24,8 @@ class DKDLoss(DistillLoss):
         temperature: Divisor of the logits.
         target_weight: Weight of the true class against all others (alpha).
         other_weight: Weight of the others among themselves (beta).
-        ignore_index: A label in masks that is not a class; labels of whole images are always classes.
+        ignore_index: A label in masks that is not a class. A distiller takes that of the student's head, unless it is
+            set. Labels of whole images are always classes.
 
     Raises:
         ValueError: If the temperature is not positive.

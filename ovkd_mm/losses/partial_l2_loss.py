@@ -76,10 +76,9 @@ class PartialL2Loss(DistillLoss):
 
     def log(self, compared: bool) -> dict[str, Tensor]:
         """``skipped``, the fraction of positions that were not learned from, 0 to 1; 1 where nothing is compared."""
-        if self._skipped is None:
-            return {}
-        # Not left out where nothing is compared: mmengine's log would repeat the last value from then on.
-        return dict(skipped=self._skipped if compared else torch.ones_like(self._skipped))
+        if not compared:  # not left out: mmengine's log would repeat the last value from then on, even a resumed one
+            return dict(skipped=torch.ones(()))
+        return {} if self._skipped is None else dict(skipped=self._skipped)
 
 
 def _is_watched(module: nn.Module) -> bool:

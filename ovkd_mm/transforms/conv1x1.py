@@ -3,6 +3,7 @@
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from ..registry import MODELS
 from .base import Transform
@@ -31,5 +32,13 @@ class Conv1x1(Transform, nn.Sequential):
         nn.init.normal_(self.conv.weight, 0, math.sqrt(2 / out_channels))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``."""
-        return super().forward(feature)
+        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``.
+
+        A single value per channel, as of the last image of an epoch at a level of 1x1, has no statistics: the batch
+        norm then uses its running ones.
+        """
+        norm = self[-1]
+        if type(norm) is not nn.BatchNorm2d or len(feature) * feature[0, 0].numel() > 1:
+            return super().forward(feature)
+        moments = norm.running_mean, norm.running_var
+        return F.batch_norm(self.conv(feature), *moments, norm.weight, norm.bias, eps=norm.eps)

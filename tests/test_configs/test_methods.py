@@ -152,6 +152,17 @@ def test_each_method_teaches_a_segmentor_by_one_other_base_line(method):
     assert_learns(model, segmentation(), config, count=1 if method in LOGITS else 6)
 
 
+def test_a_pixel_that_the_students_head_ignores_has_no_true_class_for_dkd_either():
+    config = with_method(DEEPLAB, 'dkd')
+    config.model.student.backbone.init_cfg = None
+    config.model.student.data_preprocessor.size = config.model.input_shape = (97, 97)
+    config.model.student.decode_head.ignore_index = 7
+    teacher = str(CONFIGS / 'deeplabv3plus' / 'deeplabv3plus_r18_voc12aug-513.py')
+    assert [pair.loss.ignore_index for pair in build(config, model=teacher).pairs] == [7]
+    config.model.method.loss.ignore_index = 8
+    assert [pair.loss.ignore_index for pair in build(config, model=teacher).pairs] == [8]
+
+
 @pytest.mark.parametrize('method', ['cwd', 'ickd', 'mgd', 'ofd', 'pkd'])
 def test_the_levels_of_a_neck_are_taught_without_a_connector_where_channels_are_equal(method):
     config = Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py')
@@ -289,3 +300,8 @@ def test_halving_comes_with_ofd_and_not_with_the_pairs(path):
 @pytest.mark.parametrize('method', OTHERS)
 def test_pairs_of_other_methods_weigh_the_same(method):
     assert Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.weight == 1
+
+
+@pytest.mark.parametrize('method', OTHERS)
+def test_a_teacher_of_other_methods_is_in_evaluation_mode(method):
+    assert Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.norm_mode == 'running'

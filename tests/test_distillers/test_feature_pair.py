@@ -207,10 +207,15 @@ def test_at_513_pixels_nothing_overflows_in_half_precision(channels):
     assert error < 0.02
 
 
-def test_one_value_a_channel_has_no_statistics_in_one_operation_either():
+def test_one_value_a_channel_has_no_statistics_so_that_the_running_ones_serve():
     one = pair((3, (1, 1)), (5, (1, 1)))
-    with pytest.raises(ValueError, match='more than 1 value per channel'):
-        one(torch.randn(1, 3, 1, 1, requires_grad=True), torch.randn(1, 5, 1, 1))
+    one(torch.randn(4, 3, 1, 1, requires_grad=True), torch.randn(4, 5, 1, 1))
+    before = copy.deepcopy(one.state_dict())
+    student, teacher = torch.randn(1, 3, 1, 1, requires_grad=True), torch.randn(1, 5, 1, 1)
+    loss = one(student, teacher)
+    (gradient,) = torch.autograd.grad(loss, one.student_transform.conv.weight)
+    assert gradient.any() and all(torch.equal(value, before[key]) for key, value in one.state_dict().items())
+    torch.testing.assert_close(loss, one.eval()(student, teacher))
 
 
 @pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook', 'full_backward_hook'])

@@ -4,7 +4,10 @@ import pytest
 import torch
 import toy
 from mmengine.registry import MODELS
+from torch import nn
 from toy import METHOD, PAIRS, distiller_config
+
+from ovkd_mm.method_files import read_method
 
 AT = dict(
     position=dict(type='ovkd_mm.EndOfGroup'),
@@ -30,7 +33,7 @@ def step(model):
 
 def test_losses_and_gradients_of_two_methods_are_the_sum_of_the_separate_ones():
     both = build([METHOD, 'kd'], logits=SCORES)
-    first, second = build(METHOD), build('kd', logits=SCORES)
+    first, second = build(METHOD), build(dict(read_method('kd'), norm_mode='batch'), logits=SCORES)
     for one in (first, second):
         one.student.load_state_dict(both.student.state_dict())
         one.teacher.model.load_state_dict(both.teacher.model.state_dict())
@@ -42,6 +45,30 @@ def test_losses_and_gradients_of_two_methods_are_the_sum_of_the_separate_ones():
         parts = [part[name] for part in (one, other) if part[name] is not None]
         torch.testing.assert_close(gradient, sum(parts))
     assert all(any(part[name] is not None for part in (one, other)) for name in gradients)
+
+
+@pytest.mark.parametrize(
+    ('method', 'own', 'by_batch'),
+    [
+        ('ofd', {}, True),
+        (METHOD, {}, True),
+        ('kd', {}, False),
+        (['kd', 'at'], {}, False),
+        (['kd', 'ofd'], {}, True),
+        ('kd', dict(norm_mode='batch'), True),
+        ('ofd', dict(norm_mode='running'), False),
+    ],
+    ids=str,
+)
+def test_a_teacher_normalizes_as_its_methods_ask_by_the_batch_if_one_of_them_does(method, own, by_batch):
+    teacher = dict(toy.distiller_config()['teacher'], **own)
+    model = build(method, teacher=teacher, logits=SCORES)
+    assert {norm.training for norm in model.teacher.modules() if isinstance(norm, nn.BatchNorm2d)} == {by_batch}
+
+
+def test_statistics_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match=r"method\.norm_mode must be 'batch' or 'running', got 'frozen'"):
+        build(dict(METHOD, norm_mode='frozen'))
 
 
 def test_a_frozen_place_of_one_method_is_an_error_beside_one_that_looks_at_the_images():

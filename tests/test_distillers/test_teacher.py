@@ -179,6 +179,29 @@ def test_batch_mode_leaves_the_running_statistics_alone():
     assert all(torch.equal(value, before[key]) for key, value in one.model.state_dict().items())
 
 
+class Pooling(ToyClassifier):
+    """With a branch that a batch norm sees as one value per channel and image, as in ASPP and PSP heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.ReLU())
+
+    def forward(self, inputs, *args, **kwargs):
+        return super().forward(inputs + self.pooled(inputs), *args, **kwargs)
+
+
+@pytest.mark.parametrize('mode', ['batch', 'running'])
+def test_one_image_has_no_statistics_of_a_pooled_branch_but_running_ones(mode):
+    one = teacher(dict(type=Pooling), allow_random=True, norm_mode=mode)
+    one.attach([PreReLU('backbone.layer1').resolve(one.trace)])
+    assert len(one(torch.randn(2, 3, 16, 16))[0]) == 2
+    if mode == 'running':
+        assert len(one(torch.randn(1, 3, 16, 16))[0]) == 1
+        return
+    with pytest.raises(ValueError, match=r"teacher.*a batch of 1 .*set model\.teacher\.norm_mode='running', or,"):
+        one(torch.randn(1, 3, 16, 16))
+
+
 def test_norm_mode_is_checked():
     with pytest.raises(ValueError, match="'frozen'"):
         teacher(allow_random=True, norm_mode='frozen')

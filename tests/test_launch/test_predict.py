@@ -181,6 +181,13 @@ def test_a_folder_is_searched_for_images_but_not_what_was_painted(tmp_path, monk
         picture_files(['empty'], 'new')
 
 
+@pytest.mark.parametrize('out', ['.', 'in/..'])
+def test_pictures_may_go_above_the_images(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / 'in' / 'a.jpg')
+    assert picture_files(['in'], out) == {tmp_path / 'in' / 'a.jpg': tmp_path / 'a.jpg'}
+
+
 def test_no_file_is_overwritten_least_of_all_the_image(tmp_path):
     images = [tmp_path / f'{name}.jpg' for name in 'abc']
     touch(*images, tmp_path / 'out' / 'b.jpg')

@@ -35,3 +35,7 @@ def test_a_loss_without_a_weight_has_weight_one():
 
 def test_nothing_is_known_of_what_was_skipped_before_the_first_call():
     assert PartialL2Loss().log(compared=True) == {}
+
+
+def test_all_is_skipped_where_nothing_is_compared_from_the_start_as_after_a_resume():
+    assert PartialL2Loss().log(compared=False) == dict(skipped=1)

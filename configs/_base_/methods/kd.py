@@ -1,8 +1,9 @@
 # Distilling the Knowledge in a Neural Network (Hinton et al. 2015), on class scores. The temperature is that of many
-# comparisons, 4. A teacher in evaluation mode, as in most of them, is model.teacher.norm_mode='running'.
+# comparisons, 4.
 method = dict(
     position=dict(type='ovkd_mm.Logits'),
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.KDLoss', temperature=4.0, loss_weight=1.0),
+    norm_mode='running',
     weight=1.0)
