@@ -23,7 +23,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
     """Load a checkpoint: tensors, plain Python values and mmengine's log histories, nothing that could run code.
 
     Args:
-        path: The file, as ``torch.save`` wrote it. A leading ``~`` is the home directory.
+        path: The file, as ``torch.save`` wrote it, or ``*.safetensors``. A leading ``~`` is the home directory.
         map_location: Where to put the tensors, as in ``torch.load``.
 
     Returns:
@@ -98,12 +98,23 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
         what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'
         raise FileNotFoundError(f'checkpoint {str(path)!r} {what}; check the path')
     try:
+        if path.suffix == '.safetensors':
+            return _load_safetensors(path)
         with path.open('rb') as file:
             return _load(file, map_location)
-    except (PermissionError, torch.cuda.OutOfMemoryError):
+    except (PermissionError, ModuleNotFoundError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         raise ValueError(_explain(path, error)) from error
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file as timm and transformers write them, on the CPU."""
+    try:
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'{str(path)!r} needs safetensors: pip install safetensors') from error
+    return load_file(path)
 
 
 def _load(file: IO[bytes], map_location: Any) -> Any:
@@ -132,7 +143,7 @@ def _explain(path: Path, error: Exception) -> str:
     if refused:
         code = (
             "import sys, torch; c = torch.load(sys.argv[1], weights_only=False, map_location='cpu'); "
-            "c = c.get('state_dict', c.get('model', c)); "
+            "c = c.state_dict() if hasattr(c, 'state_dict') else c.get('state_dict', c.get('model', c)); "
             "torch.save({'state_dict': {k: v for k, v in c.items() if torch.is_tensor(v)}}, 'weights.pth')"
         )
         return (

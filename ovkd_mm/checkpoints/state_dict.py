@@ -11,9 +11,14 @@ __all__ = ['load_strictly', 'model_weights']
 
 
 def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
-    """The weights of a checkpoint; for a distillation's, those of the student without the training-only parts."""
-    state = dict(checkpoint.get('state_dict', checkpoint))
-    consume_prefix_in_state_dict_if_present(state, 'module.')  # of a model that was saved with its wrapper
+    """The weights of a checkpoint; for a distillation's, those of the student without the training-only parts.
+
+    They are under ``state_dict`` (mmengine, timm), under ``model`` (torchvision's scripts and others) or all there is.
+    """
+    kept = [checkpoint[key] for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), Mapping)]
+    state = dict(kept[0] if kept else checkpoint)
+    for wrapper in ('module.', '_orig_mod.', 'module.'):  # of DDP, of torch.compile, and of DDP within the latter
+        consume_prefix_in_state_dict_if_present(state, wrapper)
     return {key: value for key, value in state.items() if not key.startswith(DISTILLER)}
 
 

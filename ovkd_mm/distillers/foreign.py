@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.model import BaseModel, ImgDataPreprocessor
-from torch import nn
+from torch import Tensor, nn
 
 from ..config_files import buildable, is_distillation, read_config_file, student_of, without_pretrained
 from ..nearest import nearest
@@ -25,12 +26,15 @@ def source_of(model: str | dict) -> str | None:
     return source if source in SOURCES else None
 
 
-def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Config]:
+def build_teacher(
+    model: str | dict, pretrained: bool, weights: Mapping[str, Tensor] | None = None
+) -> tuple[nn.Module, Config]:
     """Build a teacher; no toolkit's config makes it fetch weights.
 
     Args:
         model: A config path, a ``package::config`` name, a model dict, or a name of :data:`SOURCES`.
         pretrained: Take the weights that a name of :data:`SOURCES` stands for, which may ask for a download.
+        weights: Those that it will get, which tell how many classes a model of timm is to have. They are not loaded.
 
     Returns:
         The model, and the config that it is from, which is empty for a name of :data:`SOURCES`.
@@ -40,7 +44,10 @@ def build_teacher(model: str | dict, pretrained: bool) -> tuple[nn.Module, Confi
         ValueError: If it has no model, or what the name stands for cannot be had.
     """
     if source_of(model):
-        return _build_foreign(str(model), pretrained), Config()
+        found = _build_foreign(str(model), pretrained)
+        if weights is not None and hasattr(found, 'reset_classifier'):
+            _give_classes(found, weights)
+        return found, Config()
     config = Config(dict(model=model))
     if isinstance(model, str):
         what = f'teacher.model={model!r}'
@@ -95,6 +102,15 @@ def build_module(config: dict) -> nn.Module:
     return model
 
 
+def _give_classes(model: Any, weights: Mapping[str, Tensor]) -> None:
+    """Give a model of timm as many classes as there are in weights, which may have been trained on other images."""
+    for name, module in model.named_modules():
+        bias = weights.get(f'{name}.bias')
+        if module is model.get_classifier() and bias is not None and module.bias.shape != bias.shape:
+            model.reset_classifier(len(bias))
+            return
+
+
 def _package(source: str, name: str) -> ModuleType:
     try:
         return import_module(source)
@@ -110,6 +126,10 @@ def _preprocessor(mean: Any, std: Any) -> ImgDataPreprocessor:
 def _timm(timm: Any, name: str, model: str, pretrained: bool) -> tuple[nn.Module, Any, Any]:
     if not timm.is_model(model.partition('.')[0]):
         raise ValueError(f'teacher.model={name!r}: timm has no such model{nearest(model, timm.list_models())}')
+    kind, _, tag = model.partition('.')
+    tags = [one.partition('.')[2] for one in timm.list_pretrained(f'{kind}.*')] if tag else []
+    if tag not in ('', *tags):
+        raise ValueError(f'teacher.model={name!r}: {kind} of timm has no such weights{nearest(tag, tags)}')
     found = _of_any_size(timm, model, pretrained)
     data = timm.data.resolve_model_data_config(found)
     return found, data['mean'], data['std']

@@ -38,15 +38,20 @@ def _cache(cache: str | dict) -> FeatureCache:
     return FeatureCache(**settings)
 
 
-def _load(model: nn.Module, checkpoint: str) -> None:
+def _read(checkpoint: str) -> dict[str, Tensor]:
+    """The weights in a checkpoint; a distilled student's, without the training-only parts, can be a teacher's, too."""
     try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+        return model_weights(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu'))
     except (FileNotFoundError, ValueError) as exc:
         raise type(exc)(f'teacher.checkpoint: {exc}') from exc
-    # A distilled student can be a teacher, too; the training-only parts of its checkpoint are ignored.
+
+
+def _load(model: nn.Module, weights: dict[str, Tensor], checkpoint: str, foreign: bool) -> None:
     try:
-        load_strictly(model, model_weights(loaded), f'teacher.checkpoint={checkpoint!r}')
+        load_strictly(model, weights, f'teacher.checkpoint={checkpoint!r}')
     except ValueError as exc:
+        if foreign:  # has no config
+            raise
         raise ValueError(
             f'{exc}: --cfg-options model.teacher.model={_config_beside(checkpoint)}, which its training left there'
         ) from None
@@ -151,11 +156,12 @@ class Teacher(nn.Module):
                 'teacher.checkpoint is not set, and an untrained teacher teaches nothing: give the path of its '
                 'weights (--cfg-options model.teacher.checkpoint=...), or set teacher.allow_random=True if you mean it'
             )
+        weights = None if checkpoint is None else _read(checkpoint)
         with preserve_rng_state():
-            found, config = build_teacher(model, pretrained=checkpoint is None and not allow_random)
+            found, config = build_teacher(model, pretrained=checkpoint is None and not allow_random, weights=weights)
             self.model = revert_sync_batchnorm(found)
-            if checkpoint is not None:
-                _load(self.model, checkpoint)
+            if weights is not None:
+                _load(self.model, weights, str(checkpoint), foreign=foreign is not None)
         self.model.requires_grad_(False).eval()
         self.trace: Trace | None = trace(self.model, input_shape)
         if norm_mode == 'batch':

@@ -66,6 +66,8 @@ def write_distillation(
     if not library or (library == 'transformers' and Path(place).is_dir()):
         place = f'{{{{ fileDirname }}}}/{_beside(place, folder)}'
     taught = f'{library}::{place}' if library else place
+    if checkpoint and Path(checkpoint).is_file():
+        checkpoint = f'{{{{ fileDirname }}}}/{_beside(checkpoint, folder)}'
     write_whole(file, distillation_text(base, taught, method, places, input_shape, checkpoint, channel_order))
 
 

@@ -1,6 +1,7 @@
 """What ``tools/positions.py`` says of a model, or of a student and its teacher, and what it writes."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def show_positions(options: Options) -> None:
             if checkpoint or source_of(options.teacher or '')
             else ' --cfg-options model.teacher.checkpoint=TEACHER.pth'
         )
-        say(console, f'{options.write} is written: python tools/train.py {options.write}{train}')
+        say(console, f'{options.write} is written: python tools/train.py {shlex.quote(str(options.write))}{train}')
     if svg:
         columns = (
             _column(student, position, [pair.student_place for pair in built]),

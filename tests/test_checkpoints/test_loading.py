@@ -103,6 +103,29 @@ def test_who_trusts_a_refused_file_gets_at_its_weights_as_the_message_says(tmp_p
     assert all(torch.equal(found[key], weights[key]) for key in weights)
 
 
+def test_a_whole_model_gives_its_weights_to_who_trusts_it_too(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    torch.save(model, tmp_path / 'whole.pth')
+    with pytest.raises(ValueError, match=r'whole\.pth. was refused') as caught:
+        load_checkpoint_file(tmp_path / 'whole.pth')
+    command = re.search('`python (.*)`', str(caught.value))[1]
+    subprocess.run(f'{sys.executable} {command}', shell=True, cwd=tmp_path, check=True)
+    found = load_checkpoint_file(tmp_path / 'weights.pth')['state_dict']
+    assert torch.equal(found['0.weight'], model[0].weight)
+
+
+@pytest.mark.parametrize('load', [load_checkpoint_file, CheckpointLoader.load_checkpoint])
+def test_safetensors_are_weights_too(tmp_path, load):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    weights = torch.nn.Linear(2, 3).state_dict()
+    save_file(weights, tmp_path / 'model.safetensors')
+    found = load(str(tmp_path / 'model.safetensors'))
+    assert found.keys() == weights.keys() and all(torch.equal(found[key], weights[key]) for key in weights)
+    (tmp_path / 'short.safetensors').write_bytes((tmp_path / 'model.safetensors').read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r'short\.safetensors. cannot be read as a checkpoint'):
+        load(str(tmp_path / 'short.safetensors'))
+
+
 @ZIP_OR_LEGACY
 def test_getattr_reaches_nothing_but_what_mmengine_saves(tmp_path, is_zip):
     path = save(dict(state_dict=Reach()), tmp_path / 'reach.pth', is_zip)

@@ -15,6 +15,15 @@ def test_fitting_weights_are_loaded():
     assert torch.equal(one[0].weight, two[0].weight)
 
 
+@pytest.mark.parametrize('key', ['state_dict', 'model', None])
+@pytest.mark.parametrize('wrapper', ['', 'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
+def test_weights_are_found_under_the_usual_keys_and_without_their_wrappers(key, wrapper):
+    state = net().state_dict()
+    wrapped = {f'{wrapper}{name}': value for name, value in state.items()}
+    found = model_weights(wrapped if key is None else {key: wrapped, 'epoch': 3, 'args': dict(lr=1)})
+    assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
+
+
 def test_missing_unexpected_and_reshaped_keys_are_counted_and_named():
     state = net().state_dict()
     del state['1.bias']

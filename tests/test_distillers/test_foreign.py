@@ -38,6 +38,19 @@ def test_torchvisions_model_gets_what_its_weights_were_trained_with_and_its_plac
     torch.testing.assert_close(found(pixels)[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('name', ['resnet18', 'vit_tiny_patch16_224'])
+def test_timms_model_has_as_many_classes_as_its_own_weights(tmp_path, name):
+    timm = pytest.importorskip('timm')
+    tuned = timm.create_model(name, num_classes=7)
+    torch.save(tuned.state_dict(), tmp_path / 'tuned.pth')
+    torch.save(timm.create_model('resnet34', num_classes=7).state_dict(), tmp_path / 'other.pth')
+    found = teacher(f'timm::{name}', checkpoint=str(tmp_path / 'tuned.pth'))
+    assert torch.equal(found.model.get_classifier().weight, tuned.get_classifier().weight)
+    with pytest.raises(ValueError, match=r'other\.pth. does not fit the model') as caught:
+        teacher(f'timm::{name}', checkpoint=str(tmp_path / 'other.pth'))
+    assert 'work_dirs' not in str(caught.value)
+
+
 def test_a_students_bgr_is_reversed_for_a_foreign_teacher():
     found = teacher(
         'torchvision::resnet18',
@@ -52,6 +65,7 @@ def test_a_students_bgr_is_reversed_for_a_foreign_teacher():
     ('name', 'message'),
     [
         ('torchvision::resnet81', 'torchvision has no such model; nearest: resnet18'),
+        ('timm::resnet18.a1_in2k', 'resnet18 of timm has no such weights; nearest: a1_in1k'),
         ('torchvision::resnet18.IMAGENET1K_V2', 'resnet18 has no such weights; nearest: IMAGENET1K_V1'),
         ('torchvision::ssd300_vgg16', 'normalizes its images internally'),
     ],

@@ -44,6 +44,16 @@ def test_paths_are_relative_to_the_config_wherever_it_is_read_from(tmp_path, mon
     assert config.model.teacher.checkpoint == 'teacher.pth'
 
 
+def test_weights_that_are_there_are_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / 'new').mkdir()
+    (tmp_path / 'own.pth').touch()
+    monkeypatch.chdir(tmp_path)
+    write_distillation(Path('new/one.py'), NAME, 'timm::resnet50', 'ofd', pairs(1), (32, 32), 'own.pth')
+    monkeypatch.chdir('/')
+    checkpoint = Config.fromfile(tmp_path / 'new' / 'one.py').model.teacher.checkpoint
+    assert Path(checkpoint).samefile(tmp_path / 'own.pth')
+
+
 def test_a_teacher_of_another_library_needs_no_checkpoint_and_its_folder_is_relative_too(tmp_path, monkeypatch):
     (tmp_path / 'weights').mkdir()
     monkeypatch.chdir(tmp_path)
