@@ -6,6 +6,9 @@ from yapf.yapflib import yapf_api
 
 from ovkd_mm.compat import config_text
 
+OWNER = config if hasattr(config, 'FormatCode') else yapf_api  # of the forks
+LAY_OUT = yapf_api.FormatCode
+
 
 @pytest.fixture
 def laid_out(monkeypatch):
@@ -14,11 +17,11 @@ def laid_out(monkeypatch):
 
     def format_code(text, **options):
         texts.append(text)
-        return yapf_api.FormatCode(text, **options)
+        return LAY_OUT(text, **options)
 
     module = types.SimpleNamespace(FormatCode=format_code)
     config_text.patch(module)
-    monkeypatch.setattr(config, 'FormatCode', module.FormatCode)
+    monkeypatch.setattr(OWNER, 'FormatCode', module.FormatCode)
     return texts
 
 
@@ -39,9 +42,23 @@ def test_a_changed_config_is_laid_out_anew(laid_out):
 def test_the_text_is_upstreams(laid_out, monkeypatch):
     cfg = Config(dict(model=dict(type='A' * 60, text='b' * 60, sizes=list(range(40)))))
     ours = cfg.pretty_text
-    monkeypatch.setattr(config, 'FormatCode', yapf_api.FormatCode)
+    monkeypatch.setattr(OWNER, 'FormatCode', LAY_OUT)
     assert cfg.pretty_text == ours
 
 
+def test_where_mmengine_imports_yapf_only_to_lay_out_yapf_itself_is_patched(monkeypatch):
+    texts = []
+    module = types.SimpleNamespace(FormatCode=lambda text, *args, **options: texts.append(text))
+    monkeypatch.setattr(config_text, 'when_imported', lambda name, patch: name == config_text.YAPF and patch(module))
+    config_text.patch(types.SimpleNamespace())
+    for _ in range(2):
+        module.FormatCode('a', style_config=dict(based_on_style='pep8'))
+    assert texts == ['a']
+    for _ in range(2):  # of others, who name a style or a file
+        module.FormatCode('b', style_config='pep8')
+        module.FormatCode('b', 'b.py')
+    assert texts == ['a', *'bbbb']
+
+
 def test_the_mend_is_in_place():
-    assert config.FormatCode.__module__ == config_text.__name__
+    assert OWNER.FormatCode.__module__ == config_text.__name__
