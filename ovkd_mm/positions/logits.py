@@ -45,10 +45,10 @@ def auto_logits(student: Trace, teacher: Trace) -> list[dict]:
     for role, trace in (('student', student), ('teacher', teacher)):
         path = _scores(trace)
         if path is None:
-            raise ValueError(
-                f"logits='auto' finds no class scores, since the {role} does not return the output of one layer: "
-                f'{_proposed(trace)}'
-            )
+            why = f'does not return the output of one layer: {_proposed(trace)}'
+            if trace.error:
+                why = f'stopped early: {trace.stopped}'
+            raise ValueError(f"logits='auto' finds no class scores, since the {role} {why}")
         places.append(Logits(path).resolve(trace))
     learner, teaching = places
     if learner.channels != teaching.channels:

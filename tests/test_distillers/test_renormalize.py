@@ -59,9 +59,15 @@ def test_of_a_preprocessor_that_wraps_another_the_inner_ones_statistics_and_orde
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
+def of_four(mean=(0, 0, 0, 0), std=(1, 1, 1, 1)):
+    try:
+        return SegDataPreProcessor(mean=list(mean), std=list(std))
+    except AssertionError as exc:
+        pytest.skip(f'{exc}, in the forks')
+
+
 def test_of_four_channels_the_first_three_are_reversed():
-    student = SegDataPreProcessor(mean=[1, 2, 3, 4], std=[10, 20, 30, 40])
-    teacher = SegDataPreProcessor(mean=[0, 0, 0, 0], std=[1, 1, 1, 1])
+    student, teacher = of_four([1, 2, 3, 4], [10, 20, 30, 40]), of_four()
     pixels = torch.tensor([5.0, 6.0, 7.0, 8.0]).view(1, 4, 1, 1)
     seen = Renormalize(student, teacher, 'bgr', 'rgb')((pixels - student.mean) / student.std)
     torch.testing.assert_close(seen.flatten(), torch.tensor([7.0, 6.0, 5.0, 8.0]))
@@ -81,11 +87,11 @@ def test_a_gray_image_is_repeated_for_a_teacher_of_three_channels():
 @pytest.mark.parametrize(
     ('student', 'teacher', 'counts'),
     [
-        (SegDataPreProcessor(mean=[0] * 4, std=[1] * 4), PREPROCESSORS['mmseg'](), (4, 3)),
-        (PREPROCESSORS['mmpretrain'](), SegDataPreProcessor(mean=[0] * 4, std=[1] * 4), (3, 4)),
-        (PREPROCESSORS['mmpretrain'](), gray(120, 50), (3, 1)),
+        (of_four, PREPROCESSORS['mmseg'], (4, 3)),
+        (PREPROCESSORS['mmpretrain'], of_four, (3, 4)),
+        (PREPROCESSORS['mmpretrain'], lambda: gray(120, 50), (3, 1)),
     ],
-    ids=str,
+    ids=['student of four', 'teacher of four', 'gray teacher'],
 )
 def test_other_numbers_of_channels_are_an_error_that_names_both(student, teacher, counts):
     own, others = counts
@@ -93,8 +99,9 @@ def test_other_numbers_of_channels_are_an_error_that_names_both(student, teacher
         rf"^the student's images have {own} channels and the teacher's {others}: set teacher\.model to one that takes "
         rf'images of {own}, or train a student on images of {others}$'
     )
+    preprocessors = student(), teacher()
     with pytest.raises(ValueError, match=message):
-        Renormalize(student, teacher)
+        Renormalize(*preprocessors)
 
 
 def test_equal_statistics_give_back_the_same_tensor():

@@ -99,3 +99,11 @@ def test_a_model_that_returns_something_else_is_named(returned):
 def test_a_wrong_path_is_answered_with_the_scores():
     with pytest.raises(ValueError, match=r"place 'head' does not exist.*; class scores come out of 'fc'$"):
         Logits('head').resolve(trace(ToyClassifier(), (16, 16)))
+
+
+def test_a_forward_that_stops_before_its_scores_is_named_with_its_error():
+    broken = ToyClassifier()
+    broken.fc = nn.Linear(broken.fc.in_features + 1, 4)
+    one, other = trace(ToyClassifier(), (16, 16)), trace(broken, (16, 16))
+    with pytest.raises(ValueError, match=r'finds no class scores, since the teacher stopped early: .*shape'):
+        auto_logits(one, other)
