@@ -102,7 +102,7 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
             return _load_safetensors(path)
         with path.open('rb') as file:
             return _load(file, map_location)
-    except (PermissionError, ModuleNotFoundError, torch.cuda.OutOfMemoryError):
+    except (PermissionError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         raise ValueError(_explain(path, error)) from error
@@ -110,10 +110,8 @@ def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file as timm and transformers write them, on the CPU."""
-    try:
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'{str(path)!r} needs safetensors: pip install safetensors') from error
+    from safetensors.torch import load_file  # here, since most trainings never need it
+
     return load_file(path)
 
 

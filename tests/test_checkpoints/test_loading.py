@@ -15,6 +15,7 @@ import toy
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from ovkd_mm.checkpoints.loading import load_checkpoint_file, register_loaders
@@ -116,7 +117,6 @@ def test_a_whole_model_gives_its_weights_to_who_trusts_it_too(tmp_path):
 
 @pytest.mark.parametrize('load', [load_checkpoint_file, CheckpointLoader.load_checkpoint])
 def test_safetensors_are_weights_too(tmp_path, load):
-    save_file = pytest.importorskip('safetensors.torch').save_file
     weights = torch.nn.Linear(2, 3).state_dict()
     save_file(weights, tmp_path / 'model.safetensors')
     found = load(str(tmp_path / 'model.safetensors'))
