@@ -62,13 +62,13 @@ def build_pairs(
     check_settings('method.without_activation', linear, COMPARED)
     weights = _weights(key, method.get('weight', 1.0), found)
     autos: dict[str, AutoWeight | None] = {}
+    both = student, teacher, student_model, teacher_model
     for index, (pair, weight) in enumerate(zip(found, weights, strict=True)):
         cfg = {**method, **{name: _over(method, name, part) for name, part in pair.items()}, 'weight': weight}
         # A part that the pair names itself stays as it is; settings without a type are merged as into the method's.
         given = {name: pair.get(name, {}) for name in linear}
         instead = {name: {**part, **given[name]} for name, part in linear.items() if 'type' not in given[name]}
-        models = student_model, teacher_model
-        yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, student, teacher, *models)
+        yield _build_pair(f'{key}[{index}]', cfg, instead, 'loss' in pair, autos, *both)
 
 
 def _check_list(key: str, listed: object) -> None:

@@ -45,7 +45,7 @@ def build_teacher(
     """
     if source_of(model):
         found = _build_foreign(str(model), pretrained)
-        if weights is not None and hasattr(found, 'reset_classifier'):
+        if weights is not None and source_of(model) == 'timm':
             _give_classes(found, weights)
         return found, Config()
     config = Config(dict(model=model))
@@ -104,9 +104,10 @@ def build_module(config: dict) -> nn.Module:
 
 def _give_classes(model: Any, weights: Mapping[str, Tensor]) -> None:
     """Give a model of timm as many classes as there are in weights, which may have been trained on other images."""
+    classifier = model.get_classifier()
     for name, module in model.named_modules():
         bias = weights.get(f'{name}.bias')
-        if module is model.get_classifier() and bias is not None and module.bias.shape != bias.shape:
+        if module is classifier and bias is not None and module.bias.shape != bias.shape:
             model.reset_classifier(len(bias))
             return
 

@@ -56,7 +56,7 @@ class PartialL2Loss(DistillLoss):
             or not norm.track_running_stats
             or not can_fuse(student)
             or teacher.shape != shape
-            or teacher.numel() == teacher.shape[1]  # one value a channel, which a batch norm refuses
+            or teacher.numel() == teacher.shape[1]  # one value a channel, for which Conv1x1 has a rule
             or any(_is_watched(module) for module in (self, student_transform, norm, teacher_transform))
         ):
             return None
