@@ -18,7 +18,7 @@ FAMILIES = (
     'mmdet::yolox/yolox_s_8xb8-300e_coco',
     'mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024',
     'mmseg::fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024',
-    'mmseg::ocrnet/ocrnet_hr18_4xb4-80k_ade20k-512x512',
+    'mmseg::ocrnet/ocrnet_hr18s_4xb4-80k_ade20k-512x512',
     'mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes',
     'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512',
     'mmseg::segnext/segnext_mscan-s_1xb16-adamw-160k_ade20k-512x512',
