@@ -14,6 +14,8 @@ ChannelOrder = Literal['rgb', 'bgr']
 ORDERS: tuple[ChannelOrder, ChannelOrder] = ('rgb', 'bgr')
 
 IN_MEMORY: dict[str, ChannelOrder] = {'CIFAR10': 'rgb', 'CIFAR100': 'rgb'}
+# Steps of mmpretrain around torchvision's transforms, with the setting that lets them reverse the channels.
+REVERSING = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToNumpy': 'to_bgr'}
 
 
 def loaded_order(config: Config) -> ChannelOrder | None:
@@ -21,8 +23,13 @@ def loaded_order(config: Config) -> ChannelOrder | None:
     dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
     while inner := dataset.get('dataset') or (dataset.get('datasets') or [None])[0]:  # repeated, concatenated
         dataset = inner
-    steps = [type_name(step) for step in dataset.get('pipeline') or []]
-    return 'bgr' if 'LoadImageFromFile' in steps else IN_MEMORY.get(type_name(dataset))
+    steps = [(type_name(step), step) for step in dataset.get('pipeline') or []]
+    from_file = any(name == 'LoadImageFromFile' for name, _ in steps)
+    order: ChannelOrder | None = 'bgr' if from_file else IN_MEMORY.get(type_name(dataset))
+    for name, step in steps:
+        if order and step.get(REVERSING.get(name)):
+            order = ORDERS[1 - ORDERS.index(order)]
+    return order
 
 
 def seen_order(preprocessor: nn.Module, loaded: ChannelOrder | None = None) -> ChannelOrder | None:

@@ -1,7 +1,7 @@
 """A warning where a method compares distributions over classes, and the student learns each class by itself."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mmengine.logging import print_log
 from torch import nn
@@ -37,7 +37,15 @@ def _sigmoid_loss(student: nn.Module, path: str) -> str | None:
     """The path of the loss of the head that a module belongs to, if that is one of single classes."""
     while path:
         path = path.rpartition('.')[0]
-        for name, child in student.get_submodule(path).named_children():
-            if hasattr(child, 'use_sigmoid'):  # the loss of the classes comes first
-                return f'{path}.{name}'.removeprefix('.') if child.use_sigmoid else None
+        for name, loss in _children(student.get_submodule(path)):
+            if hasattr(loss, 'use_sigmoid'):  # the loss of the classes comes first
+                return f'{path}.{name}'.removeprefix('.') if loss.use_sigmoid else None
     return None
+
+
+def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules right in one, and those in its lists: a head may have several losses."""
+    for name, child in module.named_children():
+        yield name, child
+        if isinstance(child, nn.ModuleList):
+            yield from ((f'{name}.{index}', one) for index, one in enumerate(child))

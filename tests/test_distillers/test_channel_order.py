@@ -13,6 +13,11 @@ FILES = dict(type='CustomDataset', pipeline=[dict(type='LoadImageFromFile'), dic
 ARCHIVE = dict(type='CIFAR100', pipeline=[dict(type='PackInputs')])
 
 
+def through_pil(**back):
+    to_pil, to_numpy = dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', **back)
+    return FILES | dict(pipeline=[dict(type='LoadImageFromFile'), to_pil, dict(type='torchvision/Resize'), to_numpy])
+
+
 @pytest.mark.parametrize(
     ('dataset', 'order'),
     [
@@ -23,6 +28,8 @@ ARCHIVE = dict(type='CIFAR100', pipeline=[dict(type='PackInputs')])
         (dict(type='RepeatDataset', dataset=ARCHIVE), 'rgb'),
         (ARCHIVE | dict(type=CIFAR10), 'rgb'),
         (FILES | dict(pipeline=[dict(type=LoadImageFromFile)]), 'bgr'),
+        (through_pil(), 'rgb'),
+        (through_pil(to_bgr=True), 'bgr'),
         (dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[FILES, FILES])), 'bgr'),
     ],
 )

@@ -40,6 +40,14 @@ def test_scores_of_single_classes_are_warned_of_where_distributions_are_compared
         assert 'by itself (head.loss_module.use_sigmoid=True)' in said[0] and 'head.fc' in said[0]
 
 
+def test_one_of_several_losses_is_named():
+    student = nn.Module()
+    student.head = nn.Module()
+    student.head.fc, student.head.losses = nn.Linear(2, 2), nn.ModuleList([nn.Module(), nn.Module()])
+    student.head.losses[1].use_sigmoid = True
+    assert sigmoid_scores._sigmoid_loss(student, 'head.fc') == 'head.losses.1'
+
+
 def test_a_loss_right_in_the_model_is_named_without_a_dot():
     student = nn.Module()
     student.fc, student.loss = nn.Linear(2, 2), nn.Module()
