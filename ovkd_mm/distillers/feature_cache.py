@@ -40,8 +40,8 @@ class FeatureCache:
 
     Args:
         folder: Folder of the files; created if it does not exist.
-        dtype: ``'float16'`` or ``'bfloat16'`` stores features in half the space, but no longer bit for bit; by default
-            they are stored as they are.
+        dtype: ``'float16'`` or ``'bfloat16'`` stores features in half the space, but no longer bit for bit; one with a
+            value above what that holds (65504 for float16), and by default all, are stored as they are.
         gigabytes: Limit of the folder's size. At the limit, or when the disk is full, no more features are stored.
 
     Attributes:
@@ -192,8 +192,13 @@ def _numbers(tensor: Tensor) -> memoryview:
 
 def _part(feature: Feature, index: int, dtype: torch.dtype | None) -> Part:
     """One image's part of a feature: one tensor or two, each with the dtype that it has."""
-    ends = _ends(feature)
-    return [(end.dtype, end[index].detach().to('cpu', dtype or end.dtype).contiguous().clone()) for end in ends]
+    return [(end.dtype, _stored(end[index].detach(), dtype or end.dtype)) for end in _ends(feature)]
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    lowered = tensor.to('cpu', dtype)
+    held = lowered if lowered.isfinite().all() else tensor.cpu()
+    return held.contiguous().clone()
 
 
 def _ends(feature: Feature) -> tuple[Tensor, ...]:

@@ -338,6 +338,17 @@ def test_a_file_of_a_stranger_runs_nothing(tmp_path):
     assert not (tmp_path / 'fired').exists()
 
 
+def test_a_value_that_float16_cannot_hold_is_kept(tmp_path):
+    features = [torch.tensor([1e5, 1 / 3]).view(1, 2, 1, 1), torch.tensor([1 / 3, 7.0]).view(1, 2, 1, 1)]
+    cache = FeatureCache(str(tmp_path), dtype='float16')
+    cache.belongs_to(torch.nn.Identity(), [], '')
+    for name, feature in zip(('a' * 32, 'b' * 32), features, strict=True):
+        cache.write([name], [feature])
+    (found,) = cache.read(['a' * 32, 'b' * 32], torch.device('cpu'))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, torch.cat([features[0], features[1].half().float()]))
+
+
 def test_what_is_there_is_not_written_again(tmp_path):
     images, one = toy.batch()[0], teacher(tmp_path)
     one(images[:3])
