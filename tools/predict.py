@@ -31,7 +31,7 @@ def predict(args: argparse.Namespace) -> None:
     config = plain_config(read_config(args.config, args.cfg_options))
     files = picture_files(args.images, args.out_dir)
     paint(build_painter(config, args.checkpoint, args.device, args.pred_score_thr), files)
-    print(f'{len(files)} pictures are in {args.out_dir}')
+    print(f'{args.out_dir}: {len(files)} painted')
 
 
 def main() -> None:

@@ -122,7 +122,8 @@ def paint(painter: Painter, files: dict[Path, Path]) -> None:
         files: Of :func:`picture_files`.
 
     Raises:
-        ValueError: When all is done, if images could not be read.
+        ValueError: When all is done, if images could not be read; at once, if the model predicts nothing that can be
+            painted.
     """
     load, broken = LoadImageFromFile(), []
     for image, file in track(files.items(), description='Painting'):
@@ -134,7 +135,7 @@ def paint(painter: Painter, files: dict[Path, Path]) -> None:
         mmcv.imwrite(painter(str(image))[..., ::-1], str(file))
     if broken:
         others = f', {len(broken) - 1} more cannot be read either' if len(broken) > 1 else ''
-        raise ValueError(f'{broken[0]}. It is left out{others}; {len(files) - len(broken)} pictures are painted')
+        raise ValueError(f'{broken[0]}. It is left out{others}; painted: {len(files) - len(broken)}')
 
 
 def _detector(config: Config, checkpoint: str, device: str, score_thr: float) -> Painter:
@@ -168,6 +169,11 @@ def _classifier(config: Config, checkpoint: str, device: str, _: float) -> Paint
     def painter(image: str) -> np.ndarray:
         (batch,) = inferencer.preprocess([image])
         (sample,) = inferencer.forward(batch)
+        if 'pred_label' not in sample:
+            raise ValueError(
+                f'a {type(model.head).__name__} predicts {", ".join(sorted(sample.keys()))}, and only classes '
+                "(pred_label) can be painted; read the others from the model's inferencer"
+            )
         pixels = mmcv.imread(image, channel_order='rgb')
         resize = SMALL if min(pixels.shape[:2]) < SMALL else None
         return visualizer.visualize_cls(pixels, sample, inferencer.classes, draw_gt=False, resize=resize)

@@ -209,12 +209,23 @@ def test_images_that_cannot_be_read_are_named_when_the_others_are_painted(image,
     good.write_bytes(content)
 
     files = {path: tmp_path / 'out' / path.name for path in (text, gone, cut, good)}
-    with pytest.raises(
-        ValueError, match=r"text\.jpg' cannot be decoded.* 2 more cannot be read either; 1 pictures are painted"
-    ):
+    with pytest.raises(ValueError, match=r"text\.jpg' cannot be decoded.* 2 more cannot be read either; painted: 1"):
         paint(lambda path: np.full((4, 4, 3), (255, 0, 0), np.uint8), files)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['good.png']
     assert (cv2.imread(str(tmp_path / 'out' / 'good.png')) == (0, 0, 255)).all()  # red, as painters give RGB
+
+
+def test_predictions_that_nobody_can_paint_are_named(image, tmp_path):
+    config, _ = model('mmpretrain')
+    head = dict(type='mmpretrain.LinearClsHead', num_classes=3)
+    tasks = dict(type='mmpretrain.MultiTaskHead', task_heads=dict(kind=head, color=head), in_channels=64)
+    config.model.head = tasks
+    config.test_dataloader.dataset.pipeline[-1] = dict(type='PackMultiTaskInputs', multi_task_fields=())
+    checkpoint = save(tmp_path / 'tasks.pth', MODELS.build(config.model).state_dict(), meta=META)
+    painter = build_painter(config, checkpoint, 'cpu')
+    files = picture_files([image], tmp_path / 'painted')
+    with pytest.raises(ValueError, match='a MultiTaskHead predicts color, kind, and only classes'):
+        paint(painter, files)
 
 
 def test_two_images_that_would_have_one_picture_are_an_error(tmp_path):
