@@ -25,7 +25,7 @@ PLACES = {
     'ofd_ssd192_lite2-mobilenet-v1_voc-animals': [
         (f'backbone.layer{stage}', block, size) for stage, block, size in zip((3, 4, 5), BLOCKS[1:], SSD, strict=True)
     ],
-    'ofd_ssd192_lite2-lite0_voc-animals': list(zip(BLOCKS[1:], BLOCKS[1:], SSD, strict=True)),
+    'ofd_ssdlite192_lite2-lite0_voc-animals': list(zip(BLOCKS[1:], BLOCKS[1:], SSD, strict=True)),
     'ofd_deeplabv3plus193_lite2-r18_voc-animals': [
         (f'backbone.layer{stage}', block, size) for stage, block, size in zip((1, 2, 3, 4), BLOCKS, SEG, strict=True)
     ]
@@ -56,7 +56,7 @@ def test_each_distillation_reads_the_places_of_the_readme(name):
     assert [auto.share for auto in distiller.pairs.auto_weights] == ([] if 'cifar' in name else [3.0])
 
 
-@pytest.mark.parametrize('name', ['ssd192_lite2_voc-animals', 'ofd_ssd192_lite2-lite0_voc-animals'])
+@pytest.mark.parametrize('name', ['ssd192_lite2_voc-animals', 'ofd_ssdlite192_lite2-lite0_voc-animals'])
 @pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
 def test_the_detectors_metric_names_their_own_classes(name, loader, tmp_path):
     """With the type ``VOC2012`` mmdet's metric would print the first of VOC's names."""

@@ -98,7 +98,7 @@ def test_a_backbone_of_timm_asks_the_network_for_nothing(monkeypatch):
     create = timm.create_model
     asked = []
     monkeypatch.setattr(timm, 'create_model', lambda **kw: asked.append(kw['pretrained']) or create(**kw))
-    found = read_networks(ROOT / 'configs' / 'small' / 'ofd_ssd192_lite2-lite0_voc-animals.py')
+    found = read_networks(ROOT / 'configs' / 'small' / 'ofd_ssdlite192_lite2-lite0_voc-animals.py')
     assert asked == [False, False]
     assert [network.model.backbone.timm_model.conv_stem.out_channels for network in found.networks] == [32, 32]
 

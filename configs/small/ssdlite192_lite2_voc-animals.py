@@ -1,0 +1,15 @@
+# The teacher of Lite0: with the head of SSDLite, and trained for longer than its student.
+_base_ = './ssdlite192_lite0_voc-animals.py'
+
+channels = (48, 120, 352, 256, 256, 256)
+model = dict(
+    backbone=dict(model_name='tf_efficientnet_lite2'),
+    neck=dict(in_channels=channels[:3], out_channels=channels),
+    bbox_head=dict(in_channels=channels))
+
+iters = 2000
+train_cfg = dict(max_iters=iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=100, end=iters)
+]
