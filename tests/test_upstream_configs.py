@@ -21,7 +21,7 @@ FAMILIES = (
     'mmseg::ocrnet/ocrnet_hr18s_4xb4-80k_ade20k-512x512',
     'mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes',
     'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512',
-    'mmseg::segnext/segnext_mscan-s_1xb16-adamw-160k_ade20k-512x512',
+    'mmseg::segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512',
     'mmseg::stdc/stdc1_4xb12-80k_cityscapes-512x1024',
     'mmpretrain::convnext/convnext-tiny_32xb128_in1k',
     'mmpretrain::deit/deit-tiny_4xb256_in1k',
