@@ -84,5 +84,7 @@ def test_each_study_has_configs_for_its_teacher_and_its_runs(path, tmp_path):
         assert Path(named.checkpoint).parent.name == study.teacher.config.stem
         teacher = teacher_training(study.teacher, tmp_path)
         assert teacher.config.val_dataloader == alone.config.val_dataloader
+        length = teacher.config.train_cfg.get('max_iters') or teacher.config.train_cfg.max_epochs
+        assert Path(named.checkpoint).stem.endswith(f'_{length}')
     else:
         assert '::' in named.model and '://' in named.checkpoint
