@@ -33,6 +33,7 @@ def install() -> None:
     when_imported('mmcv.ops.sync_bn', sync_bn.patch)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.patch)
     when_imported('mmengine.config.config', config_names.name_no_scope)
+    when_imported('mmengine.config.config', config_names.look_into_the_folder)
     when_imported('mmengine.config.config', config_text.patch)
     when_imported('mmpretrain.utils.dependency', multimodal.patch)
     for name in package_utils.HOLDERS:

@@ -2,6 +2,7 @@
 
 import functools
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 
@@ -37,4 +38,22 @@ def name_no_scope(config: ModuleType) -> None:
     config.Config._get_cfg_path = staticmethod(find)
 
 
-__all__ = ['name_no_scope', 'patch']
+def look_into_the_folder(config: ModuleType) -> None:
+    """Find ``package::name`` where it lies, without parsing the package's metafiles first.
+
+    That takes mmengine 0.4 s for each name, and gives the same path: these files list no config by another name.
+
+    Args:
+        config: ``mmengine.config.config``.
+    """
+    upstream = config._get_external_cfg_path
+
+    @functools.wraps(upstream)
+    def find(package_path: str, cfg_file: str) -> str:
+        file = Path(package_path, '.mim', 'configs', cfg_file)
+        return str(file) if file.is_file() else upstream(package_path, cfg_file)
+
+    config._get_external_cfg_path = find
+
+
+__all__ = ['look_into_the_folder', 'name_no_scope', 'patch']

@@ -28,6 +28,24 @@ def test_toolkits_configs_can_be_named(name):
     assert Config.fromstring(f'_base_ = {name!r}', '.py').model
 
 
+def test_metafiles_are_not_read_for_a_config_that_lies_in_the_folder(monkeypatch):
+    def parse(*_):
+        raise AssertionError('metafiles are read')
+
+    monkeypatch.setattr('mmengine.config.utils._get_cfg_metainfo', parse)
+    base = "_base_ = 'mmdet::pascal_voc/{}.py'"
+    found, _ = Config._get_cfg_path('mmdet::pascal_voc/ssd300_voc0712.py', '')
+    assert Path(found).parts[-4:] == ('.mim', 'configs', 'pascal_voc', 'ssd300_voc0712.py')
+    assert Config.fromstring(base.format('ssd300_voc0712'), '.py').model
+    with pytest.raises(AssertionError, match='metafiles are read'):
+        Config.fromstring(base.format('no_such'), '.py')
+
+
+def test_a_name_that_no_package_has_is_an_error():
+    with pytest.raises(FileNotFoundError, match='no_such'):
+        Config.fromstring("_base_ = 'mmdet::pascal_voc/no_such.py'", '.py')
+
+
 def test_of_a_fork_the_module_tells_where_the_configs_are(tmp_path):
     """A fork's mmseg has a distribution of another name, and here there is none at all."""
     configs = tmp_path / 'mmseg' / '.mim' / 'configs'
