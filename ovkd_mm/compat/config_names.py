@@ -41,7 +41,7 @@ def name_no_scope(config: ModuleType) -> None:
 def look_into_the_folder(config: ModuleType) -> None:
     """Find ``package::name`` where it lies, without parsing the package's metafiles first.
 
-    That takes mmengine 0.4 s for each name, and gives the same path: these files list no config by another name.
+    That takes mmengine 0.1 s for each name, and gives the same path: these files list no config by another name.
 
     Args:
         config: ``mmengine.config.config``.
@@ -53,7 +53,7 @@ def look_into_the_folder(config: ModuleType) -> None:
         file = Path(package_path, '.mim', 'configs', cfg_file)
         return str(file) if file.is_file() else upstream(package_path, cfg_file)
 
-    config._get_external_cfg_path = find
+    config._get_external_cfg_path = find  # type: ignore[attr-defined]
 
 
 __all__ = ['look_into_the_folder', 'name_no_scope', 'patch']
