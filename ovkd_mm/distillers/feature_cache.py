@@ -197,7 +197,7 @@ def _part(feature: Feature, index: int, dtype: torch.dtype | None) -> Part:
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     lowered = tensor.to('cpu', dtype)
-    held = lowered if lowered.isfinite().all() else tensor.cpu()
+    held = lowered if dtype == tensor.dtype or lowered.isfinite().all() else tensor.cpu()
     return held.contiguous().clone()
 
 
