@@ -9,7 +9,4 @@ model = dict(
 
 iters = 2000
 train_cfg = dict(max_iters=iters)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=100, end=iters)
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=iters)]
