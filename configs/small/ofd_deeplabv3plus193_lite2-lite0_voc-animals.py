@@ -9,8 +9,8 @@ model = dict(
     type='ovkd_mm.FeatureDistiller',
     student=_base_.model,
     teacher=dict(
-        model='{{ fileDirname }}/deeplabv3plus193_lite2_voc-animals.py',
-        checkpoint='work_dirs/deeplabv3plus193_lite2_voc-animals/iter_1000.pth'),
+        model='{{ fileDirname }}/deeplabv3plus193_lite2_voc-animals-2k.py',
+        checkpoint='work_dirs/deeplabv3plus193_lite2_voc-animals-2k/iter_2000.pth'),
     method=_base_.method,
     pairs=[dict(teacher=t, student=s) for t, s in zip(places, places)] + _base_.head_pairs.ours,
     input_shape=(193, 193))
