@@ -1,16 +1,10 @@
-_base_ = ['./ssdlite192_mobilenet-v1_voc-animals.py', '../_base_/methods/ofd_auto.py']
+_base_ = ['./ssdlite192_mobilenet-v1_voc-animals.py', '../_base_/methods/ofd_auto.py', '../_base_/distillers/ssd192.py']
 
 model = dict(
+    _base_.distiller,
     _delete_=True,
-    type='ovkd_mm.FeatureDistiller',
     student=_base_.model,
     teacher=dict(
         model='{{ fileDirname }}/ssd192_lite2_voc-animals.py',
         checkpoint='work_dirs/ssd192_lite2_voc-animals/iter_1000.pth'),
-    method=_base_.method,
-    pairs='auto',
-    logits=[
-        dict(teacher=f'bbox_head.cls_convs.{level}', student=f'bbox_head.cls_convs.{level}', classes=7, weight=1 / 6)
-        for level in range(6)
-    ],
-    input_shape=(192, 192))
+    method=_base_.method)
