@@ -176,7 +176,11 @@ def _shortened_schedulers(setting: list | dict, part: float, ends: dict[bool, in
         return {name: _shortened_schedulers(each, part, ends) for name, each in setting.items()}
     schedulers = setting if isinstance(setting, list) else [setting]
     for one in schedulers:
+        step = one.get('step_size', 1)
         _shorten(one, SCHEDULER_TIMES, part)
+        if 'step_size' in one or str(one.get('type')).startswith('Exponential'):
+            # A step cannot be shorter than one epoch or iteration; it then stands for several of the whole schedule.
+            one['gamma'] = one.get('gamma', 0.1) ** (one.get('step_size', 1) / (step * part))
         if 'milestones' in one:
             one['milestones'] = list(dict.fromkeys(one['milestones']))
     return [
