@@ -1,6 +1,7 @@
 """Take the student out of a distillation checkpoint: its weights and a plain config that loads them."""
 
 import argparse
+import copy
 import shlex
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
 
     config = forget_run(plain_config(config))
     init_default_scope(config.get('default_scope', 'mmengine'))
-    load_strictly(MODELS.build(model_of(config)), state, str(checkpoint_path))
+    # Of a copy, since some models, mmdet's DETR among them, write tensors into their settings.
+    load_strictly(MODELS.build(model_of(copy.deepcopy(config))), state, str(checkpoint_path))
 
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = dict(checkpoint.get('meta') or {}, cfg=config.pretty_text)

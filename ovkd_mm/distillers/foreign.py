@@ -9,8 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel, ImgDataPreprocessor
+from PIL import Image
 from torch import Tensor, nn
 
 from ..config_files import buildable, is_distillation, read_config_file, student_of, without_pretrained
@@ -179,10 +181,26 @@ def _transformers(transformers: Any, name: str, model: str, pretrained: bool) ->
         raise ValueError(
             f'teacher.model={name!r} is not an image model: its first argument is {takes!r}, not pixel_values'
         )
-    pixels, _ = transformers.ImageProcessingMixin.get_image_processor_dict(place)
-    if not pixels.get('image_mean') or not pixels.get('image_std'):
-        raise ValueError(f'teacher.model={name!r}: its preprocessor_config.json has no image_mean and image_std')
-    return found, pixels['image_mean'], pixels['image_std']
+    return found, *_answers(name, transformers.AutoImageProcessor.from_pretrained(place))
+
+
+def _answers(name: str, processor: Any) -> tuple[list[float], list[float]]:
+    """Mean and deviation, read off what an image processor makes of plain images: it may shift and scale them twice."""
+    pixels = [
+        processor(images=Image.new('RGB', (224, 224), color), return_tensors='pt')['pixel_values']
+        for color in ('black', 'white', 'red')
+    ]
+    shape = pixels[0].shape
+    if len(shape) == 4 and shape[:2] == (1, 3):
+        # In the middle, since a processor may pad.
+        black, white, red = (each[0, :, shape[2] // 2, shape[3] // 2].double() for each in pixels)
+        if torch.allclose(red, torch.stack([white[0], *black[1:]])) and (white > black).all():
+            std = 1 / (white - black)
+            return (-black * std).tolist(), std.tolist()
+    raise ValueError(
+        f'teacher.model={name!r}: its image processor, {type(processor).__name__}, puts out values of shape '
+        f'{tuple(shape)} that are not RGB images with a mean and a deviation for each channel'
+    )
 
 
 def _check_folder(name: str, folder: Path) -> None:

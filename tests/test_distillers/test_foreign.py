@@ -221,6 +221,23 @@ def test_a_transformer_of_a_local_folder_gets_its_weights_mean_and_deviation(tra
     torch.testing.assert_close(found(pixels)[0], tokens[:, 1:].transpose(1, 2).reshape(2, 16, 4, 4))
 
 
+@pytest.mark.parametrize(
+    ('kind', 'settings'),
+    [
+        ('ViTImageProcessor', dict(do_normalize=False)),
+        ('ViTImageProcessor', dict(rescale_factor=1 / 127.5)),
+        ('EfficientNetImageProcessor', dict(image_std=[0.478, 0.473, 0.474], include_top=True)),
+    ],
+)
+def test_an_image_processor_is_followed_in_all_that_it_does_to_the_values(transformers, vit, kind, settings):
+    processor = getattr(transformers, kind)(do_resize=False, do_center_crop=False, **settings)
+    processor.save_pretrained(vit)
+    image = torch.randint(256, (3, 32, 32), dtype=torch.uint8)
+    inputs = teacher(f'transformers::{vit}').model.data_preprocessor(dict(inputs=[image.flip(0)]))['inputs']
+    expected = processor(images=image, return_tensors='pt')['pixel_values']
+    torch.testing.assert_close(inputs, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_without_weights_it_is_random_and_downloads_none(transformers, vit):
     (vit / 'model.safetensors').unlink()
     assert teacher(f'transformers::{vit}', allow_random=True).model.config.hidden_size == 16
@@ -240,10 +257,14 @@ def test_a_folder_that_is_not_there_is_named(transformers, tmp_path):
         teacher(f'transformers::{tmp_path}/none')
 
 
-def test_a_model_of_texts_and_a_processor_without_a_mean_are_refused(transformers, vit):
-    (vit / 'preprocessor_config.json').write_text('{}')
-    with pytest.raises(ValueError, match=r'its preprocessor_config\.json has no image_mean and image_std'):
+@pytest.mark.parametrize('kind', ['MobileViTImageProcessor', 'Qwen2VLImageProcessor'])
+def test_a_processor_that_puts_out_other_than_rgb_images_is_refused(transformers, vit, kind):
+    getattr(transformers, kind)().save_pretrained(vit)
+    with pytest.raises(ValueError, match=f'its image processor, {kind}, .* not RGB images'):
         teacher(f'transformers::{vit}')
+
+
+def test_a_model_of_texts_is_refused(transformers, vit):
     config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     config.save_pretrained(vit)
     with pytest.raises(ValueError, match="is not an image model: its first argument is 'input_ids'"):

@@ -95,6 +95,25 @@ def test_the_config_inside_the_weights_is_the_plain_one(trained, tool):
     assert meta['epoch'] == 2
 
 
+@MODELS.register_module()
+class WeighsItsClasses(toy.ToyClassifier):
+    """Writes into its settings, as mmdet's DETR does."""
+
+    def __init__(self, loss):
+        super().__init__()
+        loss.class_weight = torch.tensor(loss.class_weight)
+
+
+def test_what_a_student_writes_into_its_settings_stays_out_of_the_plain_config(trained, tool):
+    student = dict(type='WeighsItsClasses', loss=dict(class_weight=[1.0, 0.1]))
+    config = Config.fromfile('toy.py')
+    config.model.student = student
+    config.dump('toy.py')
+    tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
+    inside = Config.fromstring(torch.load('student.pth', weights_only=False)['meta']['cfg'], file_format='.py')
+    assert Config.fromfile('student.py').model == inside.model == student
+
+
 @pytest.mark.parametrize('line', ['export_student work/epoch_2.pth toy.py student.pth', 'test work/epoch_2.pth toy.py'])
 def test_config_and_checkpoint_swapped_are_put_right(trained, tool, line):
     before = sorted(trained.rglob('*'))
