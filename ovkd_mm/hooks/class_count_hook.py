@@ -1,7 +1,7 @@
 """ClassCountHook: compares the classes of head and data set."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
@@ -12,27 +12,39 @@ from ..distillers.method_hooks import unwrapped
 from ..registry import HOOKS
 from ..toolkits import TOOLKITS
 
-__all__ = ['ClassCountHook', 'classifying_heads']
+__all__ = ['ClassCountHook', 'ClassifyingHead', 'classifying_heads']
 
 CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
-# Have no head of their own, but a whole network of another library in ``model``.
-WRAPPERS = {'TimmClassifier'}
+# Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
+WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
 
 
-def classifying_heads(runner: Runner) -> dict[str, Any]:
-    """The heads of mmseg's and mmpretrain's models that have ``num_classes``, by their keys in the config.
+class ClassifyingHead(NamedTuple):
+    """A head, or a whole network, and what its number of classes is called in it and in the config."""
+
+    module: Any
+    setting: str = 'num_classes'
+
+    @property
+    def classes(self) -> int:
+        """Their number."""
+        return getattr(self.module, self.setting)
+
+
+def classifying_heads(runner: Runner) -> dict[str, ClassifyingHead]:
+    """The heads of mmseg's and mmpretrain's models that say how many classes they have, by their keys in the config.
 
     Args:
         runner: Of the model.
     """
-    heads: dict[str, Any] = {}
+    heads: dict[str, ClassifyingHead] = {}
     # In a distiller's own names the student's begin with 'student.', as they do in the config.
     for path, module in unwrapped(runner.model).named_modules(prefix='model'):
-        if type(module).__name__ in WRAPPERS:
-            heads[path] = module.get_submodule('model')
-        elif module not in heads.values() and _is_head(path.rpartition('.')[2], module):
-            heads[path] = module
+        if setting := WRAPPERS.get(type(module).__name__):
+            heads[path] = ClassifyingHead(module.get_submodule('model'), setting)
+        elif all(module is not head.module for head in heads.values()) and _is_head(path.rpartition('.')[2], module):
+            heads[path] = ClassifyingHead(module)
     return heads
 
 
@@ -73,10 +85,10 @@ class ClassCountHook(Hook):
         if classes is None:
             return
         for key, head in classifying_heads(runner).items():
-            if head.num_classes != len(classes):
+            if head.classes != len(classes):
                 raise ValueError(
-                    f'{key}.num_classes={head.num_classes}, but {_has(loader, classes)}; set '
-                    f'{key}.num_classes={len(classes)}, or other metainfo.classes of the data set'
+                    f'{key}.{head.setting}={head.classes}, but {_has(loader, classes)}; set '
+                    f'{key}.{head.setting}={len(classes)}, or other metainfo.classes of the data set'
                 )
 
 

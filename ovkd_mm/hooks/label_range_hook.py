@@ -34,12 +34,12 @@ class LabelRangeHook(Hook):
         dataset = runner.train_dataloader.dataset
         heads = classifying_heads(runner)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        counts: dict[str, int] = {key: head.num_classes for key, head in heads.items()}
+        counts: dict[str, int] = {key: head.classes for key, head in heads.items()}
         if classes is not None:
             counts = {type(dataset).__name__: len(classes)}
         self._knows_classes = bool(counts)
         self._owner, self._count = min(counts.items(), key=itemgetter(1), default=('', 0))
-        voids = [{head.ignore_index} for head in heads.values() if 'ignore_index' in vars(head)]
+        voids = [{head.module.ignore_index} for head in heads.values() if 'ignore_index' in vars(head.module)]
         self._voids = set.intersection(*voids) if voids else {VOID}
         self._heads = list(heads) or ['the head']
 

@@ -67,6 +67,15 @@ def test_the_classes_of_a_whole_timm_network_are_those_that_its_wrapper_was_give
     assert list(classifying_heads(one)) == [key]
 
 
+def test_the_classes_of_a_network_of_transformers_are_its_labels(tmp_path):
+    transformers = pytest.importorskip('transformers', reason='transformers is not installed')
+    transformers.ResNetConfig(hidden_sizes=[4], depths=[1], embedding_size=4).save_pretrained(tmp_path)
+    one = runner(2, ['a', 'b'])
+    one.model = MODELS.build(dict(type='mmpretrain.HuggingFaceClassifier', model_name=str(tmp_path), num_labels=3))
+    with pytest.raises(ValueError, match=r'^model\.num_labels=3, but .*; set model\.num_labels=2'):
+        ClassCountHook().before_train(one)
+
+
 def test_mmsegs_and_mmpretrains_heads_are_recognized():
     from mmpretrain.models.heads import LinearClsHead
     from mmseg.models.decode_heads import FCNHead
