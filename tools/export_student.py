@@ -5,11 +5,12 @@ import copy
 import shlex
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import save_checkpoint
 
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
+from ovkd_mm.checkpoints.atomic_save import write_whole
 from ovkd_mm.checkpoints.loading import load_checkpoint_file
 from ovkd_mm.checkpoints.state_dict import load_strictly, model_weights
 from ovkd_mm.config_files import is_distillation, model_of
@@ -58,8 +59,12 @@ def export_student(config_path: str, checkpoint_path: str, out_path: str, option
 
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = dict(checkpoint.get('meta') or {}, cfg=config.pretty_text)
-    torch.save(dict(meta=meta, state_dict=state), out)
-    config.dump(out_config)
+    write_whole(out_config, config.pretty_text)
+    try:
+        save_checkpoint(dict(meta=meta, state_dict=state), str(out))
+    except OSError:
+        out_config.unlink()  # else it would be in the next one's way
+        raise
     return out_config
 
 

@@ -142,7 +142,8 @@ class FeatureCache:
         except FileNotFoundError:
             return None
         except Exception:  # whatever a damaged file may raise: what it holds is made anew
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a disk that cannot be written to
+                file.unlink()
             return None
 
     def _save(self, name: str, features: list[Part]) -> None:

@@ -137,6 +137,17 @@ def test_a_damaged_file_is_made_anew(tmp_path, damage):
     assert same(not_to_run(one)(images), live)
 
 
+def test_a_damaged_file_that_cannot_be_removed_is_passed_over(tmp_path, monkeypatch):
+    images = toy.batch()[0]
+    one = teacher(tmp_path)
+    live = one(images)
+    files(tmp_path)[0].write_bytes(b'')
+    read_only = mock.Mock(side_effect=OSError('Read-only file system'))
+    monkeypatch.setattr(feature_cache.Path, 'unlink', read_only)
+    monkeypatch.setattr(torch, 'save', read_only)
+    assert same(one(images), live) and one.cache.hits == 0.75
+
+
 def test_a_kill_while_writing_leaves_nothing_that_is_read(tmp_path):
     images = toy.batch()[0]
     one = teacher(tmp_path)

@@ -1,8 +1,11 @@
 """Export, in this process, of a toy's training; the real models' is part of each toolkit's end-to-end test."""
 
+import errno
+import os
 import runpy
 import shutil
 import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -112,6 +115,16 @@ def test_what_a_student_writes_into_its_settings_stays_out_of_the_plain_config(t
     tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
     inside = Config.fromstring(torch.load('student.pth', weights_only=False)['meta']['cfg'], file_format='.py')
     assert Config.fromfile('student.py').model == inside.model == student
+
+
+def test_a_full_disk_leaves_neither_half_a_student_nor_a_config_without_one(trained, tool, monkeypatch):
+    before = sorted(trained.rglob('*'))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', mock.Mock(side_effect=OSError(errno.ENOSPC, 'No space left on device')))
+        said = tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth', status=2)
+    assert 'No space left on device' in said and 'student.pth' in said
+    assert sorted(trained.rglob('*')) == before
+    assert 'wrote student.pth' in tool('export_student', 'toy.py', 'work/epoch_2.pth', 'student.pth')
 
 
 @pytest.mark.parametrize('line', ['export_student work/epoch_2.pth toy.py student.pth', 'test work/epoch_2.pth toy.py'])
