@@ -4,7 +4,8 @@
 
 The weight is searched as the share in loss_weight=dict(share=...), a multiple of the norm of the task's gradient. The
 times of schedulers and hooks shrink with the schedule. The same command resumes where it stopped; with more --trials it
-continues the search. Needs Optuna.
+continues the search. table.md in the work dir ranks what was tried, and best.yml is a study of the best for
+tools/compare.py. Needs Optuna.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
 from ..report.history import Run, read_history
 from ..report.say import say
+from .best import write_best
 from .space import Space, space_of
 
 __all__ = ['tune']
@@ -42,16 +44,17 @@ def tune(
     options: dict | None = None,
     metric: str | None = None,
 ) -> str:
-    """Search method, share and number of pairs by the validation metric, and write ``table.md``.
+    """Search method, share and number of pairs by the validation metric, and write ``table.md`` and ``best.yml``.
 
     The first trials are each method with all pairs and ``'auto'``'s share; Optuna's TPE sampler proposes the others. A
     trial has up to four validations, and after the first and the second successive halving ends it if it is not in the
     better half. The same call goes on where it stopped, in the middle of a trial, too. A trial that fails ends the
-    search; one that fails again in the next call is left behind.
+    search; one that fails again in the next call is left behind. ``best.yml`` is a study of the best choices, for
+    ``tools/compare.py``.
 
     Args:
         config: A distillation config.
-        work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``.
+        work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``, ``best.yml``.
         methods: Names of files of methods.
         trials: Total number of trials.
         part: Fraction of the config's schedule that a trial takes, above 0 and at most 1. The times of schedulers and
@@ -128,8 +131,10 @@ def tune(
 
         while len(_ended(search)) < trials:
             search.optimize(objective, n_trials=1)
-            write_whole(work_dir / 'table.md', _table(search, space, chosen, part, rungs))
-        table = _table(search, space, chosen, part, rungs)
+            best = [trial for trial in _ranked(search, chosen) if 'failed' not in trial.user_attrs]
+            write_best(work_dir / 'best.yml', [space.entry(**trial.params) for trial in best], study, chosen.key)
+            write_whole(work_dir / 'table.md', _table(search, space, chosen, part, rungs, work_dir))
+        table = _table(search, space, chosen, part, rungs, work_dir)
     say(console, table)
     return table
 
@@ -258,15 +263,20 @@ def _ended(search: Any) -> list:
     return search.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
 
 
-def _table(search: Any, space: Space, metric: Metric, part: float, rungs: int) -> str:
+def _ranked(search: Any, metric: Metric) -> list[Any]:
+    """The trials that ended, from the best on; those that got further come first."""
     sign = 1 if metric.less_is_better else -1
 
     def order(trial: Any) -> tuple[int, float]:
         last = max(trial.intermediate_values, default=0)
         return -last, sign * trial.intermediate_values.get(last, 0.0)
 
+    return sorted(_ended(search), key=order)
+
+
+def _table(search: Any, space: Space, metric: Metric, part: float, rungs: int, work_dir: Path) -> str:
     lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
-    for trial in sorted(_ended(search), key=order):
+    for trial in _ranked(search, metric):
         last = max(trial.intermediate_values, default=0)
         whole = trial.state == _optuna().trial.TrialState.COMPLETE
         seen = 'all' if whole else f'ended after {last} of {rungs} validations'
@@ -275,7 +285,9 @@ def _table(search: Any, space: Space, metric: Metric, part: float, rungs: int) -
         value = f'{trial.intermediate_values[last]:.4g}' if last else '-'
         given = trial.params
         lines.append(f'| {given["method"]} | {given["share"]:.3g} | {space.kept(given)} | {value} | {seen} |')
-    lines += ['', f'One seed and {100 * part:.3g}% of the schedule: train the best ones whole, over several seeds.', '']
+    whole = shlex.join(['python', 'tools/compare.py', str(work_dir / 'best.yml'), '--work-dir', str(work_dir / 'best')])
+    seen = f'One seed and {100 * part:.3g}% of the schedule'
+    lines += ['', f'{seen}: train the best ones whole, over several seeds, by `{whole}`.', '']
     return '\n'.join(lines)
 
 

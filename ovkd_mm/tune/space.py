@@ -35,7 +35,7 @@ class Space:
     def suggest(self, trial: Any) -> Entry:
         """What an Optuna trial is to train."""
         method = trial.suggest_categorical('method', self.methods)
-        share = float(f'{trial.suggest_float("share", *SHARES, log=True):.3g}')  # as its folder says
+        share = trial.suggest_float('share', *SHARES, log=True)
         kept = trial.suggest_int('pairs', 1, len(self.pairs)) if _takes_pairs(method) else None
         return self.entry(method, share, kept)
 
@@ -45,8 +45,9 @@ class Space:
 
     def entry(self, method: str, share: float, pairs: int | None = None) -> Entry:
         """The training of one choice; of a method on class scores without a number of pairs."""
-        options: dict = {'model.method.loss.loss_weight.share': share}
-        label = f'{method}, share {share:.3g}'
+        rounded = f'{share:.3g}'
+        options: dict = {'model.method.loss.loss_weight.share': float(rounded)}
+        label = f'{method}, share {rounded}'
         if pairs is not None:
             label += f', {pairs} pairs'
             if pairs < len(self.pairs):

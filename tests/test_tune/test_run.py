@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 import signal
 
@@ -13,6 +15,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from toy import distiller_config
 
 from ovkd_mm.compare.results import Metric
+from ovkd_mm.compare.study import read_study
 from ovkd_mm.compare.training import Training
 from ovkd_mm.tune import Space, tune
 from ovkd_mm.tune import run as tune_run
@@ -94,6 +97,30 @@ def test_the_best_come_first_and_the_worse_end_early(search, tmp_path):
     assert [float(row[3]) for row in whole] == sorted((float(row[3]) for row in whole), reverse=True)
     assert all(row[4].startswith('ended after') for row in rows[len(whole) :])
     assert '25% of the schedule' in table
+
+
+def test_the_best_are_a_study_that_the_table_says_how_to_train(search, tmp_path):
+    table, _, _ = search(near_one, trials=6, options={'randomness.seed': 5})
+    (command,) = re.findall('`(python tools/compare.py .*)`', table)
+    assert shlex.split(command)[2:] == [str(tmp_path / 'work/best.yml'), '--work-dir', str(tmp_path / 'work/best')]
+    study = read_study(tmp_path / 'work/best.yml')
+    assert (study.config, study.metric, study.options) == (tmp_path / 'base.py', 'accuracy', {'randomness.seed': 5})
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:-2]]
+    for found, row in zip(study.entries[1:], rows, strict=False):
+        assert found.label == f'{row[0]}, share {row[1]}, {row[2].split()[0]} pairs'
+        assert found.options['model.method.loss.loss_weight.share'] == float(row[1])
+        assert len(found.options.get('model.pairs', '12')) == int(row[2].split()[0])
+    assert len(study.entries) == 4
+
+
+def test_what_failed_is_not_among_the_best(search, tmp_path):
+    for _ in range(2):
+        try:
+            search(lambda share, rung: None if share == 3 else near_one(share, rung), trials=2)
+        except ValueError:
+            continue
+    assert [one.label.split(',')[0] for one in read_study(tmp_path / 'work/best.yml').entries] == ['alone', 'ofd']
+    assert 'ofd, share 3,' not in (tmp_path / 'work/best.yml').read_text()
 
 
 @pytest.mark.parametrize(('part', 'validations'), [(1 / 80, 1), (3 / 80, 3), (5 / 80, 3), (0.25, 4)])
@@ -361,7 +388,7 @@ def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path)
     assert len({training.file for training in search.trainings}) == 8
 
 
-def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_first():
+def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_first(tmp_path):
     import optuna
 
     study = optuna.create_study(direction='minimize')
@@ -381,5 +408,6 @@ def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_
                 value=values.get(4, values[1]),
             )
         )
-    rows = tune_run._table(study, Space(('ofd',), ({},)), Metric('loss', less_is_better=True), 0.5, 4).splitlines()[2:5]
+    space, metric = Space(('ofd',), ({},)), Metric('loss', less_is_better=True)
+    rows = tune_run._table(study, space, metric, 0.5, 4, tmp_path).splitlines()[2:5]
     assert [row.split('|')[4].strip() for row in rows] == ['0.5', '0.7', '0.1']
