@@ -181,10 +181,10 @@ def _transformers(transformers: Any, name: str, model: str, pretrained: bool) ->
         raise ValueError(
             f'teacher.model={name!r} is not an image model: its first argument is {takes!r}, not pixel_values'
         )
-    return found, *_answers(name, transformers.AutoImageProcessor.from_pretrained(place))
+    return found, *_normalization(name, transformers.AutoImageProcessor.from_pretrained(place))
 
 
-def _answers(name: str, processor: Any) -> tuple[list[float], list[float]]:
+def _normalization(name: str, processor: Any) -> tuple[list[float], list[float]]:
     """Mean and deviation, read off what an image processor makes of plain images: it may shift and scale them twice."""
     pixels = [
         processor(images=Image.new('RGB', (224, 224), color), return_tensors='pt')['pixel_values']
