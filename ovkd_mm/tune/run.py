@@ -129,12 +129,17 @@ def tune(
                 raise optuna.TrialPruned
             return values[-1]
 
-        while len(_ended(search)) < trials:
-            search.optimize(objective, n_trials=1)
+        def report() -> str:
             best = [trial for trial in _ranked(search, chosen) if 'failed' not in trial.user_attrs]
             write_best(work_dir / 'best.yml', [space.entry(**trial.params) for trial in best], study, chosen.key)
-            write_whole(work_dir / 'table.md', _table(search, space, chosen, part, rungs, work_dir))
-        table = _table(search, space, chosen, part, rungs, work_dir)
+            table = _table(search, space, chosen, part, rungs, work_dir)
+            write_whole(work_dir / 'table.md', table)
+            return table
+
+        while len(_ended(search)) < trials:
+            search.optimize(objective, n_trials=1)
+            report()
+        table = report()
     say(console, table)
     return table
 

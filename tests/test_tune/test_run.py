@@ -101,6 +101,8 @@ def test_the_best_come_first_and_the_worse_end_early(search, tmp_path):
 
 def test_the_best_are_a_study_that_the_table_says_how_to_train(search, tmp_path):
     table, _, _ = search(near_one, trials=6, options={'randomness.seed': 5})
+    (tmp_path / 'work/best.yml').unlink()
+    assert search(near_one, trials=6, options={'randomness.seed': 5}) == (table, [], [])
     (command,) = re.findall('`(python tools/compare.py .*)`', table)
     assert shlex.split(command)[2:] == [str(tmp_path / 'work/best.yml'), '--work-dir', str(tmp_path / 'work/best')]
     study = read_study(tmp_path / 'work/best.yml')
