@@ -19,6 +19,7 @@ from ..compare.results import Metric, choose_metric
 from ..compare.run import check_trainings, sigterm_ends_children
 from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
+from ..config_files import type_name
 from ..report.history import Run, read_history
 from ..report.say import say
 from .best import write_best
@@ -130,9 +131,10 @@ def tune(
             return values[-1]
 
         def report() -> str:
-            best = [trial for trial in _ranked(search, chosen) if 'failed' not in trial.user_attrs]
-            write_best(work_dir / 'best.yml', [space.entry(**trial.params) for trial in best], study, chosen.key)
-            table = _table(search, space, chosen, part, rungs, work_dir)
+            ranked = _ranked(search, chosen)
+            best = [space.entry(**trial.params) for trial in ranked if 'failed' not in trial.user_attrs]
+            write_best(work_dir / 'best.yml', best, study, chosen.key)
+            table = _table(ranked, space, chosen, part, rungs, work_dir)
             write_whole(work_dir / 'table.md', table)
             return table
 
@@ -188,7 +190,7 @@ def _shortened_schedulers(setting: list | dict, part: float, ends: dict[bool, in
     for one in schedulers:
         step = one.get('step_size', 1)
         _shorten(one, SCHEDULER_TIMES, part)
-        if 'step_size' in one or str(one.get('type')).startswith('Exponential'):
+        if 'step_size' in one or type_name(one).startswith('Exponential'):
             # A step cannot be shorter than one epoch or iteration; it then stands for several of the whole schedule.
             one['gamma'] = one.get('gamma', 0.1) ** (one.get('step_size', 1) / (step * part))
         if 'milestones' in one:
@@ -279,9 +281,9 @@ def _ranked(search: Any, metric: Metric) -> list[Any]:
     return sorted(_ended(search), key=order)
 
 
-def _table(search: Any, space: Space, metric: Metric, part: float, rungs: int, work_dir: Path) -> str:
+def _table(ranked: list[Any], space: Space, metric: Metric, part: float, rungs: int, work_dir: Path) -> str:
     lines = [f'| method | share | pairs | {metric.key} | seen |', '|---|---:|---:|---:|---|']
-    for trial in _ranked(search, metric):
+    for trial in ranked:
         last = max(trial.intermediate_values, default=0)
         whole = trial.state == _optuna().trial.TrialState.COMPLETE
         seen = 'all' if whole else f'ended after {last} of {rungs} validations'

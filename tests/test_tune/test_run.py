@@ -258,6 +258,7 @@ def rates(config: Config) -> list[float]:
         [dict(type='StepLR', step_size=1, gamma=0.98)],  # mmpretrain's schedule of MobileNetV2
         [dict(type='StepLR', step_size=2)],
         [dict(type='ExponentialLR', gamma=0.9)],
+        [dict(type='mmengine.ExponentialLR', gamma=0.9)],
     ],
     ids=lambda schedulers: 'alone' if isinstance(schedulers, dict) else schedulers[-1]['type'],
 )
@@ -411,5 +412,5 @@ def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_
             )
         )
     space, metric = Space(('ofd',), ({},)), Metric('loss', less_is_better=True)
-    rows = tune_run._table(study, space, metric, 0.5, 4, tmp_path).splitlines()[2:5]
+    rows = tune_run._table(tune_run._ranked(study, metric), space, metric, 0.5, 4, tmp_path).splitlines()[2:5]
     assert [row.split('|')[4].strip() for row in rows] == ['0.5', '0.7', '0.1']
