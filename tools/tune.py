@@ -2,10 +2,10 @@
 
   python tools/tune.py configs/ssd300/ofd_ssd300_r50-r18_voc0712.py --methods ofd pkd cwd --trials 20 --part 0.1
 
-The weight is searched as the share in loss_weight=dict(share=...), a multiple of the norm of the task's gradient. The
-times of schedulers and hooks shrink with the schedule. The same command resumes where it stopped; with more --trials it
-continues the search. table.md in the work dir ranks what was tried, and best.yml is a study of the best for
-tools/compare.py. Needs Optuna.
+The weight is searched as the share in loss_weight=dict(share=...), a multiple of the norm of the task's gradient, for
+each method of a sum. The times of schedulers and hooks shrink with the schedule. The same command resumes where it
+stopped; with more --trials it continues the search. table.md in the work dir ranks what was tried, and best.yml is a
+study of the best for tools/compare.py. Needs Optuna.
 """
 
 import argparse
@@ -21,7 +21,11 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='a distillation config')
     parser.add_argument(
-        '--methods', nargs='+', default=['ofd'], metavar='NAME', help='files of configs/_base_/methods (default: ofd)'
+        '--methods',
+        nargs='+',
+        default=['ofd'],
+        metavar='NAME',
+        help='files of configs/_base_/methods, or sums of them such as ofd+kd (default: ofd)',
     )
     parser.add_argument('--trials', type=at_least(1), default=20, help='how many to train in all (default: 20)')
     parser.add_argument(

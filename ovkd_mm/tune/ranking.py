@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.results import Metric
-from .space import Space
+from .space import Space, shares_text
 
 __all__ = ['ranked', 'table']
 
@@ -41,7 +41,7 @@ def table(trials: list[Any], space: Space, metric: Metric, part: float, rungs: i
             seen = f'failed: {failed}'.replace('|', '\\|')
         value = f'{trial.intermediate_values[last]:.4g}' if last else '-'
         given = trial.params
-        lines.append(f'| {given["method"]} | {given["share"]:.3g} | {space.kept(given)} | {value} | {seen} |')
+        lines.append(f'| {given["method"]} | {shares_text(given)} | {space.kept(given)} | {value} | {seen} |')
     whole = shlex.join(['python', 'tools/compare.py', str(work_dir / 'best.yml'), '--work-dir', str(work_dir / 'best')])
     seen = f'One seed and {100 * part:.3g}% of the schedule'
     lines += ['', f'{seen}: train the best ones whole, over several seeds, by `{whole}`.', '']

@@ -47,7 +47,7 @@ def tune(
     Args:
         config: A distillation config.
         work_dir: Where everything goes: ``trials.db``, a folder for each trial, ``table.md``, ``best.yml``.
-        methods: Names of files of methods.
+        methods: Names of files of methods; several with a ``+`` between them are a sum.
         trials: Total number of trials.
         part: Fraction of the config's schedule that a trial takes, above 0 and at most 1. The times of schedulers and
             hooks become the same part, whole numbers of 1 or more.

@@ -47,8 +47,10 @@ def shortened(config: Config, part: float) -> Config:
     if config.get('param_scheduler'):
         ends = {by_epoch: length}
         config.param_scheduler = _shortened_schedulers(config.param_scheduler, part, ends)
-    method = (config.get('model') or {}).get('method') or {}
-    for hook in [*(config.get('custom_hooks') or []), *(method.get('hooks') or [])]:
+    methods = (config.get('model') or {}).get('method') or []
+    several = methods if isinstance(methods, list) else [methods]
+    of_methods = [hook for one in several if isinstance(one, dict) for hook in one.get('hooks') or []]
+    for hook in [*(config.get('custom_hooks') or []), *of_methods]:
         _shorten(hook, HOOK_TIMES, part)
     return config
 

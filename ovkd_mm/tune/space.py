@@ -14,7 +14,7 @@ from ..launch.positions import read_networks
 from ..method_files import read_method
 from ..positions import auto_pairs
 
-__all__ = ['Space', 'space_of']
+__all__ = ['Space', 'shares_text', 'space_of']
 
 SHARES = (0.1, 10.0)  # least and greatest multiple of the task's gradient
 
@@ -24,7 +24,7 @@ class Space:
     """What a trial may be.
 
     Attributes:
-        methods: Names of files in ``_base_/methods``.
+        methods: Names of files in ``_base_/methods``; several with a ``+`` between them are a sum.
         pairs: The pairs of the config, from the largest map on; a trial drops some of the first. Methods on class
             scores have none.
     """
@@ -35,19 +35,26 @@ class Space:
     def suggest(self, trial: Any) -> Entry:
         """What an Optuna trial is to train."""
         method = trial.suggest_categorical('method', self.methods)
-        share = trial.suggest_float('share', *SHARES, log=True)
+        shares = {name: trial.suggest_float(name, *SHARES, log=True) for name in _share_names(method)}
         kept = trial.suggest_int('pairs', 1, len(self.pairs)) if _takes_pairs(method) else None
-        return self.entry(method, share, kept)
+        return self.entry(method, kept, **shares)
 
     def default(self, method: str) -> dict:
         """The parameters of a method's first trial: all pairs, and the share of ``loss_weight='auto'``."""
-        return dict(method=method, share=SHARE) | (dict(pairs=len(self.pairs)) if _takes_pairs(method) else {})
+        shares = dict.fromkeys(_share_names(method), SHARE)
+        return dict(method=method) | shares | (dict(pairs=len(self.pairs)) if _takes_pairs(method) else {})
 
-    def entry(self, method: str, share: float, pairs: int | None = None) -> Entry:
-        """The training of one choice; of a method on class scores without a number of pairs."""
-        rounded = f'{share:.3g}'
-        options: dict = {'model.method.loss.loss_weight.share': float(rounded)}
-        label = f'{method}, share {rounded}'
+    def entry(self, method: str, pairs: int | None = None, **shares: float) -> Entry:
+        """The training of one choice: ``share``, ``share_2`` and so on are those of the methods in a sum.
+
+        A method on class scores has no number of pairs.
+        """
+        keys = ['method'] if len(shares) == 1 else [f'method.{index}' for index in range(len(shares))]
+        options: dict = {
+            f'model.{key}.loss.loss_weight.share': float(_text(share))
+            for key, share in zip(keys, shares.values(), strict=True)
+        }
+        label = f'{method}, share {shares_text(shares)}'
         if pairs is not None:
             label += f', {pairs} pairs'
             if pairs < len(self.pairs):
@@ -66,7 +73,7 @@ def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) 
         config: Its path.
         options: Settings of it.
         base: The same, read and with these.
-        methods: Names of files of methods.
+        methods: Names of files of methods, or sums of them.
 
     Raises:
         ValueError: If there is no such method, or the pairs cannot be found.
@@ -83,5 +90,18 @@ def space_of(config: Path, options: dict, base: Config, methods: Sequence[str]) 
     return Space(tuple(methods), tuple(dict(pair) for pair in pairs))
 
 
+def shares_text(params: dict) -> str:
+    """The shares among a trial's parameters."""
+    return '+'.join(_text(value) for name, value in params.items() if name.startswith('share'))
+
+
+def _share_names(method: str) -> list[str]:
+    return ['share', *(f'share_{number}' for number in range(2, len(method.split('+')) + 1))]
+
+
+def _text(share: float) -> str:
+    return f'{share:.3g}'
+
+
 def _takes_pairs(method: str) -> bool:
-    return listed_in(read_method(method)) == 'pairs'
+    return 'pairs' in [listed_in(read_method(one)) for one in method.split('+')]  # each is read, so that all exist

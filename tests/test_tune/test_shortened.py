@@ -117,6 +117,12 @@ def test_the_stages_of_hooks_are_shortened_and_their_intervals_are_not():
     assert config.model.method.hooks[0].epochs == 10
 
 
+def test_the_stages_of_each_of_several_methods_are_shortened():
+    methods = [dict(hooks=[dict(type='ovkd_mm.InitializationHook', epochs=10)]), dict(), 'ofd']
+    config = Config(dict(model=dict(method=methods), train_cfg=dict(max_epochs=80)))
+    assert shortened(config, 0.1).model.method == [dict(hooks=[dict(methods[0]['hooks'][0], epochs=1)]), {}, 'ofd']
+
+
 def test_a_part_in_iterations_has_the_iterations_of_its_validations_and_no_others_than_the_quarters():
     loop = dict(by_epoch=False, max_iters=100, dynamic_intervals=[(50, 1)])
     hooks = dict(checkpoint={}, logger=dict(type='LoggerHook', interval=7))
