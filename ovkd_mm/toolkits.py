@@ -17,7 +17,7 @@ class Toolkit:
         loads: Order of the channels in which its data sets load images; None if that is not always the same.
         classifiers: Names of the layers that output class scores, in heads that the toolkit itself does not check
             against the data set.
-        heads: Names of the modules with such a layer, where the layer has no name of its own.
+        heads: Names of the modules with such a layer, or lists of them, where the layer has no name of its own.
         visualizer: Type of its visualizer.
         draws: Key of its visualization hook that switches it on.
         draws_into: Key of that hook for the folder of the pictures; None where the visualizer's ``save_dir`` is it.
@@ -49,7 +49,7 @@ TOOLKITS = dict(
         reverses_channels='channel_conversion',
         loads='bgr',
         classifiers=('conv_seg',),
-        heads=(),
+        heads=('decode_head', 'auxiliary_head'),
         visualizer='SegLocalVisualizer',
         draws='draw',
         draws_into=None,

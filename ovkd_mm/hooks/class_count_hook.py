@@ -16,6 +16,7 @@ __all__ = ['ClassCountHook', 'ClassifyingHead', 'classifying_heads']
 
 CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
+EDGE_HEADS = {'STDCHead'}  # their two classes are edges and none, which they find in the masks
 # Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
 WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
 
@@ -39,18 +40,32 @@ def classifying_heads(runner: Runner) -> dict[str, ClassifyingHead]:
         runner: Of the model.
     """
     heads: dict[str, ClassifyingHead] = {}
+    whole: list[str] = []
     # In a distiller's own names the student's begin with 'student.', as they do in the config.
     for path, module in unwrapped(runner.model).named_modules(prefix='model'):
+        if _within(path, whole):
+            continue
         if setting := WRAPPERS.get(type(module).__name__):
             heads[path] = ClassifyingHead(module.get_submodule('model'), setting)
-        elif all(module is not head.module for head in heads.values()) and _is_head(path.rpartition('.')[2], module):
+            whole.append(path)
+        elif _is_head(path, module):
             heads[path] = ClassifyingHead(module)
-    return heads
+    # K-Net's head takes its number from one in it, which the config names.
+    return {key: head for key, head in heads.items() if not any(_within(other, [key]) for other in heads)}
 
 
-def _is_head(name: str, module: nn.Module) -> bool:
-    named = name in HEADS or bool(CLASSIFIERS.intersection(dict(module.named_children())))
-    return named and 'num_classes' in vars(module)
+def _within(path: str, places: Sequence[str]) -> bool:
+    return any(path.startswith(f'{place}.') for place in places)
+
+
+def _is_head(path: str, module: nn.Module) -> bool:
+    named = bool(CLASSIFIERS.intersection(dict(module.named_children()))) or _name(path) in HEADS
+    return named and 'num_classes' in vars(module) and type(module).__name__ not in EDGE_HEADS
+
+
+def _name(path: str) -> str:
+    """The last name in a path that is no number in a list."""
+    return next(name for name in reversed(path.split('.')) if not name.isdecimal())
 
 
 @HOOKS.register_module()

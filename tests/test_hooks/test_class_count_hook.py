@@ -5,6 +5,7 @@ import pytest
 from mmengine.registry import MODELS
 from torch import nn
 
+from ovkd_mm.config_files import read_config_file
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.hooks.class_count_hook import classifying_heads
 
@@ -95,3 +96,28 @@ def test_a_classifiers_head_is_recognized_by_its_place_whatever_its_layers_are_c
         one.model['student'] = nn.ModuleDict({'head': head})
         with pytest.raises(ValueError, match=r'set model\.student\.head\.num_classes=2'):
             ClassCountHook().before_train(one)
+
+
+@pytest.mark.parametrize(
+    ('config', 'where', 'keys'),
+    [
+        ('stdc/stdc1_4xb12-80k_cityscapes-512x1024.py', 'auxiliary_head', ['0', '1']),  # its third one learns edges
+        ('mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py', 'decode_head', ['']),
+        ('maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py', 'decode_head', ['']),
+        ('point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py', 'decode_head', ['0', '1']),
+        ('segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py', 'decode_head', ['']),
+        ('knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py', 'decode_head', ['kernel_generate_head']),
+    ],
+    ids=lambda value: value.partition('/')[0] if isinstance(value, str) and '/' in value else None,
+)
+@pytest.mark.filterwarnings('ignore')  # upstream's own, about its arguments
+def test_the_heads_of_mmsegs_models_are_those_that_learn_the_classes_of_the_data(config, where, keys):
+    setting = read_config_file(f'mmseg::{config}', config).model[where]
+    several = setting if isinstance(setting, list) else [setting]
+    built = [MODELS.build({**one, '_scope_': 'mmseg'}) for one in several]
+    one = runner(2, ['a'] * 21)
+    one.model = nn.ModuleDict({'student': nn.ModuleDict({where: nn.ModuleList(built) if built[1:] else built[0]})})
+    expected = [f'model.student.{where}.{key}'.rstrip('.') for key in keys]
+    assert list(classifying_heads(one)) == expected
+    with pytest.raises(ValueError, match=rf'^{re.escape(expected[0])}\.num_classes=(19|150), but'):
+        ClassCountHook().before_train(one)

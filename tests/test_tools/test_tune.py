@@ -13,7 +13,8 @@ def test_a_search_trains_real_trials_and_goes_on_with_more_of_them(tmp_path, mon
     compared_toys.write_base(tmp_path / 'base.py', monkeypatch)
     flags = [tmp_path / 'base.py', '--methods', 'ofd', 'ofd+at', '--part', 0.8, '--work-dir', tmp_path / 'work']
     said = run_tool('tune', *flags, '--trials', 2)
-    rows = re.findall(r'^\| (ofd|ofd\+at) \| ([\d.+]+) \| ([12]) of 2 \| ([\d.]+) \| (all|ended after \d of 4)', said, re.M)
+    row = r'^\| (ofd|ofd\+at) \| ([\d.+]+) \| ([12]) of 2 \| ([\d.]+) \| (all|ended after \d of 4)'
+    rows = re.findall(row, said, re.M)
     assert len(rows) == 2 and rows[0][4] == 'all'
     assert {(row[0], row[1]) for row in rows} == {('ofd', '3'), ('ofd+at', '3+3')}
     assert (tmp_path / 'work' / 'table.md').read_text() in said
