@@ -15,9 +15,8 @@ class Toolkit:
             they are imported as, and a config's ``default_scope``.
         reverses_channels: Attribute of its preprocessor that says whether it reverses the channels.
         loads: Order of the channels in which its data sets load images; None if that is not always the same.
-        classifiers: Names of the layers that output class scores, in heads that the toolkit itself does not check
-            against the data set.
-        heads: Names of the modules with such a layer, or lists of them, where the layer has no name of its own.
+        classifiers: Names of layers that output class scores.
+        heads: Names of modules with such layers, or of lists of them, whatever the layers are called.
         visualizer: Type of its visualizer.
         draws: Key of its visualization hook that switches it on.
         draws_into: Key of that hook for the folder of the pictures; None where the visualizer's ``save_dir`` is it.
@@ -38,8 +37,8 @@ TOOLKITS = dict(
         packages=('mmdet', 'onedl-mmdetection'),
         reverses_channels='_channel_conversion',  # mmengine's, from which its preprocessor derives
         loads='bgr',
-        classifiers=(),  # it has a hook of its own, NumClassCheckHook
-        heads=(),
+        classifiers=(),
+        heads=('bbox_head', 'mask_head'),
         visualizer='DetLocalVisualizer',
         draws='draw',
         draws_into='test_out_dir',

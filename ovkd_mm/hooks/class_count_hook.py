@@ -16,7 +16,8 @@ __all__ = ['ClassCountHook', 'ClassifyingHead', 'classifying_heads']
 
 CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
-EDGE_HEADS = {'STDCHead'}  # their two classes are edges and none, which they find in the masks
+# Classes other than the data's: edges or none, which it finds in the masks; words.
+OTHER_CLASSES = {'STDCHead', 'GroundingDINOHead', 'ATSSVLFusionHead'}
 # Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
 WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
 
@@ -34,7 +35,7 @@ class ClassifyingHead(NamedTuple):
 
 
 def classifying_heads(runner: Runner) -> dict[str, ClassifyingHead]:
-    """The heads of mmseg's and mmpretrain's models that say how many classes they have, by their keys in the config.
+    """The heads that say how many classes they have, by their keys in the config.
 
     Args:
         runner: Of the model.
@@ -60,7 +61,8 @@ def _within(path: str, places: Sequence[str]) -> bool:
 
 def _is_head(path: str, module: nn.Module) -> bool:
     named = bool(CLASSIFIERS.intersection(dict(module.named_children()))) or _name(path) in HEADS
-    return named and 'num_classes' in vars(module) and type(module).__name__ not in EDGE_HEADS
+    # timm's networks without their last layer have 0.
+    return named and vars(module).get('num_classes', 0) > 0 and type(module).__name__ not in OTHER_CLASSES
 
 
 def _name(path: str) -> str:
@@ -70,10 +72,12 @@ def _name(path: str) -> str:
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compares ``num_classes`` of mmseg's and mmpretrain's heads with the classes of the data set.
+    """Compares ``num_classes`` of the heads with the classes of the data set.
 
-    With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later);
-    with too many, training runs without a warning. Top-5 accuracy with fewer than 5 classes would fail after an epoch.
+    With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later)
+    or, in a detector, learns the class after its last one as background; with too many, training runs without a
+    warning. The heads of a panoptic data set share its classes and are left aside, and so is mmdet's
+    ``panoptic_head``. Top-5 accuracy with fewer than 5 classes would fail after an epoch.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -97,7 +101,7 @@ class ClassCountHook(Hook):
 
     def _check(self, runner: Runner, loader: DataLoader) -> None:
         classes = _classes(loader)
-        if classes is None:
+        if classes is None or 'thing_classes' in loader.dataset.metainfo:
             return
         for key, head in classifying_heads(runner).items():
             if head.classes != len(classes):

@@ -30,10 +30,11 @@ def test_another_number_of_classes_is_an_error_that_names_the_key(stage, num_cla
         getattr(ClassCountHook(), stage)(runner(num_classes, ['a'] * 21, classifier))
 
 
-def test_equal_numbers_unknown_classes_and_other_toolkits_heads_pass():
+def test_equal_numbers_unknown_classes_and_modules_that_are_no_heads_pass():
     ClassCountHook().before_train(runner(21, ['a'] * 21))
     ClassCountHook().before_train(runner(20, None))
-    ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='bbox_head'))
+    ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='neck'))
+    ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='rpn_head'))
 
 
 @pytest.mark.parametrize(('count', 'listed'), [(2, 'a, b'), (4, 'a, b, c, ...')])
@@ -121,3 +122,48 @@ def test_the_heads_of_mmsegs_models_are_those_that_learn_the_classes_of_the_data
     assert list(classifying_heads(one)) == expected
     with pytest.raises(ValueError, match=rf'^{re.escape(expected[0])}\.num_classes=(19|150), but'):
         ClassCountHook().before_train(one)
+
+
+@pytest.mark.parametrize(
+    ('config', 'key'),
+    [
+        ('retinanet/retinanet_r18_fpn_1x_coco.py', 'bbox_head'),
+        ('ssd/ssd300_coco.py', 'bbox_head'),
+        ('detr/detr_r50_8xb2-150e_coco.py', 'bbox_head'),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'roi_head.bbox_head'),
+        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py', 'roi_head.bbox_head.0'),
+        ('solo/solo_r50_fpn_1x_coco.py', 'mask_head'),
+    ],
+    ids=lambda value: value.partition('/')[0] if '/' in value else None,
+)
+@pytest.mark.parametrize('classes', [79, 81])  # a detector learns the 81st as background
+@pytest.mark.filterwarnings('ignore')  # upstream's own, about its arguments
+def test_the_heads_of_mmdets_models_are_compared(config, key, classes):
+    first = key.partition('.')[0]
+    model = read_config_file(f'mmdet::{config}', config).model
+    setting = model[first] | ({} if first != 'roi_head' else dict(train_cfg=model.train_cfg.rcnn, test_cfg={}))
+    one = runner(2, ['a'] * classes)
+    one.model = nn.ModuleDict({first: MODELS.build({**setting, '_scope_': 'mmdet'})})
+    with pytest.raises(ValueError, match=rf'^model\.{key}\.num_classes=80, but'):
+        ClassCountHook().before_train(one)
+    ClassCountHook().before_train(SimpleNamespace(**vars(one) | vars(runner(80, ['a'] * 80)) | dict(model=one.model)))
+
+
+def test_a_panoptic_data_sets_things_and_a_detectors_words_are_no_classes_to_count():
+    one = runner(80, ['a'] * 133, name='bbox_head')
+    one.train_dataloader.dataset.metainfo['thing_classes'] = ['a'] * 80
+    ClassCountHook().before_train(one)
+    for name in ('GroundingDINOHead', 'ATSSVLFusionHead'):
+        head = type(name, (nn.Module,), {})()
+        head.num_classes = 256
+        one = runner(2, ['a'] * 80)
+        one.model = nn.ModuleDict({'bbox_head': head})
+        ClassCountHook().before_train(one)
+
+
+def test_a_timm_backbone_without_its_last_layer_has_no_classes():
+    one = runner(2, ['a', 'b'])
+    backbone = MODELS.build(dict(type='mmpretrain.TIMMBackbone', model_name='resnet18', pretrained=False))
+    one.model['student']['backbone'] = backbone
+    assert list(classifying_heads(one)) == ['model.student.decode_head']
+    ClassCountHook().before_train(one)
