@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.launch.cli import add_config_arguments, check_order, load_config, run
+from ovkd_mm.launch.draw import draw_predictions
 from ovkd_mm.launch.plain_config import plain_config
-from ovkd_mm.toolkits import TOOLKITS
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -28,20 +28,6 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def draw_predictions(config: Config, args: argparse.Namespace) -> None:
-    """Switch on the toolkit's own visualization hook."""
-    hook = (config.get('default_hooks') or {}).get('visualization')
-    if hook is None:
-        raise ValueError('--show and --show-dir need default_hooks.visualization in the config')
-    hook.update(show=args.show, wait_time=args.wait_time)
-    toolkit = TOOLKITS.get(config.get('default_scope'), TOOLKITS['mmdet'])
-    hook[toolkit.draws] = True
-    if args.show_dir and toolkit.draws_into:
-        hook[toolkit.draws_into] = args.show_dir
-    elif args.show_dir:
-        config.visualizer.save_dir = args.show_dir
-
-
 def test(args: argparse.Namespace) -> None:
     """Test."""
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
@@ -51,7 +37,7 @@ def test(args: argparse.Namespace) -> None:
     config.load_from, config.resume = args.checkpoint, False
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='ovkd_mm.CheckpointFitHook')]
     if args.show or args.show_dir:
-        draw_predictions(config, args)
+        draw_predictions(config, args.show, args.show_dir, args.wait_time, args.tta)
     if args.tta:
         if 'tta_model' not in config or 'tta_pipeline' not in config:
             raise ValueError('--tta needs tta_model and tta_pipeline in the config')

@@ -80,13 +80,16 @@ def test_the_checkpoint_holds_the_stock_student_and_no_teacher(run):
 
 
 @pytest.fixture(scope='module')
-def dump(run, tmp_path_factory):
+def dump(run, folder, tmp_path_factory):
     """What the distilled student predicts in a test in the work dir, which leaves what the training wrote."""
     work_dir, *_ = run
     trained, (weights, _) = work_dir / DISTILLED.name, newest(work_dir)
     before = {file: file.read_bytes() for file in work_dir.rglob('*') if file.is_file()}
-    dump = tmp_path_factory.mktemp('test') / 'dump.pkl'
-    assert 'accuracy/top1' in run_tool('test', trained, weights, '--out', dump)
+    out = tmp_path_factory.mktemp('test')
+    dump, painted = out / 'dump.pkl', out / 'painted'
+    assert 'accuracy/top1' in run_tool('test', trained, weights, '--out', dump, '--show-dir', painted)
+    names = {file.name for file in (folder / 'test').rglob('*.png')}  # the hook paints images of a name into one file
+    assert {file.name.removesuffix('_0.png') for file in painted.rglob('*.png')} == names
     assert {file: file.read_bytes() for file in before} == before
     tested = [Config.fromfile(file) for file in set(work_dir.glob('*.py')) - {trained}]
     assert [config.load_from for config in tested] == [str(weights)]  # the test has a record of its own

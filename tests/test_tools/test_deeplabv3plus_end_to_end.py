@@ -102,8 +102,10 @@ def test_the_exported_student_predicts_what_the_distilled_one_does(run, folder, 
     work_dir, options, *_ = run
     trained, (weights, _) = work_dir / DISTILLED.name, newest(work_dir)
     home = tmp_path / 'home'
-    log = run_tool('test', trained, weights, '--work-dir', tmp_path / 'test', '--out', tmp_path / 'distilled.pkl')
+    flags = ('--work-dir', tmp_path / 'test', '--out', tmp_path / 'distilled.pkl', '--show-dir', tmp_path / 'painted')
+    log = run_tool('test', trained, weights, *flags)
     assert 'mIoU' in log
+    assert len(list((tmp_path / 'painted').rglob('*.png'))) == 2
     printed = run_tool('export_student', trained, weights, home / 'student.pth')
     assert tool_commands(printed) == [['test', str(home / 'student.py'), str(home / 'student.pth')]]
     images = [folder / 'JPEGImages' / f'{name}.jpg' for name in 'ef']
