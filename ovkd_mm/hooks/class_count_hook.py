@@ -101,7 +101,7 @@ class ClassCountHook(Hook):
 
     def _check(self, runner: Runner, loader: DataLoader) -> None:
         classes = _classes(loader)
-        if classes is None or 'thing_classes' in loader.dataset.metainfo:
+        if classes is None or 'thing_classes' in _metainfo(loader):
             return
         for key, head in classifying_heads(runner).items():
             if head.classes != len(classes):
@@ -112,7 +112,11 @@ class ClassCountHook(Hook):
 
 
 def _classes(loader: DataLoader) -> Sequence[str] | None:
-    return (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+    return _metainfo(loader).get('classes')
+
+
+def _metainfo(loader: DataLoader) -> dict[str, Any]:
+    return getattr(loader.dataset, 'metainfo', None) or {}
 
 
 def _has(loader: DataLoader, classes: Sequence[str]) -> str:
