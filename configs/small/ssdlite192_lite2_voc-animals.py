@@ -6,6 +6,7 @@ model = dict(
     backbone=dict(model_name='tf_efficientnet_lite2'),
     neck=dict(in_channels=channels[:3], out_channels=channels),
     bbox_head=dict(in_channels=channels))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 
 iters = 2000
 train_cfg = dict(max_iters=iters)
