@@ -1,5 +1,6 @@
 """Telling a user's mistake, which takes a sentence, from a fault, which takes a traceback."""
 
+import errno
 import linecache
 import re
 import traceback
@@ -28,6 +29,7 @@ DEALING_WITH_USERS = ('mmengine/config/', 'mmengine/registry/', 'mmengine/datase
 RUNNER = 'mmengine/runner/'
 # How a download fails.
 CONNECTIONS = (URLError, HTTPException, ConnectionError, TimeoutError)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 KINDS = (
     ValueError,
     TypeError,
@@ -49,9 +51,9 @@ def mistake(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for a fault.
 
     An error is a mistake if it was raised on purpose: by a ``raise`` of ours; by a toolkit's ``raise`` or ``assert``
-    with a message while it reads a config, builds what one names or loads data; or by the system, if it names a file.
-    So are a config key that is unknown to the class built with it, and a download that fails without a network.
-    An error that comes about otherwise, such as a ``ValueError`` of torch or a ``TypeError`` of an operation,
+    with a message while it reads a config, builds what one names or loads data; or by the system, if it names a file or
+    a disk is full. So are a config key that is unknown to the class built with it, and a download that fails without a
+    network. An error that comes about otherwise, such as a ``ValueError`` of torch or a ``TypeError`` of an operation,
     is a fault. What a loading process raised counts as if it had been raised here.
 
     Args:
@@ -78,20 +80,22 @@ def mistake(error: Exception) -> str | None:
         return no_such_weights(error)
     if file.as_posix().endswith(BUILD):
         return cannot_be_built(error, message)
-    names_a_file = isinstance(error, OSError) and error.filename is not None
+    by_the_system = isinstance(error, OSError) and (error.filename is not None or error.errno in FULL)
     if any(folder in file.resolve().parents for folder in OURS):
         refused = line.startswith('raise ') and type(error) is not RuntimeError
-        return message if refused or names_a_file else None
+        return message if refused or by_the_system else None
     dealing = any(room in Path(name).as_posix() for name, _ in frames for room in DEALING_WITH_USERS)
     refused = (
         bool(UPSTREAM.intersection(file.parts))
         and line.startswith(('raise ', 'assert '))
         and (dealing or RUNNER in file.as_posix())
     )
-    return refused_by_what_was_built(error, message) if refused or names_a_file else None
+    return refused_by_what_was_built(error, message) if refused or by_the_system else None
 
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f'{str(error.filename)!r}: {error.strerror}'
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f'{error.strerror}; make room on the disk that is written to'
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -1,6 +1,7 @@
 """Where a mistake is told from a fault; what users get wrong stands in tests/test_tools/test_mistakes.py."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +44,13 @@ def test_an_error_of_the_system_that_names_a_file_is_a_mistake(tmp_path):
     assert found == f'{str(tmp_path / "nowhere")!r}: No such file or directory'
     assert mistake(caught(int, 'ten')) is None
     assert mistake(caught(json.loads, '{')) is None
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='the system has no /dev/full')
+def test_a_full_disk_is_a_mistake_whether_or_not_the_system_names_a_file():
+    error = caught(Path('/dev/full').write_text, 'more')
+    assert error.filename is None
+    assert mistake(error) == 'No space left on device; make room on the disk that is written to'
 
 
 def test_what_was_never_raised_or_says_nothing_is_a_fault():
