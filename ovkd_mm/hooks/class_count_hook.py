@@ -21,6 +21,8 @@ OTHER_CLASSES = {'STDCHead', 'GroundingDINOHead', 'ATSSVLFusionHead'}
 # Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
 WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
 
+SETTINGS = {'panoptic_head': 'num_things_classes'}  # of mmdet's mask transformers, which have instances or both
+
 
 class ClassifyingHead(NamedTuple):
     """A head, or a whole network, and what its number of classes is called in it and in the config."""
@@ -50,7 +52,7 @@ def classifying_heads(runner: Runner) -> dict[str, ClassifyingHead]:
             heads[path] = ClassifyingHead(module.get_submodule('model'), setting)
             whole.append(path)
         elif _is_head(path, module):
-            heads[path] = ClassifyingHead(module)
+            heads[path] = ClassifyingHead(module, SETTINGS.get(_name(path), 'num_classes'))
     # K-Net's head takes its number from one in it, which the config names.
     return {key: head for key, head in heads.items() if not any(_within(other, [key]) for other in heads)}
 
@@ -76,8 +78,8 @@ class ClassCountHook(Hook):
 
     With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later)
     or, in a detector, learns the class after its last one as background; with too many, training runs without a
-    warning. The heads of a panoptic data set share its classes and are left aside, and so is mmdet's
-    ``panoptic_head``. Top-5 accuracy with fewer than 5 classes would fail after an epoch.
+    warning. The heads of a panoptic data set share its classes and are left aside. Top-5 accuracy with fewer than 5
+    classes would fail after an epoch.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -112,7 +114,13 @@ class ClassCountHook(Hook):
 
 
 def _classes(loader: DataLoader) -> Sequence[str] | None:
-    return _metainfo(loader).get('classes')
+    classes = _metainfo(loader).get('classes')
+    if isinstance(classes, str):
+        raise ValueError(
+            f'metainfo.classes={classes!r} of {type(loader.dataset).__name__} is a text, whose letters '
+            f'would be the classes; write a tuple, ({classes!r},)'
+        )
+    return classes
 
 
 def _metainfo(loader: DataLoader) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def _metainfo(loader: DataLoader) -> dict[str, Any]:
 
 def _has(loader: DataLoader, classes: Sequence[str]) -> str:
     names = ', '.join([*classes[:3], *(['...'] if len(classes) > 3 else [])])
-    return f'{type(loader.dataset).__name__} has {len(classes)} classes ({names})'
+    return f'{type(loader.dataset).__name__} has {len(classes)} class{"" if len(classes) == 1 else "es"} ({names})'
 
 
 def _check_metrics(key: str, loop: BaseLoop) -> None:

@@ -37,6 +37,11 @@ def test_equal_numbers_unknown_classes_and_modules_that_are_no_heads_pass():
     ClassCountHook().before_train(runner(20, ['a'] * 21, classifier='fc_cls', name='rpn_head'))
 
 
+def test_a_text_in_place_of_a_list_of_classes_is_refused():
+    with pytest.raises(ValueError, match=r"metainfo\.classes='cup' of SimpleNamespace is a text.* \('cup',\)"):
+        ClassCountHook().before_train(runner(3, 'cup'))
+
+
 @pytest.mark.parametrize(('count', 'listed'), [(2, 'a, b'), (4, 'a, b, c, ...')])
 def test_classes_that_are_not_all_listed_end_in_dots(count, listed):
     with pytest.raises(ValueError, match=rf'SimpleNamespace has {count} classes \({re.escape(listed)}\)'):
@@ -147,6 +152,17 @@ def test_the_heads_of_mmdets_models_are_compared(config, key, classes):
     with pytest.raises(ValueError, match=rf'^model\.{key}\.num_classes=80, but'):
         ClassCountHook().before_train(one)
     ClassCountHook().before_train(SimpleNamespace(**vars(one) | vars(runner(80, ['a'] * 80)) | dict(model=one.model)))
+
+
+def test_mmdets_mask_transformers_call_their_classes_things():
+    head = nn.Module()
+    head.num_classes, head.num_things_classes = 80, 80
+    one = runner(2, ['cup'])
+    one.model = nn.ModuleDict({'panoptic_head': head})
+    with pytest.raises(ValueError, match=r'^model\.panoptic_head\.num_things_classes=80, but .* has 1 class '):
+        ClassCountHook().before_train(one)
+    head.num_things_classes = 1
+    ClassCountHook().before_train(one)
 
 
 def test_a_panoptic_data_sets_things_and_a_detectors_words_are_no_classes_to_count():
