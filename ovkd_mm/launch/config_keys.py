@@ -30,6 +30,7 @@ BESIDE = (
     'tta_pipeline',
 )
 SCOPES = ('mmengine', *TOOLKITS)
+WORDS = ('auto', 'dynamic')  # may replace a number outside the model, such as optim_wrapper.loss_scale
 
 
 def check_keys(config: Config) -> None:
@@ -67,7 +68,7 @@ def override(config: Config, options: dict, what: str) -> None:
 
     Raises:
         ValueError: If neither the config nor who reads it has such a key, it is one that the model was put
-            together from, or the config has no place for a value.
+            together from, the config has no place for a value, or a text is to replace a number outside the model.
     """
     known = [*config, *RUNNER, *BESIDE]
     distills = isinstance(config.get('model'), dict) and is_distillation(config)
@@ -81,6 +82,9 @@ def override(config: Config, options: dict, what: str) -> None:
             )
         if first not in known:
             raise ValueError(f'{what} {key}: neither the config nor a runner has {first!r}{nearest(first, known)}')
+        old = _found(config, key)
+        if isinstance(value, str) and _is_number(old) and first != 'model' and value not in WORDS:
+            raise ValueError(f'{what} {key}={value!r}: the config has {old} there, so this must be a number, too')
         if key.endswith('.loss_weight.share'):  # in place of a number, too
             key, value = key.removesuffix('.share'), dict(_delete_=True, share=value)
         if key.startswith('model.method.') and 'method' in (config.get('model') or {}):
@@ -92,6 +96,21 @@ def override(config: Config, options: dict, what: str) -> None:
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
             raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
+
+
+def _found(config: Config, key: str) -> object:
+    """What is there now; None if nothing is."""
+    value: object = config
+    for name in key.split('.'):
+        if isinstance(value, list):
+            value = value[int(name)] if name.isdecimal() and int(name) < len(value) else None
+        else:
+            value = value.get(name) if isinstance(value, (Config, dict)) else None
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _open_methods(config: Config) -> None:

@@ -18,7 +18,7 @@ LEAST = {
 
 
 def check_values(config: Config) -> None:
-    """Refuse impossible numbers and unknown log levels.
+    """Refuse impossible numbers, milestones that are none and unknown log levels.
 
     Args:
         config: With all its options.
@@ -37,6 +37,11 @@ def check_values(config: Config) -> None:
     for key in ('env_cfg', 'randomness'):
         if key in config and config[key] is None:
             raise ValueError(f'{key} must be a dict, got None; leave it out for the default')
+    schedulers = config.get('param_scheduler') or []
+    for index, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        milestones = scheduler.get('milestones', []) if isinstance(scheduler, dict) else []
+        if not isinstance(milestones, (list, tuple)) or not all(isinstance(one, (int, float)) for one in milestones):
+            raise ValueError(f'param_scheduler[{index}].milestones must be a list of numbers, got {milestones!r}')
     level = config.get('log_level')
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
         levels = ', '.join(map(logging.getLevelName, range(logging.DEBUG, logging.CRITICAL + 1, 10)))

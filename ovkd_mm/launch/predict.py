@@ -1,7 +1,7 @@
 """Painting predictions on images, by the toolkits' own inferencers."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import mmcv
@@ -75,12 +75,20 @@ def _images(name: str, out: Path) -> list[Path]:
         if not path.exists():
             raise FileNotFoundError(f'the image {name!r} does not exist')
         return [path]
-    found = [file for file in path.rglob('*') if file.suffix.lower() in IMAGES]
-    if path in out.parents:  # what was painted before is no image
-        found = [file for file in found if out not in file.parents]
+    found = [file for file in _files(path, but=out) if file.suffix.lower() in IMAGES]
     if not found:
         raise FileNotFoundError(f'the folder {name!r} holds no image; they end with {", ".join(IMAGES)}')
     return sorted(found)
+
+
+def _files(root: Path, but: Path) -> Iterator[Path]:
+    """The files below a folder and below folders that are linked to there, each folder once and one not at all."""
+    seen = {os.path.realpath(root), os.path.realpath(but)}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        yield from (Path(folder, name) for name in files)
+        below = {os.path.realpath(Path(folder, name)): name for name in sorted(folders)}
+        folders[:] = [name for real, name in below.items() if real not in seen]
+        seen.update(below)
 
 
 def build_painter(config: Config, checkpoint: str, device: str, score_thr: float = 0.3) -> Painter:

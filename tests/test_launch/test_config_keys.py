@@ -81,6 +81,25 @@ def test_options_are_set_one_by_one_and_stay_as_they_were():
     assert config.own.width == 3 and options['own'] == dict(width=2)
 
 
+def test_no_text_takes_the_place_of_a_number_outside_the_model():
+    settings = dict(
+        optim_wrapper=dict(optimizer=dict(lr=0.1), loss_scale=512.0, type='OptimWrapper'),
+        default_hooks=dict(checkpoint=dict(interval=1, by_epoch=True)),
+        param_scheduler=[dict(end=5)],
+        model=dict(loss_weight=1.0),
+    )
+    for key in ('optim_wrapper.optimizer.lr', 'default_hooks.checkpoint.interval', 'param_scheduler.0.end'):
+        with pytest.raises(
+            ValueError, match=rf"^here: {key}='abc': the config has [\d.]+ there, so this must be a num"
+        ):
+            override(Config(settings), {key: 'abc'}, 'here:')
+    texts = {'optim_wrapper.type': 'Other', 'model.loss_weight': 'halved', 'optim_wrapper.loss_scale': 'dynamic'}
+    texts |= {'optim_wrapper.optimizer.lr': 1, 'default_hooks.checkpoint.by_epoch': 'no', 'work_dir': 'there'}
+    config = Config(settings)
+    override(config, texts, 'here:')
+    assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.loss_scale) == (1, 'dynamic')
+
+
 def test_a_setting_of_what_nobody_reads_is_refused():
     with pytest.raises(ValueError, match=r'^this modle.depth: neither the config nor .*; nearest: model'):
         override(Config(dict(own=1)), {'modle.depth': 1}, 'this')

@@ -40,6 +40,15 @@ def test_none_is_no_dict(key):
         check_values(Config({key: None}))
 
 
+def test_milestones_are_a_list_of_numbers():
+    scheduler = dict(type='MultiStepLR', milestones=[1, 2.5])
+    for schedulers in ([scheduler], scheduler, dict(generator=[scheduler]), None, [dict(type='LinearLR')]):
+        check_values(Config(dict(param_scheduler=schedulers)))
+    for wrong in ('abc', 3, ['abc']):
+        with pytest.raises(ValueError, match=r'^param_scheduler\[1\]\.milestones must be a list of numbers, got '):
+            check_values(Config(dict(param_scheduler=[scheduler, dict(type='MultiStepLR', milestones=wrong)])))
+
+
 def test_a_log_level_is_one_of_pythons():
     check_values(Config(dict(log_level='WARNING')))
     with pytest.raises(ValueError, match="log_level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'foo'"):

@@ -181,6 +181,14 @@ def test_a_folder_is_searched_for_images_but_not_what_was_painted(tmp_path, monk
         picture_files(['empty'], 'new')
 
 
+def test_linked_folders_are_searched_once_and_a_folder_is_no_image(tmp_path):
+    touch(tmp_path / 'in' / 'folder.jpg' / 'a.png', tmp_path / 'elsewhere' / 'b.png', tmp_path / 'out' / 'old.png')
+    for name, to in (('linked', 'elsewhere'), ('round', 'in'), ('painted', 'out')):
+        (tmp_path / 'in' / name).symlink_to(tmp_path / to)
+    found = picture_files([str(tmp_path / 'in')], str(tmp_path / 'out'))
+    assert set(found) == {tmp_path / 'in' / 'folder.jpg' / 'a.png', tmp_path / 'in' / 'linked' / 'b.png'}
+
+
 @pytest.mark.parametrize('out', ['.', 'in/..'])
 def test_pictures_may_go_above_the_images(tmp_path, monkeypatch, out):
     monkeypatch.chdir(tmp_path)
