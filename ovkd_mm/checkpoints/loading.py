@@ -93,6 +93,8 @@ def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, 
 
 
 def _load_file(path: str | os.PathLike, map_location: Any) -> Any:
+    if not os.fspath(path):
+        raise FileNotFoundError("checkpoint '' is an empty text; name a file")
     path = Path(path).expanduser()
     if not path.is_file():
         what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'

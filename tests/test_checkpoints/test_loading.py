@@ -73,6 +73,8 @@ def test_a_missing_file_is_named(tmp_path, load):
         with pytest.raises(FileNotFoundError) as caught:
             load(str(path))
         assert str(caught.value) == f'checkpoint {str(path)!r} {what}; check the path'
+    with pytest.raises(FileNotFoundError, match=r"checkpoint '' is an empty text; name a file"):
+        load('')
 
 
 @ZIP_OR_LEGACY
