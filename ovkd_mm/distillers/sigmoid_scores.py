@@ -11,6 +11,8 @@ from .feature_pair import FeaturePair
 
 __all__ = ['warn_of_sigmoid_scores']
 
+OF_SIGMOIDS = ('GaussianFocalLoss',)  # of heat maps, which CenterNet and CornerNet predict
+
 
 def warn_of_sigmoid_scores(student: nn.Module, pairs: Iterable[FeaturePair]) -> None:
     """Warn of scores that the toolkits' losses take through a sigmoid (multi-label heads, most dense detectors).
@@ -26,7 +28,7 @@ def warn_of_sigmoid_scores(student: nn.Module, pairs: Iterable[FeaturePair]) -> 
         if pair.loss.over_classes and isinstance(place, Place) and (loss := _sigmoid_loss(student, place.path)):
             print_log(
                 f'{type(pair.loss).__name__} compares distributions over classes, but the student learns each class of '
-                f'{place.name} by itself ({loss}.use_sigmoid=True). It teaches which of them is more likely than '
+                f'{place.name} by itself ({loss} takes them through a sigmoid). It teaches which of them is more likely than '
                 'another, not how likely each one is; a method on features (pairs) has no such limit',
                 logger='current',
                 level=logging.WARNING,
@@ -38,8 +40,9 @@ def _sigmoid_loss(student: nn.Module, path: str) -> str | None:
     while path:
         path = path.rpartition('.')[0]
         for name, loss in _children(student.get_submodule(path)):
-            if hasattr(loss, 'use_sigmoid'):  # the loss of the classes comes first
-                return f'{path}.{name}'.removeprefix('.') if loss.use_sigmoid else None
+            sigmoid = True if type(loss).__name__ in OF_SIGMOIDS else getattr(loss, 'use_sigmoid', None)
+            if sigmoid is not None:  # the loss of the classes comes first
+                return f'{path}.{name}'.removeprefix('.') if sigmoid else None
     return None
 
 

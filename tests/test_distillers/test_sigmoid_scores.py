@@ -37,7 +37,7 @@ def test_scores_of_single_classes_are_warned_of_where_distributions_are_compared
     MODELS.build(distiller_config(student=student, teacher=teacher, method=method, channel_order='bgr', **changes))
     assert len(said) == warned
     if warned:
-        assert 'by itself (head.loss_module.use_sigmoid=True)' in said[0] and 'head.fc' in said[0]
+        assert 'by itself (head.loss_module takes them through a sigmoid)' in said[0] and 'head.fc' in said[0]
 
 
 def test_one_of_several_losses_is_named():
@@ -53,3 +53,12 @@ def test_a_loss_right_in_the_model_is_named_without_a_dot():
     student.fc, student.loss = nn.Linear(2, 2), nn.Module()
     student.loss.use_sigmoid = True
     assert sigmoid_scores._sigmoid_loss(student, 'fc') == 'loss'
+
+
+def test_heat_maps_of_centers_are_sigmoids():
+    from mmdet.models.losses import GaussianFocalLoss
+
+    student = nn.Module()
+    student.head = nn.Module()
+    student.head.heatmap_head, student.head.loss_center_heatmap = nn.Sequential(nn.Conv2d(2, 2, 1)), GaussianFocalLoss()
+    assert sigmoid_scores._sigmoid_loss(student, 'head.heatmap_head.0') == 'head.loss_center_heatmap'
