@@ -28,8 +28,8 @@ def warn_of_sigmoid_scores(student: nn.Module, pairs: Iterable[FeaturePair]) -> 
         if pair.loss.over_classes and isinstance(place, Place) and (loss := _sigmoid_loss(student, place.path)):
             print_log(
                 f'{type(pair.loss).__name__} compares distributions over classes, but the student learns each class of '
-                f'{place.name} by itself ({loss} takes them through a sigmoid). It teaches which of them is more likely than '
-                'another, not how likely each one is; a method on features (pairs) has no such limit',
+                f'{place.name} by itself ({loss} takes them through a sigmoid). It teaches which of them is '
+                'more likely than another, not how likely each one is; a method on features (pairs) has no such limit',
                 logger='current',
                 level=logging.WARNING,
             )
