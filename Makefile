@@ -15,6 +15,7 @@ help:
 	@echo 'make benchmark-gpu  time pairs of the paper on a GPU, in float32 and bfloat16; results in work_dirs/benchmark'
 	@echo 'make reproduce ROW=cifar100-c  train teacher, student and distilled student of a row of the results, three seeds;'
 	@echo '                            again: go on where it stopped. Rows: configs/reproduce; written down in docs/results.md'
+	@echo '                            SCALE=small trains a similar row that is small enough for a CPU'
 	@echo 'make lint     check style, format and types only'
 	@echo 'make docs     build the pages of docs/ into site/; open site/index.html'
 	@echo 'make install  make the environment only'
@@ -40,10 +41,16 @@ demo: install
 	$(PY) tools/demo.py $(ARGS)
 
 ROWS := $(patsubst configs/reproduce/%.yml,%,$(wildcard configs/reproduce/*.yml))
+# What SCALE=small trains in place of a row of the paper: the row for a CPU with the same task and the most similar student.
+SMALL := cifar100-a:cifar10-wrn16-1 cifar100-b:cifar10-wrn16-1 cifar100-c:cifar10-wrn10-1 \
+	ssd300-vgg16-mobilenet-v1:voc-animals-ssd-mobilenet-v1 ssd300-r50-mobilenet-v1:voc-animals-ssd-mobilenet-v1 \
+	deeplabv3plus-r18:voc-animals-deeplabv3plus-r18 deeplabv3plus-mobilenet-v2:voc-animals-deeplabv3plus-lite0
+SCALES := $(if $(filter small,$(SCALE)),$(SMALL),$(foreach row,$(ROWS),$(row):$(row)))
+TRAINED = $(patsubst $(ROW):%,%,$(filter $(ROW):%,$(SCALES)))
 reproduce: install
-	@test -n "$(filter $(ROW),$(ROWS))" || { echo 'make reproduce ROW=...: name one of $(ROWS)'; exit 2; }
-	$(PY) tools/compare.py configs/reproduce/$(ROW).yml --work-dir work_dirs/reproduce/$(ROW) $(ARGS)
-	@$(PY) docs/_reproduced.py $(ROW) work_dirs/reproduce/$(ROW)
+	@test -n "$(TRAINED)" || { echo 'make reproduce ROW=...: name one of $(foreach one,$(SCALES),$(firstword $(subst :, ,$(one))))'; exit 2; }
+	$(PY) tools/compare.py configs/reproduce/$(TRAINED).yml --work-dir work_dirs/reproduce/$(TRAINED) $(ARGS)
+	@$(PY) docs/_reproduced.py $(TRAINED) work_dirs/reproduce/$(TRAINED)
 
 # The pages are built from sources that are read and not imported: this needs no torch.
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -1,5 +1,6 @@
 """The pairs for a CPU and their places; the studies of them and of the paper's pairs."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,3 +89,19 @@ def test_each_study_has_configs_for_its_teacher_and_its_runs(path, tmp_path):
         assert Path(named.checkpoint).stem.endswith(f'_{length}')
     else:
         assert '::' in named.model and '://' in named.checkpoint
+
+
+@pytest.mark.parametrize(
+    ('asked', 'row'),
+    [
+        ('ROW=cifar100-c', 'cifar100-c'),
+        ('ROW=cifar100-c SCALE=small', 'cifar10-wrn10-1'),
+        ('ROW=ssd300-vgg16-mobilenet-v1 SCALE=small', 'voc-animals-ssd-mobilenet-v1'),
+        ('ROW=deeplabv3plus-r18 SCALE=small', 'voc-animals-deeplabv3plus-r18'),
+    ],
+)
+def test_make_reproduces_a_row_or_a_small_one_like_it(asked, row):
+    command = ['make', '-n', 'reproduce', *asked.split()]
+    said = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True, check=True).stdout
+    assert f'tools/compare.py configs/reproduce/{row}.yml --work-dir work_dirs/reproduce/{row} ' in said
+    assert (CONFIGS / 'reproduce' / f'{row}.yml').is_file()
