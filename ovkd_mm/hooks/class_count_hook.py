@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..distillers.method_hooks import unwrapped
@@ -74,7 +74,7 @@ def _name(path: str) -> str:
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compares ``num_classes`` of the heads with the classes of the data set.
+    """Compares ``num_classes`` of the heads with the classes of the data set, and with the weights in their losses.
 
     With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later)
     or, in a detector, learns the class after its last one as background; with too many, training runs without a
@@ -86,9 +86,12 @@ class ClassCountHook(Hook):
         """Compare the heads with the training set, and the validation's metrics with its data set.
 
         Raises:
-            ValueError: If a head has another number of classes, or a metric's ``topk`` exceeds that number.
+            ValueError: If a head has another number of classes, a loss has weights for another number, or a metric's
+                ``topk`` exceeds it.
         """
         self._check(runner, runner.train_dataloader)
+        for key, head in classifying_heads(runner).items():
+            _check_weights(key, head)
         if runner.val_loop is not None:
             _check_metrics('val_evaluator', runner.val_loop)
 
@@ -111,6 +114,18 @@ class ClassCountHook(Hook):
                     f'{key}.{head.setting}={head.classes}, but {_has(loader, classes)}; set '
                     f'{key}.{head.setting}={len(classes)}, or other metainfo.classes of the data set'
                 )
+
+
+def _check_weights(key: str, head: ClassifyingHead) -> None:
+    # Softmax losses of mmdet count the background, too; a head for two classes may have one output.
+    counts = (head.classes, head.classes + 1, getattr(head.module, 'out_channels', head.classes))
+    for name, part in head.module.named_modules():
+        weights = getattr(part, 'class_weight', None)
+        if isinstance(weights, (list, tuple, Tensor)) and len(weights) not in counts:
+            raise ValueError(
+                f'{key}.{name}.class_weight has {len(weights)} numbers, but {key}.{head.setting}={head.classes}; '
+                'give each class one'
+            )
 
 
 def _classes(loader: DataLoader) -> Sequence[str] | None:

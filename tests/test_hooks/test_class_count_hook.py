@@ -183,3 +183,17 @@ def test_a_timm_backbone_without_its_last_layer_has_no_classes():
     one.model['student']['backbone'] = backbone
     assert list(classifying_heads(one)) == ['model.student.decode_head']
     ClassCountHook().before_train(one)
+
+
+@pytest.mark.parametrize(('weights', 'fits'), [(2, False), (3, True), (4, True), (5, False)])
+def test_a_loss_weighs_the_classes_that_there_are_and_perhaps_the_background(weights, fits):
+    from mmseg.models.decode_heads import FCNHead
+
+    losses = [dict(type='CrossEntropyLoss'), dict(type='CrossEntropyLoss', loss_name='b', class_weight=[1.0] * weights)]
+    one = runner(3, ['a', 'b', 'c'])
+    one.model['student']['decode_head'] = FCNHead(in_channels=4, channels=4, num_classes=3, loss_decode=losses)
+    if fits:
+        return ClassCountHook().before_train(one)
+    key = r'model\.student\.decode_head'
+    with pytest.raises(ValueError, match=rf'^{key}\.loss_decode\.1\.class_weight has {weights} .*\.num_classes=3'):
+        ClassCountHook().before_train(one)
