@@ -63,8 +63,8 @@ def _within(path: str, places: Sequence[str]) -> bool:
 
 def _is_head(path: str, module: nn.Module) -> bool:
     named = bool(CLASSIFIERS.intersection(dict(module.named_children()))) or _name(path) in HEADS
-    # timm's networks without their last layer have 0.
-    return named and vars(module).get('num_classes', 0) > 0 and type(module).__name__ not in OTHER_CLASSES
+    # Networks without their last layer have 0 (timm) or -1 (mmpretrain) classes.
+    return named and (vars(module).get('num_classes') or 0) > 0 and type(module).__name__ not in OTHER_CLASSES
 
 
 def _name(path: str) -> str:
