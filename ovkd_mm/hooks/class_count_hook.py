@@ -117,13 +117,13 @@ class ClassCountHook(Hook):
 
 
 def _check_weights(key: str, head: ClassifyingHead) -> None:
-    # Softmax losses of mmdet count the background, too; a head for two classes may have one output.
-    counts = (head.classes, head.classes + 1, getattr(head.module, 'out_channels', head.classes))
-    for name, part in head.module.named_modules():
+    # Things and stuff together; a head for two classes may have one output, and many a loss counts the background, too.
+    counts = {getattr(head.module, name) for name in ('num_classes', 'out_channels') if hasattr(head.module, name)}
+    for name, part in head.module.named_modules(prefix=key):
         weights = getattr(part, 'class_weight', None)
-        if isinstance(weights, (list, tuple, Tensor)) and len(weights) not in counts:
+        if isinstance(weights, (list, tuple, Tensor)) and counts.isdisjoint((len(weights), len(weights) - 1)):
             raise ValueError(
-                f'{key}.{name}.class_weight has {len(weights)} numbers, but {key}.{head.setting}={head.classes}; '
+                f'{name}.class_weight has {len(weights)} numbers, but {key}.{head.setting}={head.classes}; '
                 'give each class one'
             )
 

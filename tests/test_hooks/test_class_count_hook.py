@@ -197,3 +197,17 @@ def test_a_loss_weighs_the_classes_that_there_are_and_perhaps_the_background(wei
     key = r'model\.student\.decode_head'
     with pytest.raises(ValueError, match=rf'^{key}\.loss_decode\.1\.class_weight has {weights} .*\.num_classes=3'):
         ClassCountHook().before_train(one)
+
+
+@pytest.mark.filterwarnings('ignore')  # upstream's own, about its arguments
+def test_a_panoptic_head_weighs_things_stuff_and_nothing():
+    config = 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+    model = read_config_file(f'mmdet::{config}', config).model
+    setting = model.panoptic_head | dict(train_cfg=model.train_cfg, test_cfg=model.test_cfg, _scope_='mmdet')
+    one = runner(2, ['a'] * 133)
+    one.train_dataloader.dataset.metainfo['thing_classes'] = ['a'] * 80
+    one.model = nn.ModuleDict({'panoptic_head': MODELS.build(setting)})
+    ClassCountHook().before_train(one)
+    one.model['panoptic_head'].class_weight = [1.0] * 81
+    with pytest.raises(ValueError, match=r'^model\.panoptic_head\.class_weight has 81 numbers'):
+        ClassCountHook().before_train(one)
