@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -210,7 +211,11 @@ def check_trainings(waiting: Sequence[Training], metric: str | None, console: Co
             training.config.dump(files[label])
         out = Path(folder, 'found.json')
         command = [sys.executable, '-m', f'{__package__}.check', str(out), metric or '', *files.values()]
-        child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        # From Python 3.11 on, a config in the folder of the call is no module, whatever its name.
+        env = os.environ | dict(PYTHONSAFEPATH='1')
+        child = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env
+        )
         if not out.is_file():
             raise ValueError(f'the configs cannot be built: {child.stdout[-3000:]}')
         found = json.loads(out.read_text())

@@ -21,7 +21,8 @@ OTHER_CLASSES = {'STDCHead', 'GroundingDINOHead', 'ATSSVLFusionHead'}
 # Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
 WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
 
-SETTINGS = {'panoptic_head': 'num_things_classes'}  # of mmdet's mask transformers, which have instances or both
+SETTINGS = dict.fromkeys(('panoptic_head', 'panoptic_fusion_head'), 'num_things_classes')  # instances, or stuff, too
+TRACKERS_PARTS = {'detector', 'reid'}  # their data sets have other classes than the tracker, or people
 
 
 class ClassifyingHead(NamedTuple):
@@ -46,7 +47,7 @@ def classifying_heads(runner: Runner) -> dict[str, ClassifyingHead]:
     whole: list[str] = []
     # In a distiller's own names the student's begin with 'student.', as they do in the config.
     for path, module in unwrapped(runner.model).named_modules(prefix='model'):
-        if _within(path, whole):
+        if _within(path, whole) or not TRACKERS_PARTS.isdisjoint(path.split('.')):
             continue
         if setting := WRAPPERS.get(type(module).__name__):
             heads[path] = ClassifyingHead(module.get_submodule('model'), setting)
@@ -63,8 +64,10 @@ def _within(path: str, places: Sequence[str]) -> bool:
 
 def _is_head(path: str, module: nn.Module) -> bool:
     named = bool(CLASSIFIERS.intersection(dict(module.named_children()))) or _name(path) in HEADS
+    kind, settings = type(module).__name__, vars(module)
+    other = kind in OTHER_CLASSES or kind.endswith('RPNHead') or settings.get('class_agnostic')
     # Networks without their last layer have 0 (timm) or -1 (mmpretrain) classes.
-    return named and (vars(module).get('num_classes') or 0) > 0 and type(module).__name__ not in OTHER_CLASSES
+    return named and not other and (settings.get('num_classes') or 0) > 0
 
 
 def _name(path: str) -> str:
@@ -78,8 +81,8 @@ class ClassCountHook(Hook):
 
     With too few classes the loss stops with an index out of bounds (on a GPU, with a failed assertion somewhere later)
     or, in a detector, learns the class after its last one as background; with too many, training runs without a
-    warning. The heads of a panoptic data set share its classes and are left aside. Top-5 accuracy with fewer than 5
-    classes would fail after an epoch.
+    warning. Trackers are left aside, and so are the heads of a panoptic data set, which share its classes. Top-5
+    accuracy with fewer than 5 classes would fail after an epoch.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -75,6 +75,7 @@ class DistillScheduleHook(DistillerHook):
             TypeError: If it is not a ``FeatureDistiller``.
         """
         self._model = self.distiller(runner)
+        self._found = self._model.distill_weight
         total = runner.max_iters / self._unit(runner)
         if self.stop_at is not None and self.stop_at > total:
             print_log(
@@ -89,6 +90,10 @@ class DistillScheduleHook(DistillerHook):
         unit = self._unit(runner)
         self._model.distill_weight = self.weight(runner.iter / unit, runner.max_iters / unit)
         runner.message_hub.update_scalar('train/distill_weight', self._model.distill_weight)
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was found."""
+        self._model.distill_weight = self._found
 
     def _unit(self, runner: Runner) -> int:
         return epoch_length(runner) if self.by_epoch else 1

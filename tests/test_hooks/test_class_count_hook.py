@@ -211,3 +211,38 @@ def test_a_panoptic_head_weighs_things_stuff_and_nothing():
     one.model['panoptic_head'].class_weight = [1.0] * 81
     with pytest.raises(ValueError, match=r'^model\.panoptic_head\.class_weight has 81 numbers'):
         ClassCountHook().before_train(one)
+
+
+def head_of(name: str, **settings) -> nn.Module:
+    head = type(name, (nn.Module,), {})()
+    vars(head).update(settings)
+    return head
+
+
+@pytest.mark.parametrize(
+    'others',
+    [
+        dict(bbox_head=head_of('RPNHead', num_classes=1)),  # mmdet's RPN keeps its head under this name
+        dict(mask_head=head_of('FCNMaskHead', num_classes=80, class_agnostic=True)),
+        dict(head=head_of('LinearReIDHead', num_classes=None)),
+        dict(detector=nn.ModuleDict(dict(bbox_head=head_of('FCOSHead', num_classes=1)))),
+        dict(reid=nn.ModuleDict(dict(head=head_of('LinearReIDHead', num_classes=380)))),
+    ],
+    ids=lambda others: '-'.join(others),
+)
+def test_heads_without_the_classes_of_the_data_pass(others):
+    one = runner(2, ['a', 'b'])
+    one.model['student'].update(others)
+    assert list(classifying_heads(one)) == ['model.student.decode_head']
+    ClassCountHook().before_train(one)
+
+
+def test_what_puts_instances_together_counts_the_things_as_their_head_does():
+    one = runner(2, ['a', 'b'])
+    heads = {
+        name: head_of(name, num_classes=count, num_things_classes=count)
+        for name, count in (('panoptic_head', 2), ('panoptic_fusion_head', 80))
+    }
+    one.model = nn.ModuleDict(heads)
+    with pytest.raises(ValueError, match=r'^model\.panoptic_fusion_head\.num_things_classes=80, but'):
+        ClassCountHook().before_train(one)

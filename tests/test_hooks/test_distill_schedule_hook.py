@@ -34,6 +34,11 @@ def test_the_weight_follows_its_schedule_in_epochs_of_two_iterations(tmp_path, s
         assert expected is None or value == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_model_is_left_as_it_was_found(tmp_path):
+    runner, seen = run(tmp_path, dict(stop_at=1), epochs=2)
+    assert seen[-1] == 0 and runner.model.distill_weight == 1
+
+
 def test_epochs_count_in_an_iteration_based_loop_too(tmp_path):
     _, seen = run(tmp_path, dict(schedule='linear', stop_at=2), iters=6)
     assert seen == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
