@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from ..number import number
 from ..registry import HOOKS
 from .base import DistillerHook
+from .connector_warmup_hook import ConnectorWarmupHook
 from .duration import epoch_length
 
 __all__ = ['DistillScheduleHook']
@@ -69,7 +70,7 @@ class DistillScheduleHook(DistillerHook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the model, and warn of a ``stop_at`` that the training does not reach.
+        """Look at the model, and warn of a ``stop_at`` that the training does not reach or the warm-up does.
 
         Raises:
             TypeError: If it is not a ``FeatureDistiller``.
@@ -81,6 +82,18 @@ class DistillScheduleHook(DistillerHook):
             print_log(
                 f'DistillScheduleHook.stop_at={self.stop_at} is after the end of the training, which has {total:.4g} '
                 f'{"epochs" if self.by_epoch else "iterations"}: distillation does not stop',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+        warm_up = max(
+            (hook.duration.in_iters(runner) for hook in runner.hooks if isinstance(hook, ConnectorWarmupHook)),
+            default=0,
+        )
+        if self.stop_at is not None and self.stop_at * self._unit(runner) <= warm_up:
+            print_log(
+                f'DistillScheduleHook.stop_at={self.stop_at} is not after the warm-up of the connectors, which takes '
+                f'{warm_up} iterations: the student learns nothing from the teacher',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -30,7 +30,8 @@ BESIDE = (
     'tta_pipeline',
 )
 SCOPES = ('mmengine', *TOOLKITS)
-WORDS = ('auto', 'dynamic')  # may replace a number outside the model, such as optim_wrapper.loss_scale
+# What may replace a number outside the model, such as optim_wrapper.loss_scale or a window_size of log_processor.
+WORDS = ('auto', 'dynamic', 'epoch', 'global')
 
 
 def check_keys(config: Config) -> None:

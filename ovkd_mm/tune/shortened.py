@@ -15,6 +15,7 @@ RUNGS = 4  # validations of a trial at most; after the first and the second the 
 # Settings that are a number of epochs or iterations, of schedulers and of hooks (ours, mmengine's and mmdet's).
 SCHEDULER_TIMES = ('begin', 'end', 'T_max', 'step_size', 'total_steps', 'milestones', 'periods')
 HOOK_TIMES = ('epochs', 'iters', 'length', 'stop_at', 'begin_epoch', 'begin_iter', 'switch_epoch', 'num_last_epochs')
+FIRST_STAGES = ('ConnectorWarmupHook', 'InitializationHook')
 
 
 def shortened(config: Config, part: float) -> Config:
@@ -25,7 +26,7 @@ def shortened(config: Config, part: float) -> Config:
     out.
 
     Raises:
-        ValueError: If it has no schedule.
+        ValueError: If it has no schedule, or no time for what comes after the connectors' warm-up or AB's first stage.
     """
     config = copy.deepcopy(config)
     schedule, hooks = config.get('train_cfg') or {}, config.get('default_hooks') or {}
@@ -50,9 +51,24 @@ def shortened(config: Config, part: float) -> Config:
     methods = (config.get('model') or {}).get('method') or []
     several = methods if isinstance(methods, list) else [methods]
     of_methods = [hook for one in several if isinstance(one, dict) for hook in one.get('hooks') or []]
-    for hook in [*(config.get('custom_hooks') or []), *of_methods]:
+    hooks = [*(config.get('custom_hooks') or []), *of_methods]
+    for hook in hooks:
         _shorten(hook, HOOK_TIMES, part)
+    _check_stages(hooks, length, 'epochs' if by_epoch else 'iters')
     return config
+
+
+def _check_stages(hooks: list[dict], length: int, unit: str) -> None:
+    """Refuse a part in which the first stage leaves no time for the second."""
+    ends = [
+        hook['stop_at'] for hook in hooks if hook.get('stop_at') and hook.get('by_epoch', True) == (unit == 'epochs')
+    ]
+    for hook in hooks:
+        if type_name(hook) in FIRST_STAGES and (hook.get(unit) or 0) >= min([length, *ends]):
+            raise ValueError(
+                f'--part is too small: of {min([length, *ends])} {unit} of distillation that a trial would have, '
+                f'{type_name(hook)} takes {hook[unit]}, and the student would learn nothing after it'
+            )
 
 
 def _shortened_schedulers(setting: list | dict, part: float, ends: dict[bool, int]) -> list | dict:

@@ -53,6 +53,17 @@ def test_an_end_that_the_training_does_not_reach_is_named(tmp_path, stop_at, sai
     ) == said
 
 
+@pytest.mark.parametrize(('stop_at', 'said'), [(2, True), (3, False)])
+def test_an_end_within_the_warm_up_is_named(tmp_path, stop_at, said):
+    hooks = [
+        dict(type='ovkd_mm.ConnectorWarmupHook', iters=4),
+        dict(type='ovkd_mm.DistillScheduleHook', stop_at=stop_at),
+    ]
+    toy_runner(tmp_path, custom_hooks=hooks, epochs=3).train()
+    (log,) = tmp_path.glob('*/*.log')
+    assert (f'stop_at={stop_at} is not after the warm-up of the connectors, which takes 4' in log.read_text()) == said
+
+
 def test_in_an_iteration_based_loop_two_processes_have_epochs_of_half_as_many_iterations(tmp_path, monkeypatch):
     monkeypatch.setattr(duration, 'get_world_size', lambda: 2)
     _, seen = run(tmp_path, dict(schedule='linear', stop_at=2), iters=3)

@@ -86,6 +86,7 @@ def test_no_text_takes_the_place_of_a_number_outside_the_model():
         optim_wrapper=dict(optimizer=dict(lr=0.1), loss_scale=512.0, type='OptimWrapper'),
         default_hooks=dict(checkpoint=dict(interval=1, by_epoch=True)),
         param_scheduler=[dict(end=5)],
+        log_processor=dict(window_size=10),
         model=dict(loss_weight=1.0),
     )
     for key in ('optim_wrapper.optimizer.lr', 'default_hooks.checkpoint.interval', 'param_scheduler.0.end'):
@@ -95,6 +96,7 @@ def test_no_text_takes_the_place_of_a_number_outside_the_model():
             override(Config(settings), {key: 'abc'}, 'here:')
     texts = {'optim_wrapper.type': 'Other', 'model.loss_weight': 'halved', 'optim_wrapper.loss_scale': 'dynamic'}
     texts |= {'optim_wrapper.optimizer.lr': 1, 'default_hooks.checkpoint.by_epoch': 'no', 'work_dir': 'there'}
+    texts['log_processor.window_size'] = 'global'
     config = Config(settings)
     override(config, texts, 'here:')
     assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.loss_scale) == (1, 'dynamic')

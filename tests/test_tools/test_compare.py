@@ -47,8 +47,11 @@ def compare(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(compare, tmp_path):
+def test_a_study_trains_what_can_be_trained_and_goes_on_where_it_was_stopped(compare, tmp_path, monkeypatch):
     work_dir = tmp_path / 'work'
+    if sys.version_info >= (3, 11):  # a config of one's own may be called as one of Python's modules
+        (tmp_path / 'dis.py').write_text('raise RuntimeError("imported")')
+        monkeypatch.chdir(tmp_path)
     status, said = compare()
     assert status == 'Some runs failed; see the table. The same command tries them again.'
     assert '[1/3] none, seed 3: accuracy ' in said

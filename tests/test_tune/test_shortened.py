@@ -140,3 +140,22 @@ def test_a_config_without_hooks_is_saved_and_logged_all_the_same():
 def test_a_config_without_a_schedule_is_refused():
     with pytest.raises(ValueError, match='train_cfg=None has no max_epochs or max_iters'):
         shortened(Config(dict(train_cfg=None)), 0.5)
+
+
+@pytest.mark.parametrize(
+    ('hooks', 'part', 'said'),
+    [
+        ([dict(type='ovkd_mm.ConnectorWarmupHook', epochs=1)], 0.1, 'of 1 epochs .* ConnectorWarmupHook takes 1'),
+        ([dict(type='InitializationHook', epochs=5)], 0.1, 'of 1 epochs .* InitializationHook takes 1'),
+        (
+            [dict(type='ConnectorWarmupHook', epochs=1), dict(type='DistillScheduleHook', stop_at=3)],
+            0.3,
+            'of 1 epochs .* ConnectorWarmupHook takes 1',
+        ),
+    ],
+)
+def test_a_part_without_time_for_what_comes_after_the_first_stage_is_refused(hooks, part, said):
+    whole = Config(dict(train_cfg=dict(max_epochs=12), custom_hooks=hooks))
+    with pytest.raises(ValueError, match=f'--part is too small: {said}'):
+        shortened(whole, part)
+    shortened(whole, 1.0)
