@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.hooks import ClassCountHook
 from ovkd_mm.launch.cli import add_config_arguments, check_order, load_config, run
-from ovkd_mm.launch.draw import draw_predictions
+from ovkd_mm.launch.draw import draw_predictions, warn_of_equal_names
 from ovkd_mm.launch.plain_config import plain_config
 
 
@@ -48,6 +48,8 @@ def test(args: argparse.Namespace) -> None:
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.register_hook(ClassCountHook())
+    if args.show_dir:
+        warn_of_equal_names(runner.test_loop.dataloader.dataset)
     runner.test()
 
 

@@ -1,10 +1,16 @@
 """Painting the predictions of a test."""
 
-from mmengine.config import Config
+import logging
+from pathlib import PurePath
+from typing import Any
 
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..config_files import type_name
 from ..toolkits import TOOLKITS
 
-__all__ = ['draw_predictions']
+__all__ = ['draw_predictions', 'warn_of_equal_names']
 
 
 def draw_predictions(config: Config, show: bool, show_dir: str | None, wait_time: float, tta: bool) -> None:
@@ -34,8 +40,30 @@ def draw_predictions(config: Config, show: bool, show_dir: str | None, wait_time
     if scope in ('mmseg', 'mmpretrain'):  # whose hooks leave out most images of a test, too
         hook.setdefault('interval', 1)
     if not config.get('visualizer'):
-        config.visualizer = dict(type=toolkit.visualizer, vis_backends=[dict(type='LocalVisBackend')])
+        config.visualizer = dict(type=toolkit.visualizer)
     if show_dir and toolkit.draws_into:
         hook[toolkit.draws_into] = show_dir
     elif show_dir:
         config.visualizer.save_dir = show_dir
+        backends = config.visualizer.get('vis_backends') or []
+        if 'LocalVisBackend' not in map(type_name, backends):
+            config.visualizer.vis_backends = [*backends, dict(type='LocalVisBackend')]
+
+
+def warn_of_equal_names(dataset: Any) -> None:
+    """Warn of images whose pictures replace each other, since the toolkits' hooks name these after the file alone.
+
+    Args:
+        dataset: What is tested.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return
+    paths = [dataset.get_data_info(index).get('img_path') for index in range(len(dataset))]
+    names = {PurePath(path).name for path in paths if isinstance(path, str)}
+    if len(names) < len(paths):
+        print_log(
+            f'the {len(paths)} images have {len(names)} file names, and a picture replaces the one of the same name '
+            'before it; tools/predict.py paints each into a file of its own',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -87,7 +87,8 @@ def dump(run, folder, tmp_path_factory):
     before = {file: file.read_bytes() for file in work_dir.rglob('*') if file.is_file()}
     out = tmp_path_factory.mktemp('test')
     dump, painted = out / 'dump.pkl', out / 'painted'
-    assert 'accuracy/top1' in run_tool('test', trained, weights, '--out', dump, '--show-dir', painted)
+    said = run_tool('test', trained, weights, '--out', dump, '--show-dir', painted)
+    assert 'accuracy/top1' in said and 'the 24 images have 8 file names' in said
     names = {file.name for file in (folder / 'test').rglob('*.png')}  # the hook paints images of a name into one file
     assert {file.name.removesuffix('_0.png') for file in painted.rglob('*.png')} == names
     assert {file: file.read_bytes() for file in before} == before
