@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..registry import HOOKS
-from .class_count_hook import classifying_heads
+from .classifying_heads import classifying_heads
 
 __all__ = ['LabelRangeHook']
 
@@ -32,7 +32,7 @@ class LabelRangeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find out what labels there may be."""
         dataset = runner.train_dataloader.dataset
-        heads = classifying_heads(runner)
+        heads = classifying_heads(runner.model)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         counts: dict[str, int] = {key: head.classes for key, head in heads.items()}
         if classes is not None:
