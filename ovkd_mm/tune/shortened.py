@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config_files import type_name
+from ..method_files import methods_of
 
 __all__ = ['shortened', 'validations']
 
@@ -48,9 +49,8 @@ def shortened(config: Config, part: float) -> Config:
     if config.get('param_scheduler'):
         ends = {by_epoch: length}
         config.param_scheduler = _shortened_schedulers(config.param_scheduler, part, ends)
-    methods = (config.get('model') or {}).get('method') or []
-    several = methods if isinstance(methods, list) else [methods]
-    of_methods = [hook for one in several if isinstance(one, dict) for hook in one.get('hooks') or []]
+    methods = (config.get('model') or {}).get('method')
+    of_methods = [hook for one in methods_of(methods) for hook in one.get('hooks') or []] if methods else []
     hooks = [*(config.get('custom_hooks') or []), *of_methods]
     for hook in hooks:
         _shorten(hook, HOOK_TIMES, part)
