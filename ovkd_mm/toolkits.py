@@ -20,6 +20,7 @@ class Toolkit:
         visualizer: Type of its visualizer.
         draws: Key of its visualization hook that switches it on.
         draws_into: Key of that hook for the folder of the pictures; None where the visualizer's ``save_dir`` is it.
+        draws_some: Whether that hook leaves out most images of a test unless its ``interval`` is 1.
     """
 
     packages: tuple[str, str]
@@ -30,6 +31,7 @@ class Toolkit:
     visualizer: str
     draws: str
     draws_into: str | None
+    draws_some: bool
 
 
 TOOLKITS = dict(
@@ -42,6 +44,7 @@ TOOLKITS = dict(
         visualizer='DetLocalVisualizer',
         draws='draw',
         draws_into='test_out_dir',
+        draws_some=False,
     ),
     mmseg=Toolkit(
         packages=('mmsegmentation', 'onedl-mmsegmentation'),
@@ -52,6 +55,7 @@ TOOLKITS = dict(
         visualizer='SegLocalVisualizer',
         draws='draw',
         draws_into=None,
+        draws_some=True,
     ),
     mmpretrain=Toolkit(
         packages=('mmpretrain', 'onedl-mmpretrain'),
@@ -62,6 +66,7 @@ TOOLKITS = dict(
         visualizer='UniversalVisualizer',
         draws='enable',
         draws_into='out_dir',
+        draws_some=True,
     ),
 )
 

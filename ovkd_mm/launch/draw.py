@@ -37,7 +37,7 @@ def draw_predictions(config: Config, show: bool, show_dir: str | None, wait_time
     toolkit = TOOLKITS.get(scope, TOOLKITS['mmdet'])
     hook.update(show=show, wait_time=wait_time)
     hook[toolkit.draws] = True
-    if scope in ('mmseg', 'mmpretrain'):  # whose hooks leave out most images of a test, too
+    if toolkit.draws_some:
         hook.setdefault('interval', 1)
     if not config.get('visualizer'):
         config.visualizer = dict(type=toolkit.visualizer)
