@@ -45,6 +45,9 @@ ROWS := $(patsubst configs/reproduce/%.yml,%,$(wildcard configs/reproduce/*.yml)
 SMALL := cifar100-a:cifar10-wrn16-1 cifar100-b:cifar10-wrn16-1 cifar100-c:cifar10-wrn10-1 \
 	ssd300-vgg16-mobilenet-v1:voc-animals-ssd-mobilenet-v1 ssd300-r50-mobilenet-v1:voc-animals-ssd-mobilenet-v1 \
 	deeplabv3plus-r18:voc-animals-deeplabv3plus-r18 deeplabv3plus-mobilenet-v2:voc-animals-deeplabv3plus-lite0
+ifneq ($(filter-out small,$(SCALE)),)
+$(error SCALE=$(SCALE): there is only SCALE=small; without it the row itself is trained)
+endif
 SCALES := $(if $(filter small,$(SCALE)),$(SMALL),$(foreach row,$(ROWS),$(row):$(row)))
 TRAINED = $(patsubst $(ROW):%,%,$(filter $(ROW):%,$(SCALES)))
 reproduce: install

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from .config_files import CONFIGS
 from .nearest import nearest
 
-__all__ = ['METHODS', 'default_method', 'method_names', 'methods_of', 'read_method']
+__all__ = ['METHODS', 'default_method', 'method_names', 'methods_of', 'read_method', 'summed']
 
 METHODS = CONFIGS / '_base_' / 'methods'
 
@@ -30,6 +30,11 @@ def read_method(name: str, others: str = '') -> dict:
     if name not in method_names():
         raise ValueError(f'unknown method {name!r}{nearest(str(name), method_names())}{others}')
     return Config.fromfile(METHODS / f'{name}.py').method
+
+
+def summed(name: str) -> list[str]:
+    """The names of the methods in a sum, such as ``ofd+kd``; of one method its own."""
+    return name.split('+')
 
 
 def methods_of(setting: str | dict | Sequence[str | dict]) -> list[dict]:

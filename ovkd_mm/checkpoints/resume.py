@@ -44,6 +44,8 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
         if left := ', '.join(repr(file.name) for file in leftovers(folder)):
             notes.insert(0, f'the last save was cut off; {left} is left of it and the next save will remove it')
         if chosen is None:
+            if config.get('resume'):
+                config.load_from = None  # no initial weights, but where the training with this config went on from
             config.resume = False
             return [*notes, f'no checkpoint in {str(folder)!r} to resume from: the training starts from the beginning']
         if notes:

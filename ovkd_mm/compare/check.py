@@ -20,6 +20,8 @@ from .results import choose_metric
 
 __all__ = ['build']
 
+VALIDATION = ('val_dataloader', 'val_evaluator')  # without val_cfg mmengine refuses to start
+
 
 def build(config: Config) -> BaseModel:
     """Build a config's model, its teacher's weights loaded, and its hooks.
@@ -52,10 +54,12 @@ def main(out: str, metric: str, *files: str) -> None:
         except Exception as exc:  # of whatever kind: it would stop the training, too
             errors[file] = _sentence(exc)
             continue
+        if lacking := [key for key in VALIDATION if not config.get(key)]:
+            errors[file] = f'it has no validation ({", ".join(lacking)}), and a metric of it is what is compared'
+            continue
         wanted = choose_metric(metric or None, config, [])
-        validation = str([config.get('val_dataloader'), config.get('val_evaluator'), wanted])
-        # Without a validation a config's save_best means nothing.
-        if wanted and (metric or config.get('val_evaluator')) and validation not in validations:
+        validation = str([config.val_dataloader, config.val_evaluator, wanted])
+        if wanted and validation not in validations:
             validations.add(validation)
             try:
                 lack = missing_metric(wanted.key, config, model)

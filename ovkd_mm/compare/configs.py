@@ -14,8 +14,8 @@ from ..distillers.settings import PARTS
 from ..distillers.teacher import check_teacher
 from ..launch.config_keys import check_keys, override
 from ..launch.config_values import check_values
-from ..launch.plain_config import forget_run, plain_config
-from ..method_files import read_method
+from ..launch.plain_config import forget_resume, forget_run, plain_config
+from ..method_files import read_method, summed
 from .study import NONE, Entry, Study
 
 __all__ = ['as_json', 'as_text', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest', 'what_differs']
@@ -68,7 +68,7 @@ def entry_config(base: Config, study: Study, entry: Entry) -> Config:
     config.pop('method', None)
     if entry.method not in (None, NONE):
         _check_pairs(config)
-        names = str(entry.method).split('+')
+        names = summed(str(entry.method))
         if NONE in names:
             raise ValueError(f'method {entry.method}: none is the student alone, with no losses; leave it out')
         found = [read_method(name, f' (or {NONE}, the student alone)') for name in names]
@@ -86,7 +86,7 @@ def entry_config(base: Config, study: Study, entry: Entry) -> Config:
 def _read(file: Path, what: str) -> Config:
     config = read_config_file(file, what, imports=False)  # a training's own process imports them
     check_keys(config)
-    return config
+    return forget_resume(config)
 
 
 def seeded(config: Config, seed: int) -> Config:

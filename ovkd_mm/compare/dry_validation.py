@@ -19,14 +19,12 @@ def missing_metric(key: str, config: Config, model: BaseModel) -> str | None:
 
     Args:
         key: Of the metric.
-        config: Of the training; its default scope is set.
+        config: Of the training, with a validation; its default scope is set.
         model: Of the config.
 
     Returns:
         What to tell if there will be no such metric.
     """
-    if not config.get('val_evaluator') or not config.get('val_dataloader'):
-        return f'metric={key!r}: the config has no validation (val_dataloader, val_evaluator)'
     if 'metrics' in config.val_evaluator:
         return None
     metrics = Evaluator(config.val_evaluator).metrics

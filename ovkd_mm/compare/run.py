@@ -56,11 +56,13 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
     """
     work_dir, console = Path(work_dir), Console(highlight=False)
     teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
-    # What is wrong is said before anything is written, and before a teacher takes its hours.
+    # What is wrong with the settings is said before anything is written.
     untaught = {'model.teacher.checkpoint': None} if teacher else {}
     trainings = trainings_of(replace(study, options=untaught | study.options), work_dir)
     with claimed(work_dir, dict(config=str(study.config))) as lock:
         if teacher:
+            if teacher.state != 'finished':
+                _check_untaught(study, teacher, work_dir, console)
             train_all([teacher], study.metric, lock, console)
             study = taught_by(study, teacher)
             trainings = trainings_of(study, work_dir)
@@ -226,6 +228,15 @@ def check_trainings(waiting: Sequence[Training], metric: str | None, console: Co
             say(console, f'{label}: the metric is not checked beforehand: {doubt}')
     environment = found['environment']
     return {label: dict(environment=environment, parameters=found['parameters'][file]) for label, file in files.items()}
+
+
+def _check_untaught(study: Study, teacher: Training, work_dir: Path, console: Console) -> None:
+    """Check the students before their teacher takes its hours, with one that has learned nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        teacher.config.dump(file := f'{folder}/teacher.py')
+        parts = dict(model=file, checkpoint=None, allow_random=True)
+        options = {f'model.teacher.{key}': value for key, value in parts.items()}
+        check_trainings(trainings_of(replace(study, options=options | study.options), work_dir), study.metric, console)
 
 
 def rows_of(study: Study, trainings: Sequence[Training]) -> list[Row]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ..config_files import explain_missing, refuse_name
-from ..method_files import method_names
+from ..method_files import method_names, summed
 from ..nearest import nearest
 
 __all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 'read_study']
@@ -147,7 +147,7 @@ def read_study(
                 near = nearest(name, [*known, NONE, *method_names()])
                 raise ValueError(f'--methods {name}: neither a label of {file} nor a method{near}')
         entries = [known.get(name, Entry(name, name)) for name in methods]
-    if config is None and file and 'config' in content:
+    if config is None and file and content.get('config'):
         config = Path(file).parent / str(content['config'])
     if config is None:
         raise ValueError('config is missing: name the base distillation config with --config, or in the study file')
@@ -162,8 +162,9 @@ def read_study(
     published = content.get('published') or {}
     if not isinstance(published, dict):
         raise ValueError(f'{file}: published must be a mapping from labels of methods to figures, got {published!r}')
+    published = {str(label): str(figure) for label, figure in published.items() if figure is not None}
     if unknown := [label for label in published if label not in labels]:
-        raise ValueError(f'{file}: published.{unknown[0]}: there is no such label{nearest(str(unknown[0]), labels)}')
+        raise ValueError(f'{file}: published.{unknown[0]}: there is no such label{nearest(unknown[0], labels)}')
     metric = content.get('metric') if metric is None else metric
     if metric is not None and not isinstance(metric, str):
         raise ValueError(f"{file}: metric must be the key of a validation metric, such as 'mIoU'; got {metric!r}")
@@ -174,7 +175,7 @@ def read_study(
         seeds=tuple(file_seeds if seeds is None else seeds),
         options=options,
         metric=metric or None,
-        published={label: str(figure) for label, figure in published.items()},
+        published=published,
         teacher=_teacher(trained, Path(file).parent, f'{file}: teacher') if file and trained is not None else None,
     )
 
@@ -183,7 +184,7 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice, of which YAML would silently keep the last, and reads 1e-2 as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != 'tag:yaml.org,2002:merge']
         for key in keys:
             if keys.count(key) > 1:
                 raise ValueError(f'{key!r} twice in one mapping, line {node.start_mark.line + 1}')
@@ -231,7 +232,7 @@ def _options(content: dict, key: str) -> dict:
 
 
 def _names_methods(label: str) -> bool:
-    return set(label.split('+')) <= {NONE, *method_names()}
+    return set(summed(label)) <= {NONE, *method_names()}
 
 
 def _entries(methods: list | dict, key: str) -> list[Entry]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from ..checkpoints.stock_keys import DISTILLER
 from .method_hooks import unwrapped
 
 __all__ = ['register_for_optimizers', 'with_children']
@@ -53,8 +54,27 @@ def _meeting(upstream: Callable, kind: type[_PassesForStudent]) -> Callable:
         @functools.wraps(constructor)
         def construct(model: nn.Module) -> Any:
             bare = unwrapped(model)
-            return constructor(bare.as_student() if isinstance(bare, kind) else model)
+            if not isinstance(bare, kind):
+                return constructor(model)
+            view = bare.as_student()
+            _check_custom_keys(getattr(constructor, 'paramwise_cfg', None) or {}, view)
+            return constructor(view)
 
         return construct
 
     return build
+
+
+def _check_custom_keys(paramwise: dict, view: nn.Module) -> None:
+    """Refuse the names that a config has for student and teacher, under which constructors find no parameter of them.
+
+    Worse, ``student`` is part of the name of a pair's ``student_transform``.
+    """
+    names = [name for name, _ in view.named_parameters() if not name.startswith(DISTILLER)]
+    for key in paramwise.get('custom_keys') or {}:
+        parts = key.removeprefix('model.').split('.')
+        if parts[0] in ('student', 'teacher') and not any(key in name for name in names):
+            raise ValueError(
+                f'optim_wrapper.paramwise_cfg.custom_keys: {key!r} is no part of the student: its parameters have the '
+                f'names that they have without a distillation, such as {names[0]!r}, and the teacher has none to train'
+            )

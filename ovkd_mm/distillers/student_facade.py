@@ -27,7 +27,7 @@ class StudentFacade(BaseModel):
         student: Model config of any toolkit; left as it is.
 
     Raises:
-        ValueError: If the student is such a model itself.
+        ValueError: If the student is such a model itself, or has a ``train_step`` of its own.
     """
 
     def __init__(self, student: dict) -> None:
@@ -39,6 +39,11 @@ class StudentFacade(BaseModel):
                 f'model.student is a {type(self.student).__name__} itself, and the two would have the same keys in a '
                 'checkpoint. For several methods list them in method; for several teachers train with one after the '
                 "other (load_from the first training's checkpoint)"
+            )
+        if getattr(type(self.student), 'train_step', BaseModel.train_step) is not BaseModel.train_step:
+            raise ValueError(
+                f'model.student: {type(self.student).__name__} has a train_step of its own, which a distillation would '
+                'not run: it adds losses to those that the student returns from forward in mode="loss"'
             )
         hooks = self.student._state_dict_hooks
         hooks.update({key: partial(_in_place, hook) for key, hook in hooks.items()})

@@ -19,8 +19,8 @@ __all__ = ['CheckpointFitHook']
 class CheckpointFitHook(Hook):
     """Makes a checkpoint that does not fit the model an error; upstream only warns.
 
-    The training-only parts of a distillation checkpoint are left aside where the model is the plain student. A model
-    that FSDP has cut into shards is left to FSDP's own, strict loading.
+    The training-only parts of a distillation checkpoint are left aside where the model is the plain student, but not
+    where a training resumes. A model that FSDP has cut into shards is left to FSDP's own, strict loading.
 
     Args:
         needed: What the checkpoint must hold beside the weights, for a training that resumes from it.
@@ -42,8 +42,9 @@ class CheckpointFitHook(Hook):
         own = model.state_dict()
         if not any(key.startswith('module.') for key in own):
             consume_prefix_in_state_dict_if_present(state, 'module.')  # upstream does so too, but only after this
-        for key in [key for key in state if key.startswith(DISTILLER) and key not in own]:
-            del state[key]
+        if not self.needed:
+            for key in [key for key in state if key.startswith(DISTILLER) and key not in own]:
+                del state[key]
         load_strictly(model, state, 'the checkpoint')
         missing = [key for key in self.needed if key not in checkpoint]
         if missing:

@@ -12,7 +12,7 @@ from ..distillers import FeatureDistiller
 from ..hooks import DistillerHook
 from ..nearest import nearest
 
-__all__ = ['forget_run', 'plain_config']
+__all__ = ['forget_resume', 'forget_run', 'plain_config']
 
 # What a distillation config takes from configs/_base_ beside its model.
 SHARED = ('method', 'distiller', 'places', 'head_pairs')
@@ -24,8 +24,8 @@ RUN = ('experiment_name', 'launcher', 'load_from', 'resume', 'work_dir')
 def plain_config(config: Config) -> Config:
     """The config with which the student alone is built, tested and trained on; a plain config comes back as it is.
 
-    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. The hook that a
-    resumed training leaves in its config, distilled or plain, is removed: it would ask any checkpoint for an optimizer.
+    Its checkpoint keys are those of the distillation's checkpoint less ``distiller.*``. What a resumed training leaves
+    in its config, distilled or plain, is removed.
 
     Raises:
         ValueError: If the distillation has no student, or an unknown setting.
@@ -37,6 +37,18 @@ def plain_config(config: Config) -> Config:
         for key in SHARED:
             config.pop(key, None)
         _leave_out(config, _wants_a_distiller)
+    return forget_resume(config)
+
+
+def forget_resume(config: Config) -> Config:
+    """A copy of a config without what a resumed training leaves in it.
+
+    This is where it went on from, which another training would take for its initial weights, and the hook that asks any
+    checkpoint for an optimizer.
+    """
+    config = copy.deepcopy(config)
+    if config.get('resume'):
+        config.resume, config.load_from = False, None
     _leave_out(config, _checks_a_resume)
     return config
 

@@ -11,7 +11,7 @@ from ..compare.study import Entry
 from ..distillers.auto_weight import SHARE
 from ..distillers.build_pairs import listed_in
 from ..launch.positions import read_networks
-from ..method_files import read_method
+from ..method_files import read_method, summed
 from ..positions import auto_pairs
 
 __all__ = ['Space', 'shares_text', 'space_of']
@@ -96,7 +96,7 @@ def shares_text(params: dict) -> str:
 
 
 def _share_names(method: str) -> list[str]:
-    return ['share', *(f'share_{number}' for number in range(2, len(method.split('+')) + 1))]
+    return ['share', *(f'share_{number}' for number in range(2, len(summed(method)) + 1))]
 
 
 def _text(share: float) -> str:
@@ -104,4 +104,4 @@ def _text(share: float) -> str:
 
 
 def _takes_pairs(method: str) -> bool:
-    return 'pairs' in [listed_in(read_method(one)) for one in method.split('+')]  # each is read, so that all exist
+    return 'pairs' in [listed_in(read_method(one)) for one in summed(method)]  # each is read, so that all exist

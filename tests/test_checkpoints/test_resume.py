@@ -187,3 +187,9 @@ def test_a_checkpoint_that_is_named_is_taken_or_an_error(tmp_path):
         prepare_resume(config(tmp_path), str(cut(tmp_path / 'epoch_2.pth')))
     with pytest.raises(FileNotFoundError, match=r'epoch_3\.pth'):
         prepare_resume(config(tmp_path), str(tmp_path / 'epoch_3.pth'))
+
+
+def test_a_beginning_with_the_config_of_a_training_that_went_on_does_not_start_from_its_weights(tmp_path):
+    cfg = config(tmp_path / 'new', load_from='other/epoch_1.pth', resume=True)
+    prepare_resume(cfg)
+    assert (cfg.resume, cfg.load_from) == (False, None)

@@ -46,9 +46,12 @@ def test_a_metric_that_save_best_names_is_looked_for(tmp_path, monkeypatch, hook
     assert ("metric='acuracy': the validation has no such metric; nearest: accuracy" in str(found['errors'])) is told
 
 
-def test_a_metric_that_save_best_names_means_nothing_without_a_validation(tmp_path):
-    hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='accuracy'))
-    Config(dict(model=dict(type='ToyClassifier'), default_hooks=hooks)).dump(tmp_path / 'plain.py')
-    main(str(tmp_path / 'found.json'), '', str(tmp_path / 'plain.py'))
+@pytest.mark.parametrize('key', ['val_dataloader', 'val_evaluator'])
+def test_a_training_without_validation_has_nothing_to_compare(tmp_path, monkeypatch, key):
+    write_base(tmp_path / 'base.py', monkeypatch)
+    config = Config.fromfile(tmp_path / 'base.py')
+    config[key] = None
+    config.dump(tmp_path / 'without.py')
+    main(str(tmp_path / 'found.json'), '', str(tmp_path / 'without.py'))
     found = json.loads((tmp_path / 'found.json').read_text())
-    assert found['errors'] == found['doubts'] == {}
+    assert list(found['errors'].values()) == [f'it has no validation ({key}), and a metric of it is what is compared']

@@ -242,3 +242,12 @@ def test_checkpoints_that_differ_in_their_last_byte_are_of_different_teachers(tm
         teacher = dict(model=dict(type='ToyClassifier'), checkpoint=str(tmp_path / 'teacher.pth'))
         found.add(teacher_digest(Config(dict(model=dict(type='ovkd_mm.FeatureDistiller', teacher=teacher)))))
     assert len(found) == 2
+
+
+def test_the_config_that_a_resumed_training_leaves_does_not_lend_its_weights(tmp_path):
+    hook = dict(type='ovkd_mm.CheckpointFitHook', needed=['optimizer'])
+    toy_base(resume=True, load_from='distilled.pth', custom_hooks=[hook]).dump(tmp_path / 'left.py')
+    read = read_base(tmp_path / 'left.py')
+    assert (read.resume, read.load_from, read.get('custom_hooks')) == (False, None, None)
+    toy_base(load_from='pretrained.pth').dump(tmp_path / 'own.py')
+    assert read_base(tmp_path / 'own.py').load_from == 'pretrained.pth'

@@ -56,9 +56,5 @@ def test_of_a_metric_that_gives_nothing_for_one_image_the_prefix_counts():
     assert lack('toy/typo', dict(prefix='toy', nothing=True)) is None
 
 
-def test_no_metric_comes_of_a_config_without_validation():
-    assert 'the config has no validation' in lack('mIoU', {}, val_evaluator=None)
-
-
 def test_an_evaluator_that_renames_metrics_is_not_looked_into():
     assert lack('voc_mIoU', {}, val_evaluator=dict(type='MultiDatasetsEvaluator', metrics=[])) is None

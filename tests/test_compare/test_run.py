@@ -149,6 +149,18 @@ def test_a_mistake_of_the_students_is_said_before_the_teacher_is_trained(study, 
         study(lambda training: pytest.fail('trained'), entries=(Entry('kdd', 'kdd'),), teacher=own_teacher)
 
 
+def test_students_that_cannot_be_built_are_told_before_the_teacher_is_trained(study, own_teacher, monkeypatch):
+    def check(waiting, *_):
+        kinds = {training.label: training.config.model for training in waiting}
+        assert kinds['kd'].teacher.allow_random and kinds['kd'].teacher.checkpoint is None
+        assert Config.fromfile(kinds['kd'].teacher.model).model.width == 8
+        raise ValueError('kd: place does not exist')
+
+    monkeypatch.setattr(run, 'check_trainings', check)
+    with pytest.raises(ValueError, match='kd: place does not exist'):
+        study(lambda training: pytest.fail('trained'), teacher=own_teacher)
+
+
 def test_a_mistake_in_the_teachers_settings_is_named(study, own_teacher):
     with pytest.raises(ValueError, match=r'teacher: modl\.width'):
         study(teacher=StudyTeacher(own_teacher.config, {'modl.width': 8}))

@@ -86,6 +86,8 @@ def test_a_teacher_that_makes_no_sense_is_named(write, tmp_path, teacher, error,
 def test_published_figures_belong_to_labels(write):
     study = read_study(write('methods: [none, kd]\npublished: {kd: 75.92, teacher: 80}'), methods=['kd'])
     assert study.published == dict(kd='75.92', teacher='80')
+    labels = 'methods:\n  1: {method: kd}\n  2: {method: at}\npublished: {1: 75.92, 2: }'
+    assert read_study(write(labels)).published == {'1': '75.92'}  # of a label that YAML takes for a number
     for text, message in (
         ('published: {kdd: 3}', r'published\.kdd: there is no such label; nearest: kd'),
         ('published: [3]', 'published must be a mapping'),
@@ -168,3 +170,14 @@ def test_a_label_that_is_a_methods_name_says_which_method_it_is(write, label):
 def test_several_methods_of_an_entry_are_written_with_a_plus(write):
     with pytest.raises(ValueError, match=r'methods\.both\.method must be a name, or several with a \+ \(ofd\+kd\)'):
         read_study(write('methods: {both: {method: [ofd, kd]}}'))
+
+
+def test_rows_that_differ_in_one_setting_may_be_merged_from_each_other(write):
+    study = read_study(write('methods:\n  a: &a {method: kd, model.x: 2}\n  b: {<<: *a, model.y: 3}'))
+    assert study.entries[1] == Entry('b', 'kd', {'model.x': 2, 'model.y': 3})
+
+
+def test_an_empty_config_is_a_missing_one(tmp_path):
+    (tmp_path / 'study.yml').write_text('config:\nmethods: [kd]')
+    with pytest.raises(ValueError, match='config is missing'):
+        read_study(tmp_path / 'study.yml')

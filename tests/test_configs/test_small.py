@@ -105,3 +105,9 @@ def test_make_reproduces_a_row_or_a_small_one_like_it(asked, row):
     said = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True, check=True).stdout
     assert f'tools/compare.py configs/reproduce/{row}.yml --work-dir work_dirs/reproduce/{row} ' in said
     assert (CONFIGS / 'reproduce' / f'{row}.yml').is_file()
+
+
+def test_another_scale_does_not_train_a_row_of_the_paper():
+    command = ['make', '-n', 'reproduce', 'ROW=cifar100-c', 'SCALE=smal']
+    said = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True, check=False)
+    assert said.returncode and 'SCALE=smal: there is only SCALE=small' in said.stderr

@@ -174,7 +174,7 @@ def toys(**student) -> tuple[nn.Module, nn.Module]:
     'paramwise',
     [
         dict(custom_keys={'.fc': dict(lr_mult=10.0)}),  # the plain student's name has nothing before fc
-        dict(custom_keys={'student.': dict(lr_mult=10.0), 'layer2': dict(lr_mult=0.5)}),
+        dict(custom_keys={'layer2': dict(lr_mult=0.5)}),
         dict(custom_keys={'.backbone.layer1': dict(decay_mult=0.0)}),
         dict(norm_decay_mult=0.0, bias_lr_mult=2.0),
         None,
@@ -285,3 +285,14 @@ def test_whichever_runner_trains_asks_for_the_students_names(tmp_path, flexible)
     assert {name: lr == 0.01 for name, (lr, _) in found.items()} == {
         name: name.startswith('backbone.') for name in found
     }
+
+
+@pytest.mark.parametrize('key', ['student', 'student.backbone', 'model.student.backbone', 'teacher.backbone'])
+def test_settings_by_names_that_only_the_config_has_are_refused(key):
+    settings = dict(optimizer=SGD, paramwise_cfg=dict(custom_keys={key: dict(lr_mult=0.1)}))
+    model = MODELS.build(distiller_config())
+    with pytest.raises(ValueError, match=rf"custom_keys: '{key}' is no part of the student: .*'backbone\.stem"):
+        build_optim_wrapper(model, settings)
+    for name in ('backbone', 'student_transform'):
+        settings['paramwise_cfg'] = dict(custom_keys={name: dict(lr_mult=0.1)})
+        build_optim_wrapper(model, settings)

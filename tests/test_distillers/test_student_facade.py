@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_state_dict
-from toy import batch, distiller_config
+from toy import ToyClassifier, batch, distiller_config
 
 from ovkd_mm.distillers.student_facade import StudentFacade
 
@@ -109,3 +109,16 @@ def test_the_log_shows_the_whole_where_the_task_s_loss_is_called_loss(facade):
 def test_a_distillation_as_student_is_refused_as_its_checkpoint_could_not_be_loaded():
     with pytest.raises(ValueError, match=r'model\.student is a FeatureDistiller itself.* list them in method'):
         MODELS.build(distiller_config(student=distiller_config()))
+
+
+@MODELS.register_module()
+class StepsItself(ToyClassifier):
+    """A student that does more in a step than mmengine."""
+
+    def train_step(self, data, optim_wrapper):
+        return super().train_step(data, optim_wrapper)
+
+
+def test_a_student_with_a_train_step_of_its_own_is_refused_as_it_would_not_be_run():
+    with pytest.raises(ValueError, match=r'model\.student: StepsItself has a train_step of its own'):
+        MODELS.build(distiller_config(student=dict(type='StepsItself')))

@@ -66,3 +66,11 @@ def test_weights_alone_are_not_enough_to_go_on_from():
     hook = CheckpointFitHook(needed=('state_dict', 'optimizer', 'meta'))
     with pytest.raises(ValueError, match=r'lacks optimizer, meta.*set load_from'):
         hook.after_load_checkpoint(SimpleNamespace(model=plain()), dict(state_dict=plain().state_dict()))
+
+
+def test_a_training_does_not_resume_from_that_of_another_method_or_of_a_distillation():
+    hook, distilled = CheckpointFitHook(needed=('state_dict',)), MODELS.build(distiller_config())
+    for other in (MODELS.build(distiller_config(method='at')), plain()):
+        with pytest.raises(ValueError, match=r'unexpected: (distiller\.)?pairs'):
+            hook.after_load_checkpoint(SimpleNamespace(model=other), dict(state_dict=distilled.state_dict()))
+    hook.after_load_checkpoint(SimpleNamespace(model=distilled), dict(state_dict=distilled.state_dict()))
