@@ -65,6 +65,10 @@ def tune(
     optuna = _optuna()
     if not 0 < part <= 1:
         raise ValueError(f'--part must be above 0 and at most 1, got {part}')
+    if trials < len(methods):
+        raise ValueError(
+            f'--trials {trials}: each of the {len(methods)} methods is tried at least once; ask for that many'
+        )
     work_dir, console = Path(work_dir), Console(highlight=False)
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})

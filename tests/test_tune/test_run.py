@@ -136,7 +136,7 @@ def test_a_short_part_has_fewer_validations_and_none_ends_at_the_last(search, pa
 
 
 def test_the_methods_are_built_and_the_metric_looked_for_before_anything_is_written(search, tmp_path):
-    search(near_one, trials=1, methods=['at', 'kd'])
+    search(near_one, trials=2, methods=['at', 'kd'])
     assert search.checked == ['at, share 3, 2 pairs', 'kd, share 3']
     shutil.rmtree(tmp_path / 'work')
     with pytest.raises(ValueError, match='there is no metric wrong'):
@@ -255,3 +255,8 @@ def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path)
     pairs = [training.config.model.pairs for training in search.trainings]
     assert {len(some) for some in pairs} == {1, 2} and all(some[-1].weight == 5.0 for some in pairs)
     assert len({training.file for training in search.trainings}) == 8
+
+
+def test_a_search_that_could_not_try_each_method_is_refused(search):
+    with pytest.raises(ValueError, match='--trials 2: each of the 3 methods is tried at least once'):
+        search(near_one, trials=2, methods=['at', 'kd', 'ofd'])
