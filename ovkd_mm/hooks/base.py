@@ -25,3 +25,12 @@ class DistillerHook(Hook):
         if not isinstance(model, FeatureDistiller):
             raise TypeError(f'{type(self).__name__} needs a FeatureDistiller, got {type(model).__name__}')
         return model
+
+    def refuse_another(self, runner: Runner) -> None:
+        """For hooks of which a second one would undo what the first has done.
+
+        Raises:
+            ValueError: If the runner has another of the same class.
+        """
+        if sum(type(hook) is type(self) for hook in runner.hooks) > 1:
+            raise ValueError(f'custom_hooks: {type(self).__name__} is there more than once; one would undo the other')

@@ -38,6 +38,14 @@ class ConnectorWarmupHook(DistillerHook):
         self.duration = Duration('ConnectorWarmupHook', epochs, iters)
         self._undo: list[Callable[[], object]] | None = None
 
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a second warm-up.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        self.refuse_another(runner)
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Begin the warm-up, or end it.
 

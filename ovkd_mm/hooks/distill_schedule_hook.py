@@ -74,7 +74,9 @@ class DistillScheduleHook(DistillerHook):
 
         Raises:
             TypeError: If it is not a ``FeatureDistiller``.
+            ValueError: If there is another such hook.
         """
+        self.refuse_another(runner)
         self._model = self.distiller(runner)
         self._found = self._model.distill_weight
         total = runner.max_iters / self._unit(runner)

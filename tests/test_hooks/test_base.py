@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.model import BaseTTAModel, MMDistributedDataParallel
 from mmengine.registry import MODELS
-from toy import distiller_config
+from toy import distiller_config, toy_runner
 
 from ovkd_mm.hooks.base import DistillerHook
 
@@ -37,3 +37,13 @@ def test_the_model_is_found_behind_test_time_augmentation():
 
     model = MODELS.build(distiller_config())
     assert DistillerHook().distiller(SimpleNamespace(model=wrapped(Twice(model)))) is model
+
+
+@pytest.mark.parametrize(
+    'hook', [dict(type='DistillScheduleHook', schedule='linear'), dict(type='ConnectorWarmupHook', iters=1)]
+)
+def test_a_second_hook_that_would_undo_the_first_is_refused(tmp_path, hook):
+    hook = hook | dict(type=f'ovkd_mm.{hook["type"]}')
+    runner = toy_runner(tmp_path, distiller_config(), custom_hooks=[hook, hook])
+    with pytest.raises(ValueError, match=f'custom_hooks: {hook["type"][8:]} is there more than once'):
+        runner.train()
