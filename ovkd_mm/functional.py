@@ -254,16 +254,19 @@ def by_distribution(logits: Tensor, classes: int | None) -> Tensor:
     return logits.unflatten(1, (-1, classes)).movedim(2, -1)
 
 
-def standardized(x: Tensor, dims: Sequence[int]) -> Tensor:
-    """Mean 0 and (unbiased) deviation 1 over some dimensions; what does not vary becomes 0.
+def standardized(x: Tensor, dims: Sequence[int], least: float = 0.0) -> Tensor:
+    """Mean 0 and (unbiased) deviation 1 over some dimensions; what does not vary becomes 0, as does a single value.
 
     Args:
         x: Tensor of any shape.
         dims: Dimensions over which to standardize.
+        least: A deviation below this counts as this, so that where nothing varies the gradient stays finite.
     """
     dims = tuple(dims)
+    if math.prod(x.shape[dim] for dim in dims) == 1:
+        return x - x.detach()  # has no deviation
     deviation, mean = torch.std_mean(x, dims, keepdim=True)
-    return (x - mean) / (deviation + 1e-6)
+    return (x - mean) / (deviation.clamp(min=least) + 1e-6)
 
 
 def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -285,15 +288,19 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     return (temperature**2 * target.exp() * (target - learned)).view_as(student)
 
 
-def correlation_distance(x: Tensor, y: Tensor) -> Tensor:
+def correlation_distance(x: Tensor, y: Tensor, least: float = 0.0) -> Tensor:
     """1 minus the Pearson correlation of the rows of two matrices, shape ``(M,)``.
 
     Args:
         x: Shape ``(M, K)``.
         y: The same.
+        least: Where the deviation of a row of ``x`` is a smaller part of its root mean square, it counts as this part,
+            so that where nothing varies the gradient stays finite.
     """
+    floor = (least * x.detach().norm(dim=1)).clamp(min=1e-8)
     x, y = (one - one.mean(1, keepdim=True) for one in (x, y))
-    return 1 - F.cosine_similarity(x, y, dim=1, eps=1e-8)
+    sizes = torch.maximum(x.norm(dim=1), floor) * y.norm(dim=1).clamp(min=1e-8)
+    return 1 - (x * y).sum(1) / sizes
 
 
 def channel_correlation(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What came out of a study: figures of its runs, and their table."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ class Result:
 
     @property
     def best(self) -> float:
-        """The best metric of all validations."""
-        values = self.curve[1]
+        """The best metric of all validations that gave a finite one."""
+        values = [value for value in self.curve[1] if math.isfinite(value)] or self.curve[1]
         return min(values) if self.metric and self.metric.less_is_better else max(values)
 
     @property
@@ -134,7 +135,9 @@ class Result:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and sample standard deviation, which one value does not have."""
+    """Mean, and sample standard deviation, which one value does not have; nan where not all values are finite."""
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan if len(values) > 1 else None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 

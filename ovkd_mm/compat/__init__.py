@@ -14,6 +14,7 @@ from . import (
     mmcv_ops,
     multimodal,
     package_utils,
+    point_assigner,
     removed_names,
     ssd_head,
     sync_bn,
@@ -32,6 +33,7 @@ def install() -> None:
     when_imported('mmengine.runner.checkpoint', _load_safely)
     when_imported('mmcv.ops.sync_bn', sync_bn.patch)
     when_imported('mmdet.models.dense_heads.ssd_head', ssd_head.patch)
+    when_imported('mmdet.models.task_modules.assigners.point_assigner', point_assigner.patch)
     when_imported('mmengine.config.config', config_names.name_no_scope)
     when_imported('mmengine.config.config', config_names.look_into_the_folder)
     when_imported('mmengine.config.config', config_text.patch)

@@ -9,6 +9,10 @@ from .base import DistillLoss
 
 __all__ = ['DISTLoss']
 
+# Of the student's probabilities. In the authors' code there is none, and where a head begins with zeros, as those of
+# mmpretrain's vision transformers do, all are equal at first and the gradient is ten million times KD's.
+LEAST = 0.01
+
 
 @MODELS.register_module()
 class DISTLoss(DistillLoss):
@@ -18,7 +22,8 @@ class DISTLoss(DistillLoss):
 
     with Pearson's correlation over the classes of each distribution (inter) and over the distributions of each class
     (intra); Huang et al., NeurIPS 2022, https://arxiv.org/abs/2205.10536, equation 9. Every position (in a detector,
-    every anchor) has a distribution of its own.
+    every anchor) has a distribution of its own. Probabilities of the student whose deviation is less than 1 % of their
+    root mean square count as varying by that.
 
     Args:
         loss_weight: Weight of the loss.
@@ -51,14 +56,15 @@ class DISTLoss(DistillLoss):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of logits of shape ``(N, C)`` or ``(N, anchors * classes, H, W)``; a scalar."""
         student, teacher = self._probabilities(student, teacher)
-        intra = correlation_distance(student.T, teacher.T).mean()
-        inter = correlation_distance(student, teacher).mean()
+        intra = correlation_distance(student.T, teacher.T, LEAST).mean()
+        inter = correlation_distance(student, teacher, LEAST).mean()
         return self.loss_weight * self.temperature**2 * (self.inter_weight * inter + self.intra_weight * intra)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The part within images, shape ``(N, 1)`` or ``(N, anchors, H, W)``; the other part belongs to no position."""
         shape = by_distribution(student, self.classes).shape[:-1]
-        inter = correlation_distance(*self._probabilities(student, teacher)).view(shape)
+        student, teacher = self._probabilities(student, teacher)
+        inter = correlation_distance(student, teacher, LEAST).view(shape)
         return self.temperature**2 * self.inter_weight * inter
 
     def _probabilities(self, *logits: Tensor) -> tuple[Tensor, ...]:

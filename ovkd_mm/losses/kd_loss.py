@@ -9,6 +9,10 @@ from .base import DistillLoss
 
 __all__ = ['KDLoss']
 
+# Of logits that are standardized. In the authors' code there is none, and where a head begins with zeros, as those of
+# mmpretrain's vision transformers do, all logits are equal at first and the gradient is a million times KD's.
+LEAST = 0.1
+
 
 @MODELS.register_module()
 class KDLoss(DistillLoss):
@@ -23,7 +27,8 @@ class KDLoss(DistillLoss):
         classes: How many channels make a distribution, background included; all of them if ``None``. The pair's
             ``classes`` is handed on.
         standardize: Give the logits of each distribution mean 0 and deviation 1 first, so that a student need not match
-            the teacher's confidence (Sun et al., CVPR 2024, https://arxiv.org/abs/2403.01427).
+            the teacher's confidence (Sun et al., CVPR 2024, https://arxiv.org/abs/2403.01427). A deviation below 0.1
+            counts as 0.1.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -58,5 +63,5 @@ class KDLoss(DistillLoss):
         """
         student, teacher = (by_distribution(logits, self.classes) for logits in (student, teacher))
         if self.standardize:
-            student, teacher = (standardized(logits, [-1]) for logits in (student, teacher))
+            student, teacher = (standardized(logits, [-1], LEAST) for logits in (student, teacher))
         return softened_kl(student, teacher, self.temperature)

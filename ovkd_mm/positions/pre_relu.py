@@ -32,5 +32,7 @@ class PreReLU(Position):
             return replace(trace.place(self.path, before, 'output'), activated=True)
         if activation := trace.activation_after(group):
             return replace(trace.place(self.path, activation, 'input'), activated=True)
-        norm = trace.norm_reading(group.value('output'), group.path)
-        return replace(trace.place(self.path, norm or group, 'output'), activated=norm is not None)
+        out = group.value('output')
+        norm = trace.norm_reading(out, group.path)
+        activated = norm is not None or trace.only_activated(out)
+        return replace(trace.place(self.path, norm or group, 'output'), activated=activated)

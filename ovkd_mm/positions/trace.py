@@ -19,6 +19,11 @@ from .place import Place
 
 __all__ = ['Trace']
 
+# Behind them a channel may be another one's, or a part of a norm's output.
+REGROUPING = tuple(
+    f'{name}Backward' for name in ('Cat', 'Flip', 'Index', 'IndexSelect', 'Roll', 'Select', 'Slice', 'Split')
+)
+
 
 class Trace:
     """The calls of one forward in their order, and the questions that positions ask about them.
@@ -193,6 +198,13 @@ class Trace:
         before = node.next_functions[0]
         return next((one for one in self.calls if one.output and (one.output.node, one.output.number) == before), group)
 
+    def only_activated(self, value: Value) -> bool:
+        """Whether a function such as ``F.relu`` is all that reads a tensor."""
+        if value.node is None:
+            return False
+        readers = {node for node in self._nodes if (value.node, value.number) in node.next_functions}
+        return bool(readers) and readers <= self._functions
+
     def norm_reading(self, value: Value, path: str) -> Call | None:
         """The batch norm that reads a tensor before anything else does, as in pre-activation networks.
 
@@ -240,6 +252,8 @@ class Trace:
         """How a tensor is laid out, told by its shape and, where that leaves it open, by what computed it."""
         layer = self._leaves.get(value.node) if value.node else None
         channels_last = layer is not None and isinstance(layer.module, (nn.Linear, nn.LayerNorm))
+        if channels_last and _permuted(value.node):
+            channels_last = False  # a LayerNorm2d, which puts the channels last and back
         return layout_of(value.tensor.shape, self.images.shape[2:], channels_last)
 
     def size(self, value: Value) -> tuple[int, ...]:
@@ -299,16 +313,24 @@ class Trace:
                     yield norm, read.node
 
     def _norm_before(self, value: Value) -> str | None:
-        """Path of the batch norm whose output reaches ``value`` through arithmetic alone.
+        """Path of the batch norm whose output reaches ``value`` through arithmetic alone, channel by channel.
 
         Where several do (a sum with a shortcut), the one with the longest path behind it is the main branch. Where
         branches are equally long (RepVGG), none speaks for their sum.
         """
+        regrouped = {node for node in self._nodes if node.name().startswith(REGROUPING)}
         norms = [
             node
-            for node in ancestors(value.node, stop=self._leaves.keys() | self._functions)
+            for node in ancestors(value.node, stop=self._leaves.keys() | self._functions | regrouped)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
         depths = [depth(node, self._depths) for node in norms]
         longest = [node for node, one in zip(norms, depths, strict=True) if one == max(depths)]
         return self._leaves[longest[0]].path if len(longest) == 1 else None
+
+
+def _permuted(node: Node | None) -> bool:
+    """Whether the last thing that computed a tensor, but for ``contiguous()``, is a change of its dimensions' order."""
+    while node is not None and node.name().startswith('CloneBackward'):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith(('PermuteBackward', 'TransposeBackward'))

@@ -1,5 +1,6 @@
 """The trials of a search from the best on, and the table of them."""
 
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ def ranked(trials: list[Any], metric: Metric) -> list[Any]:
 
     def order(trial: Any) -> tuple[int, float]:
         last = max(trial.intermediate_values, default=0)
-        return -last, sign * trial.intermediate_values.get(last, 0.0)
+        value = sign * trial.intermediate_values.get(last, 0.0)
+        return -last, value if math.isfinite(value) else math.inf
 
     return sorted(trials, key=order)
 

@@ -1,6 +1,7 @@
 """The search: trials in child processes, of which the worse half ends early."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def tune(
                     raise optuna.TrialPruned from error
             early = '' if training.state == 'finished' else f', ended after {len(values)} of {rungs} validations'
             say(console, f'{place}: {chosen.key} {values[-1]:.4g}{early}')
-            if early:
+            if not math.isfinite(values[-1]):  # which Optuna takes for a failure, to be tried for ever
+                trial.set_user_attr('failed', f'{chosen.key} is {values[-1]}')
+            if early or not math.isfinite(values[-1]):
                 raise optuna.TrialPruned
             return values[-1]
 

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from compared_run import CPU, logged_run
@@ -101,3 +102,12 @@ def test_a_run_too_short_for_a_line_of_its_training_has_no_time(tmp_path):
     assert result.final == 3.0 and result.as_json()['seconds_per_iteration'] is None
     row = Row(Entry('at', 'at'), [result])
     assert row.statistic('seconds_per_iteration') is None and row.cells(2)[2] == '-'
+
+
+@pytest.mark.parametrize('wrong', [float('nan'), float('inf')])
+def test_a_metric_that_is_no_number_leaves_a_table_to_write(tmp_path, wrong):
+    mean, deviation = mean_and_std([1.0, wrong])
+    assert math.isnan(mean) and math.isnan(deviation)
+    assert mean_and_std([wrong])[1] is None
+    result = Result(logged_run(tmp_path, 'at', 0, [wrong, 60.0, 50.0]), Metric('mIoU'))
+    assert (result.best, result.final) == (60.0, 50.0)

@@ -40,3 +40,11 @@ def test_weights_multiply_their_parts():
 def test_one_class_is_no_distribution_to_learn_from():
     with pytest.raises(ValueError, match='logits of one class are no distribution'):
         DISTLoss()(torch.randn(2, 1), torch.randn(2, 1))
+
+
+@pytest.mark.parametrize('classes', [3, 100])
+def test_equal_logits_as_of_a_head_of_zeros_get_no_huge_gradient(classes):
+    student, teacher = torch.zeros(8, classes, requires_grad=True), 3 * torch.randn(8, classes)
+    loss = DISTLoss()(student, teacher)
+    assert loss.item() == pytest.approx(2.0)  # what is all equal correlates with nothing
+    assert 0 < torch.autograd.grad(loss, student)[0].norm() < 1000

@@ -66,3 +66,12 @@ def test_standardized_logits_teach_their_order_and_not_their_size():
 def test_two_classes_are_a_distribution():
     student, teacher = torch.randn(2, 4, 2)
     torch.testing.assert_close(KDLoss()(student, teacher), softened_kl(student, teacher, 4.0).mean())
+
+
+def test_equal_logits_as_of_a_head_of_zeros_get_no_huge_gradient():
+    student, teacher = torch.zeros(4, 7, requires_grad=True), torch.randn(4, 7)
+    sizes = []
+    for standardize in (False, True):
+        loss = KDLoss(temperature=2.0, standardize=standardize)(student, teacher)
+        sizes.append(torch.autograd.grad(loss, student)[0].norm())
+    assert 0 < sizes[1] < 20 * sizes[0]

@@ -246,3 +246,21 @@ def test_a_batch_norm_in_one_of_two_branches_does_not_stand_for_the_group_before
 
     found = place(nn.Sequential(nn.Conv2d(3, 3, 1), Branches()), '0')
     assert (found.path, found.side, found.activated) == ('0', 'output', False)
+
+
+class ThenFunction(nn.Module):
+    """DenseNet: a function reads what the last part returns; with ``also``, a sum does, too (FCOS)."""
+
+    def __init__(self, also):
+        super().__init__()
+        self.features, self.also = nn.Sequential(conv(), nn.BatchNorm2d(3)), also
+
+    def forward(self, x):
+        out = self.features(x)
+        return F.relu(out) + (out if self.also else 0)
+
+
+def test_a_group_that_only_a_function_reads_is_activated():
+    found = place(ThenFunction(also=False), 'features')
+    assert (found.path, found.norm, found.activated) == ('features', 'features.1', True)
+    assert not place(ThenFunction(also=True), 'features').activated

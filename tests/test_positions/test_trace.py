@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import torch
 from mmdet.models.backbones import ResNet
 from mmpretrain.models.backbones import RepVGG
 from torch import nn
@@ -204,3 +205,45 @@ def test_a_layer_that_several_sizes_share_is_refused_and_one_for_each_size_is_no
             position('head').resolve(traced)
     for name, size in {'own.0': (8, 12), 'own.1': (4, 6), 'neck[0]': (8, 12), 'act': (4, 6)}.items():
         assert ModuleOutput(name).resolve(traced).size == size
+
+
+class Regrouped(nn.Module):
+    def __init__(self, regroup):
+        super().__init__()
+        self.norm, self.relu, self.regroup = nn.BatchNorm2d(4), nn.ReLU(), regroup
+
+    def forward(self, x):
+        return self.relu(self.regroup(self.norm(x.repeat(1, 2, 1, 1)[:, :4])))
+
+
+@pytest.mark.parametrize(
+    ('regroup', 'norm'),
+    [
+        (lambda y: 2 * y + 1, 'norm'),
+        (lambda y: torch.cat([y, -y], 1), None),  # CReLU
+        (lambda y: y[:, :2], None),
+        (lambda y: y.flip(1), None),
+        (lambda y: y[:, [1, 0, 3, 2]], None),
+    ],
+)
+def test_a_norm_feeds_a_place_only_channel_by_channel(regroup, norm):
+    assert PreReLU('relu').resolve(trace(Regrouped(regroup), (8, 8))).norm == norm
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Of maps whose channels come first, as in ConvNeXt."""
+
+    def __init__(self, channels, contiguous):
+        super().__init__(channels)
+        self.contiguous = contiguous
+
+    def forward(self, x):
+        x = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x.contiguous() if self.contiguous else x
+
+
+@pytest.mark.parametrize('contiguous', [True, False])
+@pytest.mark.parametrize('channels', [16, 24])
+def test_a_layer_norm_that_puts_channels_back_is_not_read_as_if_they_came_last(channels, contiguous):
+    net = nn.Sequential(nn.Conv2d(3, channels, 2, 2), LayerNorm2d(channels, contiguous))  # 16 maps of 16x16
+    assert ModuleOutput('1').resolve(trace(net, (32, 32))).layout.order == 'NCHW'

@@ -36,3 +36,11 @@ def test_half_precision_is_standardized_in_single():
     feature[0] = -6e4
     found = Standardize()(feature)
     assert found.dtype == torch.float32 and torch.isfinite(found).all()
+
+
+def test_one_value_has_no_deviation_and_becomes_0_with_a_gradient_of_0():
+    feature = torch.randn(1, 3, 1, 1, requires_grad=True)  # the last image of an epoch, at a level of 1x1
+    found = Standardize()(feature)
+    assert torch.equal(found, torch.zeros(1, 3, 1, 1))
+    (gradient,) = torch.autograd.grad(found.sum(), feature)
+    assert torch.isfinite(gradient).all()

@@ -1,3 +1,6 @@
+import math
+from types import SimpleNamespace
+
 import pytest
 
 from ovkd_mm.compare.results import Metric
@@ -27,3 +30,11 @@ def test_no_trial_that_ended_early_stands_above_a_whole_one_and_the_better_come_
     space, metric = Space(('ofd',), ({},)), Metric('loss', less_is_better=True)
     rows = table(ranked(study.trials, metric), space, metric, 0.5, 4, tmp_path).splitlines()[2:5]
     assert [row.split('|')[4].strip() for row in rows] == ['0.5', '0.7', '0.1']
+
+
+def test_a_value_that_is_no_number_is_the_worst():
+    values = (0.5, math.nan, 0.9, math.inf)
+    trials = [SimpleNamespace(intermediate_values={1: value}) for value in values]
+    for less, best in ((False, 0.9), (True, 0.5)):
+        order = [trial.intermediate_values[1] for trial in ranked(trials, Metric('loss', less_is_better=less))]
+        assert order[0] == best and not any(map(math.isfinite, order[2:]))

@@ -260,3 +260,9 @@ def test_settings_of_pairs_stay_in_trials_that_leave_pairs_out(search, tmp_path)
 def test_a_search_that_could_not_try_each_method_is_refused(search):
     with pytest.raises(ValueError, match='--trials 2: each of the 3 methods is tried at least once'):
         search(near_one, trials=2, methods=['at', 'kd', 'ofd'])
+
+
+def test_a_search_ends_where_the_metric_is_no_number(search, tmp_path):
+    table, begun, _ = search(lambda share, rung: math.nan, trials=2)
+    assert len(begun) == 2 and table.count('failed: accuracy is nan') == 2
+    assert [one.label for one in read_study(tmp_path / 'work/best.yml').entries] == ['alone']
