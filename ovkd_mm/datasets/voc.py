@@ -13,7 +13,7 @@ from mmengine.fileio import get, join_path
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
-from ..whole_image import WholeImages
+from ..whole_image import WholeImages, run_pipeline
 from .annotation_xml import refuse_entities
 from .split_list import (
     HOW_TO_GET_VOC,
@@ -74,6 +74,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
     ) -> None:
         self._skip_degenerate = skip_degenerate_boxes
         self._skip_others = skip_other_classes
+        self._misfit = False
         folder = (data_prefix or {}).get('sub_data_root')
         splits = [(split, _voc_folder(split) if folder is None else folder) for split in as_list('ann_file', ann_file)]
         # mmdet joins the first with data_root itself.
@@ -217,6 +218,27 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         flaws = [_flaws(obj) for obj in objects if _text(obj, 'name') in self.cat2label]
         instances = super()._parse_instance_info(raw_ann_info, minus_one)
         return [dict(instance, flaws=flaw) for instance, flaw in zip(instances, flaws, strict=True)]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Send an image through the pipeline, and warn of the first that is not of the size that its annotation says.
+
+        Its boxes are those of another image: turned by its Exif tag, resized, or given the wrong annotation.
+        """
+        info = self.get_data_info(idx)
+        said = info['width'], info['height']
+        found = run_pipeline(self.pipeline, info, self.backend_args)
+        shape = info.get('ori_shape')  # where it was loaded in place, as mmcv does
+        if shape and shape[1::-1] != said and not self._misfit:
+            self._misfit = True
+            print_log(
+                f'{info["img_path"]!r} has {shape[1]}x{shape[0]} pixels and {info["xml_path"]!r} says '
+                f'{said[0]}x{said[1]}, so its boxes lie elsewhere. LoadImageFromFile loads an image that is turned by its '
+                "Exif tag as it lies in the file with color_type='color_ignore_orientation'. More such images are not "
+                'mentioned',
+                'current',
+                logging.WARNING,
+            )
+        return found
 
     def filter_data(self) -> list[dict]:
         """Filter as mmdet does.

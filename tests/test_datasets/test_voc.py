@@ -11,6 +11,7 @@ from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch.utils.data import DataLoader
 from voc_folder import in_a_store, write_swelling_png, write_voc
 
@@ -540,3 +541,17 @@ def test_lists_annotations_and_images_may_lie_in_another_store(devkit, monkeypat
     options = dict(backend_args=in_a_store(devkit, monkeypatch))
     dataset = read('/elsewhere', **options, pipeline=[step | options for step in LOAD])
     assert [dataset[i]['img'].shape for i in range(3)] == [(60, 80, 3)] * 3
+
+
+@pytest.mark.parametrize('color_type', ['color', 'color_ignore_orientation'])
+def test_an_image_of_another_size_than_its_annotation_says_is_warned_of_once(devkit, logged, color_type):
+    images = devkit / 'VOC2012' / 'JPEGImages'
+    for name in 'ab':  # turned by a quarter, as cameras write it
+        with Image.open(images / f'{name}.jpg') as image:
+            exif = image.getexif()
+            exif[274] = 6
+            image.save(images / f'{name}.jpg', exif=exif)
+    dataset = read(devkit, pipeline=[dict(type='LoadImageFromFile', color_type=color_type)])
+    for index in range(3):
+        dataset[index]
+    assert logged.text.count("a.jpg' has 60x80 pixels") == logged.text.count('lie elsewhere') == (color_type == 'color')
