@@ -233,8 +233,8 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
             print_log(
                 f'{info["img_path"]!r} has {shape[1]}x{shape[0]} pixels and {info["xml_path"]!r} says '
                 f'{said[0]}x{said[1]}, so its boxes lie elsewhere. LoadImageFromFile loads an image that is turned '
-                "by its Exif tag as it lies in the file with color_type='color_ignore_orientation'. More such images are "
-                'not mentioned',
+                "by its Exif tag as it lies in the file with color_type='color_ignore_orientation'. More such images "
+                'are not mentioned',
                 'current',
                 logging.WARNING,
             )

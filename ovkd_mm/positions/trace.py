@@ -19,6 +19,7 @@ from .place import Place
 
 __all__ = ['Trace']
 
+PERMUTING = ('PermuteBackward', 'TransposeBackward')
 # Behind them a channel may be another one's, or a part of a norm's output.
 REGROUPING = tuple(
     f'{name}Backward' for name in ('Cat', 'Flip', 'Index', 'IndexSelect', 'Roll', 'Select', 'Slice', 'Split')
@@ -250,11 +251,20 @@ class Trace:
 
     def layout(self, value: Value) -> Layout:
         """How a tensor is laid out, told by its shape and, where that leaves it open, by what computed it."""
-        layer = self._leaves.get(value.node) if value.node else None
-        channels_last = layer is not None and isinstance(layer.module, (nn.Linear, nn.LayerNorm))
-        if channels_last and _permuted(value.node):
-            channels_last = False  # a LayerNorm2d, which puts the channels last and back
-        return layout_of(value.tensor.shape, self.images.shape[2:], channels_last)
+        return layout_of(value.tensor.shape, self.images.shape[2:], self._channels_last(value))
+
+    def _channels_last(self, value: Value) -> bool:
+        """Whether it was computed, in this order of dimensions, by a linear layer or a layer norm.
+
+        They may be followed by arithmetic, as in a residual sum. A LayerNorm2d puts the channels last and back.
+        """
+        for node in ancestors(value.node, stop=self._leaves.keys() | self._permutations):
+            layer = self._leaves.get(node)
+            if layer and layer.output and isinstance(layer.module, (nn.Linear, nn.LayerNorm)):
+                same = layer.output.tensor.shape == value.tensor.shape
+                if same and not _permuted(node):
+                    return True
+        return False
 
     def size(self, value: Value) -> tuple[int, ...]:
         """Spatial size of a tensor, whatever its layout."""
@@ -299,6 +309,11 @@ class Trace:
         return sources_first(value.node for value in values if value.node)
 
     @cached_property
+    def _permutations(self) -> set[Node]:
+        """Where dimensions change their order."""
+        return {node for node in self._nodes if node.name().startswith(PERMUTING)}
+
+    @cached_property
     def _functions(self) -> set[Node]:
         """Where an activation was called as a function, not as a module."""
         return {node for node in self._nodes if node.name() in FUNCTIONS and node not in self._leaves}
@@ -333,4 +348,4 @@ def _permuted(node: Node | None) -> bool:
     """Whether the last thing that computed a tensor, but for ``contiguous()``, is a change of its dimensions' order."""
     while node is not None and node.name().startswith('CloneBackward'):
         node = node.next_functions[0][0]
-    return node is not None and node.name().startswith(('PermuteBackward', 'TransposeBackward'))
+    return node is not None and node.name().startswith(PERMUTING)

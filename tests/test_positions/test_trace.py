@@ -247,3 +247,34 @@ class LayerNorm2d(nn.LayerNorm):
 def test_a_layer_norm_that_puts_channels_back_is_not_read_as_if_they_came_last(channels, contiguous):
     net = nn.Sequential(nn.Conv2d(3, channels, 2, 2), LayerNorm2d(channels, contiguous))  # 16 maps of 16x16
     assert ModuleOutput('1').resolve(trace(net, (32, 32))).layout.order == 'NCHW'
+
+
+class Residual(nn.Module):
+    """A sum of maps with the channels last, as in torchvision's Swin; with ``back``, they are put first again."""
+
+    def __init__(self, back):
+        super().__init__()
+        self.stem, self.linear, self.back = nn.Conv2d(3, 16, 2, 2), nn.Linear(16, 16), back
+
+    def forward(self, x):
+        x = self.stem(x).permute(0, 2, 3, 1)
+        x = x + 0.5 * self.linear(x)
+        return x.permute(0, 3, 1, 2) if self.back else x
+
+
+@pytest.mark.parametrize('back', [False, True])
+def test_a_sum_is_laid_out_as_what_it_sums(back):
+    assert ModuleOutput('').resolve(trace(Residual(back), (32, 32))).layout.order == ('NCHW' if back else 'NHWC')
+
+
+def test_a_gate_of_linear_layers_leaves_maps_as_they_are():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.gate = nn.Conv2d(3, 16, 2, 2), nn.Linear(16, 16)
+
+        def forward(self, x):
+            x = self.stem(x)
+            return x * self.gate(x.mean((2, 3))).sigmoid()[..., None, None]
+
+    assert ModuleOutput('').resolve(trace(Gated(), (32, 32))).layout.order == 'NCHW'
