@@ -75,9 +75,7 @@ def check_devices(func, args: tuple, on_cpu: list[Tensor]) -> None:
         on_cpu = [one for one in on_cpu if one.is_floating_point()]
     strangers = [one for one in on_cpu if one.dim() > 0]
     if strangers:
-        raise RuntimeError(
-            f'{func}: all tensors must be on one device, one of {tuple(strangers[0].shape)} is on the CPU'
-        )
+        raise RuntimeError(f'{func}: all tensors must be on one device, one of {tuple(strangers[0].shape)} is on a CPU')
 
 
 def prepare() -> None:

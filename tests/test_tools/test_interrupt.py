@@ -31,18 +31,22 @@ class EndlessToys(Dataset):
 
 @pytest.fixture
 def home(tmp_path):
+    loader = dict(
+        dataset=dict(type='EndlessToys'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=2,
+        num_workers=2,
+        collate_fn=dict(type='default_collate'),
+    )
     Config(
         dict(
             custom_imports=dict(imports=[Path(__file__).stem], allow_failed_imports=False),
             model=toy.distiller_config(),
-            train_dataloader=dict(
-                dataset=dict(type='EndlessToys'),
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                batch_size=2,
-                num_workers=2,
-                collate_fn=dict(type='default_collate'),
-            ),
+            train_dataloader=loader,
+            val_dataloader=loader,  # which is never reached; what is compared needs one
+            val_evaluator=dict(type='DumpResults', out_file_path='never.pkl'),
             train_cfg=dict(by_epoch=True, max_epochs=1),
+            val_cfg=dict(),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
             default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
         )
