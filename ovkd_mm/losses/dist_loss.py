@@ -10,7 +10,7 @@ from .base import DistillLoss
 __all__ = ['DISTLoss']
 
 # Of the student's probabilities. In the authors' code there is none, and where a head begins with zeros, as those of
-# mmpretrain's vision transformers do, all are equal at first and the gradient is ten million times KD's.
+# mmpretrain's vision transformers do, all are equal at first and the gradient is millions of times KD's.
 LEAST = 0.01
 
 
