@@ -30,14 +30,14 @@ def plain_config(config: Config) -> Config:
     Raises:
         ValueError: If the distillation has no student, or an unknown setting.
     """
-    config = copy.deepcopy(config)
+    config = forget_resume(config)
     if is_distillation(config):
         _check_settings(config.model)
         config.model = student_of(config.model)
         for key in SHARED:
             config.pop(key, None)
         _leave_out(config, _wants_a_distiller)
-    return forget_resume(config)
+    return config
 
 
 def forget_resume(config: Config) -> Config:

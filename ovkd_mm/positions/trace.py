@@ -258,7 +258,7 @@ class Trace:
 
         They may be followed by arithmetic, as in a residual sum. A LayerNorm2d puts the channels last and back.
         """
-        for node in ancestors(value.node, stop=self._leaves.keys() | self._permutations):
+        for node in ancestors(value.node, stop=self._reordered):
             layer = self._leaves.get(node)
             if layer and layer.output and isinstance(layer.module, (nn.Linear, nn.LayerNorm)):
                 same = layer.output.tensor.shape == value.tensor.shape
@@ -309,9 +309,14 @@ class Trace:
         return sources_first(value.node for value in values if value.node)
 
     @cached_property
-    def _permutations(self) -> set[Node]:
-        """Where dimensions change their order."""
-        return {node for node in self._nodes if node.name().startswith(PERMUTING)}
+    def _reordered(self) -> set[Node]:
+        """Layers, and where dimensions change their order."""
+        return self._leaves.keys() | {node for node in self._nodes if node.name().startswith(PERMUTING)}
+
+    @cached_property
+    def _regrouped(self) -> set[Node]:
+        """Layers, functions, and what mixes channels: between them a channel stays what it was."""
+        return self._leaves.keys() | self._functions | {n for n in self._nodes if n.name().startswith(REGROUPING)}
 
     @cached_property
     def _functions(self) -> set[Node]:
@@ -333,10 +338,9 @@ class Trace:
         Where several do (a sum with a shortcut), the one with the longest path behind it is the main branch. Where
         branches are equally long (RepVGG), none speaks for their sum.
         """
-        regrouped = {node for node in self._nodes if node.name().startswith(REGROUPING)}
         norms = [
             node
-            for node in ancestors(value.node, stop=self._leaves.keys() | self._functions | regrouped)
+            for node in ancestors(value.node, stop=self._regrouped)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
         depths = [depth(node, self._depths) for node in norms]

@@ -124,7 +124,8 @@ def tune(
             say(console, f'{place}: {chosen.key} {values[-1]:.4g}{early}')
             if not math.isfinite(values[-1]):  # which Optuna takes for a failure, to be tried for ever
                 trial.set_user_attr('failed', f'{chosen.key} is {values[-1]}')
-            if early or not math.isfinite(values[-1]):
+                raise optuna.TrialPruned
+            if early:
                 raise optuna.TrialPruned
             return values[-1]
 
