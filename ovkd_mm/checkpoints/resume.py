@@ -7,7 +7,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from ..what_differs import what_differs
 from .atomic_save import leftovers
+from .config_text import keep_literals
 from .loading import load_checkpoint_file
 
 __all__ = ['checkpoint_hook', 'prepare_resume']
@@ -53,6 +55,7 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
     else:
         load = CheckpointLoader.load_checkpoint if '://' in checkpoint else load_checkpoint_file
         loaded = load(checkpoint, map_location='cpu')
+    notes += _other_settings(config, loaded, str(chosen))
     config.resume, config.load_from = True, str(chosen)
     config.custom_hooks = [*(config.get('custom_hooks') or []), dict(type='ovkd_mm.CheckpointFitHook', needed=NEEDED)]
     randomness = config.get('randomness') or {}
@@ -60,6 +63,25 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
         # Upstream takes it over too, but only after samplers and loading processes have got another.
         config.randomness = dict(randomness, seed=loaded.get('meta', {}).get('seed'))
     return notes
+
+
+def _other_settings(config: Config, loaded: dict, checkpoint: str) -> list[str]:
+    """What to say where the model is set otherwise than when the training began."""
+    texts = (loaded.get('meta') or {}).get('cfg'), config.pretty_text
+    began, now = ({key: value for key, value in _literals(text).items() if key == 'model'} for text in texts)
+    differing = what_differs(began, now) if began else []
+    if not differing:
+        return []
+    more = f' and {len(differing) - 9} more' if len(differing) > 9 else ''
+    return [
+        f'{Path(checkpoint).name} comes from a training with another {", ".join(differing[:9])}{more}; it goes on with '
+        "this config's"
+    ]
+
+
+def _literals(text: object) -> dict:
+    """What a config text says, read without running it."""
+    return Config.fromstring(keep_literals(text)[0], '.py').to_dict()
 
 
 def checkpoint_hook(config: Config) -> dict:

@@ -18,7 +18,7 @@ from ..launch.plain_config import forget_resume, forget_run, plain_config
 from ..method_files import read_method, summed
 from .study import NONE, Entry, Study
 
-__all__ = ['as_json', 'as_text', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest', 'what_differs']
+__all__ = ['as_json', 'as_text', 'entry_config', 'read_base', 'read_plain', 'seeded', 'teacher_digest']
 
 
 def read_base(file: Path) -> Config:
@@ -104,19 +104,6 @@ def as_json(config: Config) -> dict:
 def as_text(config: Config) -> str:
     """A config as a text that equal ones share, whatever the order of their keys."""
     return json.dumps(as_json(config), sort_keys=True)
-
-
-def what_differs(one: object, two: object, key: str = '') -> list[str]:
-    """The keys, with dots, by which two nested values differ."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        keys = [*one, *(name for name in two if name not in one)]
-        missing = object()
-        pairs = [(name, one.get(name, missing), two.get(name, missing)) for name in keys]
-    elif isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
-        pairs = [(str(index), *both) for index, both in enumerate(zip(one, two, strict=True))]
-    else:
-        return [] if one == two else [key]
-    return [found for name, a, b in pairs for found in what_differs(a, b, f'{key}.{name}' if key else name)]
 
 
 def _check_pairs(config: Config) -> None:

@@ -16,7 +16,8 @@ from mmengine.config import Config
 from ..checkpoints.atomic_save import write_whole
 from ..config_files import PACKAGE
 from ..report.history import read_history
-from .configs import as_json, what_differs
+from ..what_differs import what_differs
+from .configs import as_json
 
 __all__ = ['TRAIN', 'Training', 'metrics_of']
 

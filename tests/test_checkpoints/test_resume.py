@@ -193,3 +193,22 @@ def test_a_beginning_with_the_config_of_a_training_that_went_on_does_not_start_f
     cfg = config(tmp_path / 'new', load_from='other/epoch_1.pth', resume=True)
     prepare_resume(cfg)
     assert (cfg.resume, cfg.load_from) == (False, None)
+
+
+@pytest.mark.parametrize('asked', ['auto', 'named'])
+def test_a_model_that_is_set_otherwise_than_when_the_training_began_is_spoken_of(tmp_path, asked):
+    began = Config(dict(model=dict(method=dict(loss=dict(type='L2Loss')), pairs=[dict(weight=1.0)]), work_dir='there'))
+    file = save(tmp_path / 'epoch_1.pth', meta=dict(seed=7, cfg=began.pretty_text))
+    checkpoint = 'auto' if asked == 'auto' else str(file)
+    assert prepare_resume(config(tmp_path, model=began.model), checkpoint) == []
+
+    now = Config(dict(model=dict(method=dict(loss=dict(type='KDLoss')), pairs=[dict(weight=0.5)], teacher=dict(a=(1,)))))
+    (note,) = prepare_resume(config(tmp_path, model=now.model), checkpoint)
+    assert note.startswith('epoch_1.pth comes from a training with another model.method.loss.type, ')
+    assert 'model.pairs.0.weight, model.teacher; it goes on' in note
+
+
+@pytest.mark.parametrize('text', ['', None, 'model = dict(', 'work_dir = 7'])
+def test_a_checkpoint_that_does_not_say_with_what_model_it_was_begun_is_compared_with_none(tmp_path, text):
+    save(tmp_path / 'epoch_1.pth', meta=dict(seed=7, cfg=text))
+    assert prepare_resume(config(tmp_path, model=dict(type='Toy'))) == []

@@ -7,9 +7,10 @@ from mmengine.config import Config
 from toy import PAIRS, distiller_config
 
 from ovkd_mm.compare import Entry, Study, read_study
-from ovkd_mm.compare.configs import entry_config, read_base, seeded, teacher_digest, what_differs
+from ovkd_mm.compare.configs import entry_config, read_base, seeded, teacher_digest
 from ovkd_mm.launch.plain_config import plain_config
 from ovkd_mm.method_files import METHODS
+from ovkd_mm.what_differs import what_differs
 
 CIFAR = ROOT / 'configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py'
 read_once = functools.cache(read_base)
@@ -156,20 +157,6 @@ def test_numbers_that_cannot_be_are_refused_before_anything_is_trained(base, che
 def test_settings_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r'^odd: model\.pairs\.7\.weight=1: the config has no place for it'):
         build(toy_base(), Entry('odd', None, {'model.pairs.7.weight': 1}))
-
-
-@pytest.mark.parametrize(
-    ('one', 'two', 'keys'),
-    [
-        (dict(a=1, b=dict(c=2)), dict(a=1, b=dict(c=3)), ['b.c']),
-        (dict(a=[1, dict(b=2)]), dict(a=[1, dict(b=3)]), ['a.1.b']),
-        (dict(a=[1]), dict(a=[1, 2]), ['a']),
-        (dict(a=1), dict(b=1), ['a', 'b']),
-        (dict(a=1), dict(a=1), []),
-    ],
-)
-def test_what_differs_is_named_by_its_keys(one, two, keys):
-    assert what_differs(one, two) == keys
 
 
 STUDIES = [file for file in sorted((ROOT / 'configs').glob('*/*.yml')) if file.name != 'metafile.yml']

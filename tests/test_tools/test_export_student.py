@@ -62,7 +62,9 @@ def trained(tmp_path, tool):
     tool('train', 'toy.py', '--work-dir', 'work')
     config.train_cfg.max_epochs = 2
     config.dump(tmp_path / 'toy.py')
-    assert 'resumed epoch: 1' in tool('train', 'toy.py', '--work-dir', 'work', '--resume')
+    log = tool('train', 'toy.py', '--work-dir', 'work', '--resume')
+    assert 'resumed epoch: 1' in log
+    assert 'comes from a training with another' not in log
     return tmp_path
 
 
