@@ -206,6 +206,11 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         info['instances'] = kept
 
     def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
+        root = raw_ann_info.getroot().tag
+        if root.startswith('{'):
+            raise ValueError(
+                f'its elements are in the XML namespace {root[1:].partition("}")[0]!r}: take the xmlns out'
+            )
         objects = raw_ann_info.findall('object')
         others = Counter(name for obj in objects if (name := _text(obj, 'name')) not in self.cat2label)
         if others and not self._skip_others:

@@ -202,7 +202,9 @@ def test_a_model_that_is_set_otherwise_than_when_the_training_began_is_spoken_of
     checkpoint = 'auto' if asked == 'auto' else str(file)
     assert prepare_resume(config(tmp_path, model=began.model), checkpoint) == []
 
-    now = Config(dict(model=dict(method=dict(loss=dict(type='KDLoss')), pairs=[dict(weight=0.5)], teacher=dict(a=(1,)))))
+    now = Config(
+        dict(model=dict(method=dict(loss=dict(type='KDLoss')), pairs=[dict(weight=0.5)], teacher=dict(a=(1,))))
+    )
     (note,) = prepare_resume(config(tmp_path, model=now.model), checkpoint)
     assert note.startswith('epoch_1.pth comes from a training with another model.method.loss.type, ')
     assert 'model.pairs.0.weight, model.teacher; it goes on' in note

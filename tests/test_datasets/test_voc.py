@@ -226,6 +226,10 @@ CORNERS = '<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>'
     [
         ('', 'not well-formed'),
         ('<annotation><size>', 'not well-formed'),
+        (
+            f'<a xmlns="urn:x">{BOX.format(CORNERS.format(1, 2, 3, 4))}</a>',
+            "the XML namespace 'urn:x': take the xmlns out",
+        ),
         (f'<a>{BOX.format("<xmin>3</xmin>")}</a>', 'not a VOC annotation'),
         ('<a><size><width>80</width></size></a>', 'not a VOC annotation'),
         ('<a><size><width>80</width><height>60</height></size><object/></a>', 'not a VOC annotation'),
