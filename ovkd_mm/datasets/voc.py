@@ -206,7 +206,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         info['instances'] = kept
 
     def _parse_instance_info(self, raw_ann_info: ET.ElementTree, minus_one: bool = True) -> list[dict]:
-        root = raw_ann_info.getroot().tag
+        root = next(raw_ann_info.iter()).tag
         if root.startswith('{'):
             raise ValueError(
                 f'its elements are in the XML namespace {root[1:].partition("}")[0]!r}: take the xmlns out'

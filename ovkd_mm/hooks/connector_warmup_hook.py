@@ -53,10 +53,10 @@ class ConnectorWarmupHook(DistillerHook):
             TypeError: If the model is not a ``FeatureDistiller``.
             ValueError: If the optimizer does not hold the student's own weights (FSDP with ``use_orig_params=False``).
         """
-        length = self.duration.in_iters(runner)
-        if runner.iter < length and self._undo is None:
-            self._begin(runner, length)
-        elif runner.iter >= length and self._undo:
+        over = self.duration.over(runner, batch_idx)
+        if not over and self._undo is None:
+            self._begin(runner)
+        elif over and self._undo:
             self._end()
             print_log('the student learns from here on', logger='current')
 
@@ -65,13 +65,13 @@ class ConnectorWarmupHook(DistillerHook):
         if self._undo:
             self._end()
 
-    def _begin(self, runner: Runner, length: int) -> None:
+    def _begin(self, runner: Runner) -> None:
         model = self.distiller(runner)
         self._undo = []
         if not any(parameter.requires_grad for parameter in model.pairs.parameters()):
             print_log('the method has no connectors, so the student learns from the beginning', logger='current')
             return
-        print_log(f'only the connectors learn until iteration {length}', logger='current')
+        print_log(f'only the connectors learn for {self.duration}', logger='current')
         optimizer = runner.optim_wrapper.optimizer
         optimized = {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
         weights = [parameter for parameter in model.student.parameters() if parameter.requires_grad]

@@ -10,7 +10,7 @@ from ..number import number
 from ..registry import HOOKS
 from .base import DistillerHook
 from .connector_warmup_hook import ConnectorWarmupHook
-from .duration import epoch_length
+from .duration import epoch_length, epochs_done
 
 __all__ = ['DistillScheduleHook']
 
@@ -102,8 +102,8 @@ class DistillScheduleHook(DistillerHook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Set the weight of this iteration."""
-        unit = self._unit(runner)
-        self._model.distill_weight = self.weight(runner.iter / unit, runner.max_iters / unit)
+        time = epochs_done(runner, batch_idx) if self.by_epoch else runner.iter
+        self._model.distill_weight = self.weight(time, runner.max_iters / self._unit(runner))
         runner.message_hub.update_scalar('train/distill_weight', self._model.distill_weight)
 
     def after_train(self, runner: Runner) -> None:

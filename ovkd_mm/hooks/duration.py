@@ -7,7 +7,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..number import number
 
-__all__ = ['Duration', 'epoch_length']
+__all__ = ['Duration', 'epoch_length', 'epochs_done']
 
 
 def epoch_length(runner: Runner) -> int:
@@ -20,6 +20,19 @@ def epoch_length(runner: Runner) -> int:
         return len(loader)
     batch_size = loader.batch_size or loader.batch_sampler.batch_size
     return math.ceil(len(loader.dataset) / (batch_size * get_world_size()))
+
+
+def epochs_done(runner: Runner, batch_idx: int) -> float:
+    """Epochs since the training began, whatever their lengths were: a resumed one may have other batches.
+
+    Args:
+        runner: In an iteration, not yet done.
+        batch_idx: As hooks get it: of the iteration in its epoch.
+    """
+    length = epoch_length(runner)
+    if isinstance(runner.train_loop, IterBasedTrainLoop):
+        return runner.iter / length
+    return runner.epoch + batch_idx / length
 
 
 class Duration:
@@ -40,6 +53,16 @@ class Duration:
         self._epochs = None if epochs is None else number(f'{hook}.epochs', epochs, whole=True)
         self._iters = None if iters is None else number(f'{hook}.iters', iters, whole=True)
 
+    def __str__(self) -> str:
+        number, unit = (self._iters, 'iteration') if self._epochs is None else (self._epochs, 'epoch')
+        return f'{number} {unit}' + ('' if number == 1 else 's')
+
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""
         return (self._iters or 0) if self._epochs is None else self._epochs * epoch_length(runner)
+
+    def over(self, runner: Runner, batch_idx: int) -> bool:
+        """Whether it has passed; the arguments are those of :func:`epochs_done`."""
+        if self._epochs is None:
+            return runner.iter >= (self._iters or 0)
+        return epochs_done(runner, batch_idx) >= self._epochs

@@ -52,10 +52,9 @@ class InitializationHook(DistillerHook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Choose the stage."""
-        length = self.duration.in_iters(runner)
-        weights = (0.0, 1.0) if runner.iter < length else (1.0, 0.0)
+        weights = (1.0, 0.0) if self.duration.over(runner, batch_idx) else (0.0, 1.0)
         if weights != (self._model.task_weight, self._model.distill_weight):
-            stage = f'from the teacher alone until iteration {length}' if weights[1] else 'the task alone from here on'
+            stage = f'from the teacher alone for {self.duration}' if weights[1] else 'the task alone from here on'
             print_log(f'the student learns {stage}', logger='current')
         self._model.task_weight, self._model.distill_weight = weights
 

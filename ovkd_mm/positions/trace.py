@@ -118,17 +118,23 @@ class Trace:
         raise ValueError(f'place {name!r} {problem}: {", ".join(self._nearest(path))}') from self.error
 
     def _check_shared(self, calls: list[Call]) -> None:
-        """Refuse a module with weights that is called at several sizes: the last, the coarsest level, is one of many.
+        """Refuse what several sizes share, itself or by what it is a part of: the last, the coarsest, is one of many.
 
-        An activation may be: mmdet's blocks call one ReLU for all their layers, and it ends the block the last time.
+        An activation alone may be: mmdet's blocks call one ReLU for all their layers, and it ends the block the last
+        time.
         """
-        sizes = list(dict.fromkeys(self.size(call.output) for call in calls if call.output))
-        if len(sizes) == 1 or not calls[-1].has_weights:
+        path, names = calls[-1].path, calls[-1].path.split('.')
+        for end in range(1, len(names) + 1):
+            around = [call for call in self.calls if call.path == '.'.join(names[:end]) and call.output]
+            sizes = list(dict.fromkeys(self.size(call.output) for call in around if call.output))
+            if len(sizes) > 1 and around[-1].has_weights:
+                break
+        else:
             return
         necks = [call for call in self.calls if call.path.rpartition('.')[2] == 'neck' and len(call.outputs) > 1]
         such = f', such as {necks[0].path}[0] to {necks[0].path}[{len(necks[0].outputs) - 1}]' if necks else ''
         raise ValueError(
-            f'place {calls[-1].path!r} is called {len(calls)} times in one forward, with outputs of '
+            f'place {path!r} is called {len(calls)} times in one forward, with outputs of '
             f'{", ".join("x".join(map(str, size)) or "no size" for size in sizes)}, and only the last would be read: '
             f'list pairs of places that are called once for each size{such}'
         )

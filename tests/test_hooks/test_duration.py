@@ -1,8 +1,8 @@
 import pytest
 from torch.utils.data import BatchSampler
-from toy import ToyImages, toy_runner
+from toy import Record, ToyImages, toy_runner
 
-from ovkd_mm.hooks import duration
+from ovkd_mm.hooks import ConnectorWarmupHook, DistillScheduleHook, InitializationHook, duration
 from ovkd_mm.hooks.duration import Duration, epoch_length
 
 
@@ -52,3 +52,34 @@ def test_a_batch_sampler_tells_the_size_of_its_batches(tmp_path):
         collate_fn=dict(type='default_collate'),
     )
     assert epoch_length(toy_runner(tmp_path, iters=1, train_dataloader=loader)) == 2
+
+
+@pytest.mark.parametrize(
+    ('hook', 'look', 'expected'),
+    [
+        (lambda: ConnectorWarmupHook(epochs=2), lambda runner: runner.model.student_learns, [False] * 4 + [True] * 8),
+        (lambda: InitializationHook(epochs=2), lambda runner: runner.model.task_weight, [0] * 4 + [1] * 8),
+        (lambda: DistillScheduleHook(stop_at=2), lambda runner: runner.model.distill_weight, [1] * 4 + [0] * 8),
+        (
+            lambda: DistillScheduleHook('linear'),
+            lambda runner: runner.model.distill_weight,
+            [1, 7 / 8, 6 / 8, 5 / 8, *(n / 16 for n in range(8, 0, -1))],
+        ),
+    ],
+)
+def test_stages_that_are_over_stay_over_where_a_resumed_training_has_other_batches(tmp_path, hook, look, expected):
+    def run(name, batch_size, **changes):
+        loader = dict(
+            dataset=ToyImages(),
+            batch_size=batch_size,
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler'),
+        )
+        saved = dict(checkpoint=dict(type='CheckpointHook', interval=2))
+        hooks = [hook(), record := Record(look)]
+        settings = dict(train_dataloader=loader, default_hooks=saved, custom_hooks=hooks, epochs=4)
+        toy_runner(tmp_path / name, **settings, **changes).train()
+        return record.seen
+
+    seen = run('whole', 4)[:4] + run('resumed', 2, load_from=str(tmp_path / 'whole' / 'epoch_2.pth'), resume=True)
+    assert seen == expected

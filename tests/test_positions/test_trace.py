@@ -207,6 +207,27 @@ def test_a_layer_that_several_sizes_share_is_refused_and_one_for_each_size_is_no
         assert ModuleOutput(name).resolve(traced).size == size
 
 
+class SharedBlock(nn.Module):
+    """A block that two levels share, as in FCOS' head, and a module that calls one activation at two sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.stage = nn.ModuleDict(dict(conv=nn.Conv2d(6, 6, 3, 2, 1), relu=nn.ReLU()))
+
+    def forward(self, x):
+        maps = [self.block(one) for one in (x, x[:, :, ::2, ::2])]
+        return maps, self.stage['relu'](self.stage['conv'](self.stage['relu'](maps[0])))
+
+
+def test_a_part_of_what_several_sizes_share_is_refused_too():
+    traced = trace(SharedBlock(), (8, 12))
+    for part in ('block', 'block.1', 'block.2'):
+        with pytest.raises(ValueError, match=f"place '{part}' is called 2 times .* outputs of 8x12, 4x6"):
+            ModuleOutput(part).resolve(traced)
+    assert ModuleOutput('stage.relu').resolve(traced).size == (4, 6)
+
+
 class Regrouped(nn.Module):
     def __init__(self, regroup):
         super().__init__()
