@@ -103,8 +103,8 @@ class FeatureDistiller(StudentFacade):
         for one in methods:
             check_settings('method', one, METHOD)
             own = one.pop('hooks', [])
-            if not isinstance(own, list):
-                raise ValueError(f'method.hooks must be a list of hook configs, got {own!r}')
+            if not isinstance(own, list) or not all(isinstance(hook, dict) and 'type' in hook for hook in own):
+                raise ValueError(f'method.hooks must be a list of hook configs, dicts with a type; got {own!r}')
             hooks += own
             norm_modes.add(norm_mode := one.pop('norm_mode', 'batch'))
             check_norm_mode('method.norm_mode', norm_mode)

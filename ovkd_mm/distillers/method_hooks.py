@@ -56,8 +56,8 @@ def _register(runner: Runner | FlexibleRunner, hooks: list[dict]) -> None:
                 f'the methods of model.method bring {other} and {cfg}, of which a training can have one: give all of '
                 "them the same, or set one method's hooks=[]"
             )
-        hook = HOOKS.build(cfg)
+        hook = HOOKS.build({key: value for key, value in cfg.items() if key != 'priority'})
         # The config's own takes the place of the method's; and a runner may run more than once.
         if not any(type(other) is type(hook) for other in runner.hooks):
-            runner.register_hook(hook)
+            runner.register_hook(hook, cfg.get('priority'))
             print_log(f"the method's {type(hook).__name__} is registered", logger='current')

@@ -1,6 +1,7 @@
 """The contract of hooks that work on a distillation."""
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..distillers import FeatureDistiller
@@ -20,10 +21,17 @@ class DistillerHook(Hook):
 
         Raises:
             TypeError: If it is not a ``FeatureDistiller``.
+            ValueError: If its parts are wrapped, not the whole.
         """
         model = unwrapped(runner.model)
         if not isinstance(model, FeatureDistiller):
             raise TypeError(f'{type(self).__name__} needs a FeatureDistiller, got {type(model).__name__}')
+        if is_model_wrapper(model.pairs):
+            raise ValueError(
+                'model_wrapper_cfg: a distillation is wrapped as a whole, and this wraps its parts one by one, as '
+                'MMSeparateDistributedDataParallel does; leave model_wrapper_cfg out, which takes '
+                'MMDistributedDataParallel'
+            )
         return model
 
     def refuse_another(self, runner: Runner) -> None:

@@ -1,7 +1,6 @@
 """ConnectorWarmupHook: the connectors learn before the student does."""
 
-import functools
-from collections.abc import Callable
+import contextlib
 
 import torch
 from mmengine.logging import print_log
@@ -36,25 +35,29 @@ class ConnectorWarmupHook(DistillerHook):
 
     def __init__(self, epochs: int | None = None, iters: int | None = None) -> None:
         self.duration = Duration('ConnectorWarmupHook', epochs, iters)
-        self._undo: list[Callable[[], object]] | None = None
+        self._undo: contextlib.ExitStack | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a second warm-up.
+        """Look whether there is anything to warm up, and refuse a second warm-up.
 
         Raises:
-            ValueError: If there is one.
+            TypeError: If the model is not a ``FeatureDistiller``.
+            ValueError: If there is another such hook.
         """
         self.refuse_another(runner)
+        connectors = self.distiller(runner).pairs.parameters()
+        self._has_connectors = any(parameter.requires_grad for parameter in connectors)
+        if not self._has_connectors:
+            print_log('the method has no connectors, so the student learns from the beginning', logger='current')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Begin the warm-up, or end it.
 
         Raises:
-            TypeError: If the model is not a ``FeatureDistiller``.
             ValueError: If the optimizer does not hold the student's own weights (FSDP with ``use_orig_params=False``).
         """
         over = self.duration.over(runner, batch_idx)
-        if not over and self._undo is None:
+        if self._has_connectors and not over and self._undo is None:
             self._begin(runner)
         elif over and self._undo:
             self._end()
@@ -62,15 +65,10 @@ class ConnectorWarmupHook(DistillerHook):
 
     def after_train(self, runner: Runner) -> None:
         """Leave a model that can be trained on, if training ended during the warm-up."""
-        if self._undo:
-            self._end()
+        self._end()
 
     def _begin(self, runner: Runner) -> None:
         model = self.distiller(runner)
-        self._undo = []
-        if not any(parameter.requires_grad for parameter in model.pairs.parameters()):
-            print_log('the method has no connectors, so the student learns from the beginning', logger='current')
-            return
         print_log(f'only the connectors learn for {self.duration}', logger='current')
         optimizer = runner.optim_wrapper.optimizer
         optimized = {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
@@ -89,18 +87,20 @@ class ConnectorWarmupHook(DistillerHook):
         def drop(gradient: Tensor) -> Tensor:
             return gradient if model.measuring else torch.zeros_like(gradient)
 
+        self._undo = contextlib.ExitStack()
         model.student_learns = False
-        self._undo.append(functools.partial(setattr, model, 'student_learns', True))
+        self._undo.callback(setattr, model, 'student_learns', True)
         # Zeros already in backward: gradient clipping and AMP's search for overflows come before the step.
-        self._undo += [weight.register_hook(drop).remove for weight in weights]
-        self._undo.append(optimizer.register_step_pre_hook(drop_gradients).remove)
+        for weight in weights:
+            self._undo.callback(weight.register_hook(drop).remove)
+        self._undo.callback(optimizer.register_step_pre_hook(drop_gradients).remove)
         for norm in model.student.modules():
             # Of batch norms only: without tracking, an instance norm would behave differently in evaluation.
             if isinstance(norm, _BatchNorm) and norm.track_running_stats:
                 norm.track_running_stats = False
-                self._undo.append(functools.partial(setattr, norm, 'track_running_stats', True))
+                self._undo.callback(setattr, norm, 'track_running_stats', True)
 
     def _end(self) -> None:
-        for undo in self._undo or ():
-            undo()
+        if self._undo:
+            self._undo.close()
         self._undo = None

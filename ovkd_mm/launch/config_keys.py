@@ -96,7 +96,8 @@ def override(config: Config, options: dict, what: str) -> None:
                 config.merge_from_dict({key: None})
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
-            raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
+            why = _of_a_list(config, key) or f'the config has no place for it: {exc}'
+            raise ValueError(f'{what} {key}={value}: {why}') from exc
 
 
 def _found(config: Config, key: str) -> object:
@@ -108,6 +109,17 @@ def _found(config: Config, key: str) -> object:
         else:
             value = value.get(name) if isinstance(value, (Config, dict)) else None
     return value
+
+
+def _of_a_list(config: Config, key: str) -> str:
+    """What to say where a key passes over the index of a list; empty where it passes over none."""
+    names = key.split('.')
+    for end in range(1, len(names)):
+        before, after = '.'.join(names[:end]), '.'.join(names[end:])
+        value = _found(config, before)
+        if isinstance(value, list) and not names[end].isdecimal():
+            return f'{before} is a list of {len(value)}: name one by its index, such as {before}.0.{after}'
+    return ''
 
 
 def _is_number(value: object) -> bool:

@@ -107,7 +107,7 @@ def test_a_runner_of_another_model_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize('hooks', [dict(type='ovkd_mm.InitializationHook', iters=1), 'ovkd_mm.InitializationHook'])
 def test_hooks_that_are_no_list_are_named(hooks):
-    with pytest.raises(ValueError, match=r'method\.hooks must be a list of hook configs, got '):
+    with pytest.raises(ValueError, match=r'method\.hooks must be a list of hook configs, dicts with a type; got '):
         MODELS.build(distiller_config(method=dict(METHOD, hooks=hooks)))
 
 
@@ -119,3 +119,16 @@ def test_two_methods_that_bring_one_hook_with_other_settings_are_refused(tmp_pat
     trained('same', 1)
     with pytest.raises(ValueError, match=r"bring .*'iters': 1.* and .*'iters': 5.*, of which a training can have one"):
         trained('other', 5)
+
+
+def test_a_methods_hook_may_have_a_priority(tmp_path):
+    method = dict(METHOD, hooks=[dict(type='ovkd_mm.InitializationHook', iters=1, priority='LOWEST')])
+    runner = toy_runner(tmp_path, distiller_config(method=method), iters=1)
+    runner.train()
+    assert isinstance(runner.hooks[-1], InitializationHook)
+
+
+@pytest.mark.parametrize('hook', [dict(iters=1), 'ovkd_mm.InitializationHook'])
+def test_what_is_no_config_of_a_hook_is_named(hook):
+    with pytest.raises(ValueError, match=r'method\.hooks must be a list of hook configs, dicts with a type; got \['):
+        MODELS.build(distiller_config(method=dict(METHOD, hooks=[hook])))

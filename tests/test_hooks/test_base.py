@@ -47,3 +47,10 @@ def test_a_second_hook_that_would_undo_the_first_is_refused(tmp_path, hook):
     runner = toy_runner(tmp_path, distiller_config(), custom_hooks=[hook, hook])
     with pytest.raises(ValueError, match=f'custom_hooks: {hook["type"][8:]} is there more than once'):
         runner.train()
+
+
+def test_a_wrapper_around_each_part_is_refused():
+    model = MODELS.build(distiller_config())
+    model.pairs = wrapped(model.pairs)
+    with pytest.raises(ValueError, match=r'^model_wrapper_cfg: a distillation is wrapped as a whole'):
+        DistillerHook().distiller(SimpleNamespace(model=model))

@@ -162,3 +162,12 @@ def test_a_share_is_set_where_a_method_sets_no_weight(method):
     config = Config(dict(model=distiller_config(method=method)))
     override(config, {'model.method.loss.loss_weight.share': 0.5}, 'this')
     assert config.model.method.loss.loss_weight == dict(share=0.5)
+
+
+def test_a_setting_of_one_of_several_without_its_index_is_told_so():
+    config = Config(dict(model=dict(distiller_config(), method=['ofd', 'kd'])))
+    message = r'^x model\.method\.loss\.loss_weight=auto: model\.method is a list of 2: name one by its index, such as'
+    with pytest.raises(ValueError, match=rf'{message} model\.method\.0\.loss\.loss_weight$'):
+        override(config, {'model.method.loss.loss_weight': 'auto'}, 'x')
+    override(config, {'model.method.0.loss.loss_weight': 'auto'}, 'x')
+    assert config.model.method[0].loss.loss_weight == 'auto'
