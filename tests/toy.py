@@ -86,6 +86,7 @@ METHOD = dict(
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.PartialL2Loss', loss_weight=1e-3),
     weight='halved',
+    norm_mode='batch',
 )
 PAIRS = [
     dict(student='backbone.layer1', teacher='backbone.layer1', weight=0.5),

@@ -1,4 +1,4 @@
-"""Take the student out of a distillation checkpoint: its weights and a plain config that loads them."""
+"""Take the student out of a distillation checkpoint: its weights and its plain config."""
 
 import argparse
 import copy

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..config_files import is_distillation, model_of, without_pretrained
 from ..distillers import FeatureDistiller, FeaturePair
 from ..distillers.labels import labels_of
-from ..positions import reading, tap_at
+from ..positions import Feature, ends_of, reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
 from .batches import random_batch
@@ -89,7 +89,7 @@ class Steps:
                 self.model.student(**self.batch, mode='loss')
                 read = [tap.take(self.inputs.shape[2:]) for tap in taps]
             self.teacher_features = self.model.teacher(self.inputs)
-        self.student_features = [tuple(map(_leaf, one)) if isinstance(one, tuple) else _leaf(one) for one in read]
+        self.student_features = [_leaves(one) for one in read]
 
     def things(self) -> dict[str, Callable[[], object]]:
         """What to time: :data:`PARTS`, ``pairs`` (connectors, transforms and losses), ``distilled``, ``mmrazor``."""
@@ -107,7 +107,7 @@ class Steps:
     def features(self) -> Iterator[Tensor]:
         """What the teacher puts out."""
         for feature in self.teacher_features:
-            yield from _parts(feature)
+            yield from ends_of(feature)
 
     def _context(self) -> AbstractContextManager:
         return self.optimizer.optim_context(self.model)
@@ -127,7 +127,7 @@ class Steps:
             for convolution in _convolutions(pair):
                 with self._context():
                     made = convolution(feature)
-                torch.autograd.grad(made, (*_parts(feature), convolution.weight), made.detach())
+                torch.autograd.grad(made, (*ends_of(feature), convolution.weight), made.detach())
 
     def _compare(self) -> None:
         with self._context():
@@ -138,7 +138,7 @@ class Steps:
                 )
             ]
         weights = [parameter for parameter in self.model.pairs.parameters() if parameter.requires_grad]
-        features = [leaf for one in self.student_features for leaf in _parts(one)]
+        features = [leaf for one in self.student_features for leaf in ends_of(one)]
         torch.autograd.grad(sum(losses[1:], start=losses[0]), weights + features, allow_unused=True)
 
 
@@ -149,8 +149,10 @@ def _optimizer(model: BaseModel, cfg: dict) -> OptimWrapper:
     return optimizer
 
 
-def _parts(feature: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return feature if isinstance(feature, tuple) else (feature,)
+def _leaves(feature: Feature) -> Feature:
+    if isinstance(feature, tuple):
+        return _leaf(feature[0]), _leaf(feature[1])
+    return _leaf(feature)
 
 
 def _leaf(feature: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Taking weights out of checkpoints, and loading them so that a misfit is an error, not a warning."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ def model_weights(checkpoint: Mapping) -> dict[str, Tensor]:
     They are under ``state_dict`` (mmengine, timm), under ``model`` (torchvision's scripts and others) or all there is.
     """
     kept = [checkpoint[key] for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), Mapping)]
-    state = dict(kept[0] if kept else checkpoint)
+    state = _copied(kept[0] if kept else checkpoint)
     for wrapper in ('module.', '_orig_mod.', 'module.'):  # of DDP, of torch.compile, and of DDP within the latter
         consume_prefix_in_state_dict_if_present(state, wrapper)
-    return {key: value for key, value in state.items() if not key.startswith(DISTILLER)}
+    for key in [key for key in state if key.startswith(DISTILLER)]:
+        del state[key]
+    return state
 
 
 def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
@@ -38,7 +41,9 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     """
     own = model.state_dict()
     reshaped = [key for key, value in state_dict.items() if key in own and _shape(value) != _shape(own[key])]
-    missing, unexpected = model.load_state_dict({**state_dict, **{key: own[key] for key in reshaped}}, strict=False)
+    fitting = _copied(state_dict)
+    fitting.update({key: own[key] for key in reshaped})
+    missing, unexpected = model.load_state_dict(fitting, strict=False)
     matching = len(own) - len(missing) - len(reshaped)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
     misfits = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
@@ -52,6 +57,14 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             f'{source} does not fit the model {type(model).__name__}: {matching} of '
             f"{len(own)} of the model's keys match ({details}); use the config that the checkpoint was trained with"
         )
+
+
+def _copied(state: Mapping) -> OrderedDict[str, Tensor]:
+    """A copy with the versions of modules, by which these tell old checkpoints, and which loading may rename."""
+    copied = OrderedDict(state)
+    if versions := getattr(state, '_metadata', None):
+        vars(copied)['_metadata'] = dict(versions)
+    return copied
 
 
 def _shape(value: object) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import cv2
+import torch
 from mmdet.datasets import VOCDataset as MMDetVOCDataset
 from mmengine.fileio import get, join_path
 from mmengine.logging import print_log
@@ -74,7 +75,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
     ) -> None:
         self._skip_degenerate = skip_degenerate_boxes
         self._skip_others = skip_other_classes
-        self._misfit = False
+        self._misfit = torch.zeros((), dtype=torch.bool).share_memory_()  # with the processes that load
         folder = (data_prefix or {}).get('sub_data_root')
         splits = [(split, _voc_folder(split) if folder is None else folder) for split in as_list('ann_file', ann_file)]
         # mmdet joins the first with data_root itself.
@@ -234,7 +235,7 @@ class VOCDataset(WholeImages, MMDetVOCDataset):
         found = run_pipeline(self.pipeline, info, self.backend_args)
         shape = info.get('ori_shape')  # where it was loaded in place, as mmcv does
         if shape and shape[1::-1] != said and not self._misfit:
-            self._misfit = True
+            self._misfit.fill_(True)
             print_log(
                 f'{info["img_path"]!r} has {shape[1]}x{shape[0]} pixels and {info["xml_path"]!r} says '
                 f'{said[0]}x{said[1]}, so its boxes lie elsewhere. LoadImageFromFile loads an image that is turned '

@@ -81,6 +81,8 @@ def _check_list(key: str, listed: object) -> None:
     for index, pair in enumerate(listed):
         check_settings(f'{key}[{index}]', pair, PAIR)
         _check_parts(f'{key}[{index}]', pair)
+        if (classes := pair.get('classes')) is not None:
+            number(f'{key}[{index}].classes', classes, above=True, whole=True)
         if not isinstance(resize := pair.get('resize', False), bool):
             raise TypeError(f'{key}[{index}].resize must be True or False, got {resize!r}')
 
@@ -121,7 +123,7 @@ def _build_pair(
             )
     student_place = _resolve(cfg['student'], cfg['position'], student, f'{key}.student')
     teacher_place = _resolve(cfg['teacher'], cfg['position'], teacher, f'{key}.teacher')
-    # The key that sets the weight of the loss: all pairs that take it from there share one measured weight.
+    # Where the settings of the loss stand: all pairs that take them from there share one measured weight.
     where = f'{key}.loss' if own_loss else 'method.loss'
     if isinstance(teacher_place, Place) and teacher_place.activated is False:
         cfg |= {name: {**cfg[name], **part} for name, part in linear.items()}
@@ -146,7 +148,7 @@ def _build_pair(
             'loss',
             cfg,
             DistillLoss,  # type: ignore[type-abstract]
-            classes=cfg.get('classes'),
+            **({'classes': cfg['classes']} if cfg.get('classes') is not None else {}),
             **_ignored(student_model, student_place),
         ),
         weight=cfg['weight'],

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from ..checkpoints.atomic_save import DAY
 from ..compat.autocast import autocast_dtype
 from ..number import number
-from ..positions import Place, Span
+from ..positions import Feature, Place, Span, ends_of
 from .settings import half_precision
 
 __all__ = ['FeatureCache']
 
-Feature = Tensor | tuple[Tensor, Tensor]
 Part = list[tuple[torch.dtype, Tensor]]  # of a feature: one image's
 LOOK_AGAIN = 256  # writes, doubled each time, after which the folder is measured anew: other processes write, too
 DRAFT = re.compile(r'[0-9a-f]{32}\.[0-9a-f]{8}')
@@ -114,10 +113,11 @@ class FeatureCache:
         """
         self._warn_if_hopeless()
         for feature in features:
-            if any(len(end) != len(names) for end in _ends(feature)):
+            ends = ends_of(feature)
+            if any(len(end) != len(names) for end in ends):
                 raise ValueError(
                     f'teacher.cache keeps the features of each image apart, and one for {len(names)} images has the '
-                    f'shape {tuple(_ends(feature)[-1].shape)}, as inside windowed attention: choose another place, or '
+                    f'shape {tuple(ends[-1].shape)}, as inside windowed attention: choose another place, or '
                     'leave the cache out'
                 )
         for index, name in enumerate(names):
@@ -139,7 +139,7 @@ class FeatureCache:
         file = self._file(name)
         try:
             return torch.load(file, map_location='cpu', weights_only=True)
-        except FileNotFoundError:
+        except (OSError, MemoryError):  # not there, or not to be read at the moment
             return None
         except Exception:  # whatever a damaged file may raise: what it holds is made anew
             with contextlib.suppress(OSError):  # of a disk that cannot be written to
@@ -193,17 +193,13 @@ def _numbers(tensor: Tensor) -> memoryview:
 
 def _part(feature: Feature, index: int, dtype: torch.dtype | None) -> Part:
     """One image's part of a feature: one tensor or two, each with the dtype that it has."""
-    return [(end.dtype, _stored(end[index].detach(), dtype or end.dtype)) for end in _ends(feature)]
+    return [(end.dtype, _stored(end[index].detach(), dtype or end.dtype)) for end in ends_of(feature)]
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     lowered = tensor.to('cpu', dtype)
     held = lowered if dtype == tensor.dtype or lowered.isfinite().all() else tensor.cpu()
     return held.contiguous().clone()
-
-
-def _ends(feature: Feature) -> tuple[Tensor, ...]:
-    return feature if isinstance(feature, tuple) else (feature,)
 
 
 def _joined(parts: Sequence[Part], device: torch.device) -> Feature:

@@ -1,6 +1,7 @@
 """FeatureDistiller, the model that a distillation config names."""
 
 import copy
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -54,11 +55,11 @@ class FeatureDistiller(StudentFacade):
             ``without_activation``, overrides of these where no activation follows the teacher's place (a sum of
             residuals, a layer norm); ``weight``, the weight of its pairs: a number (1 by default), or ``'halved'``: 1
             in the last stage and half as much in each earlier one, as OFD has it, whose loss is a sum over C, H and W;
-            ``norm_mode``, the teacher's, where that is not set: ``'batch'`` (the default, for OFD) or ``'running'``,
-            that is in evaluation mode (our files of all other methods); and ``hooks``, those that it needs in
-            training. The runner registers them, unless ``custom_hooks`` has one of the same class. Instead, the name of
-            a file of ``configs/_base_/methods``, or a list of methods, whose losses add up, each with the pairs (or
-            logits) below or with ``pairs`` (``logits``) of its own; with ``'running'`` if all of them ask for it.
+            ``norm_mode``, the teacher's, where that is not set: ``'running'`` (the default), that is in evaluation
+            mode, or ``'batch'`` (for OFD); and ``hooks``, those that it needs in training. The runner registers them,
+            unless ``custom_hooks`` has one of the same class. Instead, the name of a file of
+            ``configs/_base_/methods``, or a list of methods, whose losses add up, each with the pairs (or logits) below
+            or with ``pairs`` (``logits``) of its own; with ``'batch'`` if one of them asks for it.
         pairs: ``'auto'`` (where the stages of both backbones end, see :func:`ovkd_mm.positions.auto_places`), or a list
             of dicts with ``student`` and ``teacher`` (a module path, ``'backbone[1]'`` for the second of the tensors
             that a module returns, or a dict with a position's ``type`` and ``path``), ``stage`` (by default the pair's
@@ -106,7 +107,7 @@ class FeatureDistiller(StudentFacade):
             if not isinstance(own, list) or not all(isinstance(hook, dict) and 'type' in hook for hook in own):
                 raise ValueError(f'method.hooks must be a list of hook configs, dicts with a type; got {own!r}')
             hooks += own
-            norm_modes.add(norm_mode := one.pop('norm_mode', 'batch'))
+            norm_modes.add(norm_mode := one.pop('norm_mode', 'running'))
             check_norm_mode('method.norm_mode', norm_mode)
         if not isinstance(student, dict):
             raise TypeError(f'student must be the config of a model, a dict; got {student!r}')
@@ -122,9 +123,15 @@ class FeatureDistiller(StudentFacade):
         check_shape(input_shape)
         student_trace = trace(self.student, input_shape, training=True)
         check_teacher(teacher)
+        if len(norm_modes) > 1 and 'norm_mode' not in teacher:
+            print_log(
+                "one of the methods asks for a teacher that normalizes by the batch (norm_mode='batch'), another does "
+                'not: it normalizes by the batch for all of them, unless model.teacher.norm_mode is set',
+                logger='current',
+            )
         # Not a submodule: neither state_dict nor parameters() nor DDP nor an optimizer is to find the teacher.
         self.__dict__['teacher'] = Teacher(
-            **{'norm_mode': 'running' if norm_modes == {'running'} else 'batch', **teacher},
+            **{'norm_mode': 'batch' if 'batch' in norm_modes else 'running', **teacher},
             student_preprocessor=self.student.data_preprocessor,
             student_order=channel_order,
             input_shape=input_shape,
@@ -135,6 +142,7 @@ class FeatureDistiller(StudentFacade):
             both = student_trace, self.teacher.trace, self.student, self.teacher.model
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *both))
         warn_of_sigmoid_scores(self.student, self.pairs)
+        self._owner = weakref.ref(self)  # of the teacher, which copies share
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self._takes_inputs = any(pair.takes_inputs for pair in self.pairs)
@@ -268,9 +276,10 @@ class FeatureDistiller(StudentFacade):
             )
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> 'FeatureDistiller':
-        """What moves the model (``to``, ``cuda``, ``half``) moves the teacher."""
+        """What moves the model (``to``, ``cuda``, ``half``) moves the teacher, unless it moves a copy (EMA)."""
         super()._apply(fn, *args, **kwargs)
-        self.teacher._apply(fn, *args, **kwargs)
+        if self._owner() is self:
+            self.teacher._apply(fn, *args, **kwargs)
         return self
 
 

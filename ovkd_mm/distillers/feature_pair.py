@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..functional import full_precision
 from ..losses import DistillLoss
-from ..positions import Place, Span
+from ..positions import Feature, Place, Span, ends_of
 from ..positions.graph import leaves
 from ..transforms import Transform
 from .auto_weight import AutoWeight
@@ -73,8 +73,8 @@ class FeaturePair(nn.Module):
 
     def forward(
         self,
-        student: Tensor | tuple[Tensor, Tensor],
-        teacher: Tensor | tuple[Tensor, Tensor],
+        student: Feature,
+        teacher: Feature,
         inputs: Tensor | None = None,
         labels: Tensor | None = None,
         factor: float = 1.0,
@@ -95,7 +95,7 @@ class FeaturePair(nn.Module):
         Raises:
             ValueError: If the student's feature has no gradient in training, or what is compared differs in shape.
         """
-        last_student, last_teacher = (x[-1] if isinstance(x, tuple) else x for x in (student, teacher))
+        last_student, last_teacher = (ends_of(x)[-1] for x in (student, teacher))
         if self.training and torch.is_grad_enabled() and not _learns(last_student, inputs):
             raise ValueError(
                 f'the student place {self.student_place.name!r} comes out with no grad, so nothing can be learned '
@@ -173,5 +173,5 @@ def _learns(feature: Tensor, inputs: Tensor | None) -> bool:
     return any(isinstance(leaf, nn.Parameter) for leaf in leaves(feature.grad_fn))
 
 
-def _transform(transform: Transform, feature: Tensor | tuple[Tensor, Tensor], inputs: Tensor | None) -> Tensor:
+def _transform(transform: Transform, feature: Feature, inputs: Tensor | None) -> Tensor:
     return transform(feature, inputs) if transform.takes_inputs else transform(feature)

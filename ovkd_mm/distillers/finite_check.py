@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..positions import Place, Span
+from ..positions import Feature, Place, Span, ends_of
 
 __all__ = ['FiniteCheck']
 
-Feature = Tensor | tuple[Tensor, Tensor]
 _Pending = tuple[Tensor, torch.cuda.Event | None, Sequence[Place | Span], Callable[[], Sequence[Feature]]]
 
 
@@ -59,8 +58,7 @@ class FiniteCheck:
         if finite:
             return
         for place, feature in zip(places, again(), strict=True):
-            tensors = feature if isinstance(feature, tuple) else (feature,)
-            if not all(torch.isfinite(tensor).all() for tensor in tensors):
+            if not all(torch.isfinite(tensor).all() for tensor in ends_of(feature)):
                 raise ValueError(
                     f"the teacher feature at {place} is NaN or infinite; check teacher.checkpoint, the teacher's input "
                     "normalization and, under fp16, whether bf16 or a norm_mode='running' teacher helps"

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.state_dict import load_strictly, model_weights
-from ..positions import Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
+from ..positions import Feature, Place, Span, SpanTap, Tap, Trace, reading, tap_at, trace
 from ..rng import preserve_rng_state
 from .channel_order import ChannelOrder, loaded_order, seen_order
 from .feature_cache import FeatureCache
@@ -164,6 +164,7 @@ class Teacher(nn.Module):
                 _load(self.model, weights, str(checkpoint), foreign=foreign is not None)
         self.model.requires_grad_(False).eval()
         self.trace: Trace | None = trace(self.model, input_shape)
+        self._channels = self.trace.images.shape[1]
         if norm_mode == 'batch':
             _normalize_by_batch(self.model)
         preprocessor = self.model.data_preprocessor
@@ -202,12 +203,23 @@ class Teacher(nn.Module):
         self._keep_graph = keep_graph
         self._taps = [tap_at(place, then=self._stop_after_last) for place in places]
         self.trace = None
-        if self.dtype:
-            for module in self.model.modules():
-                if not isinstance(module, _BatchNorm):
-                    _lower(module, self.dtype)
+        self._lower_weights()
         if self.cache:
             self.cache.belongs_to(self, places, f'{self._built_from} {self.renormalize.swap} {self.dtype}')
+
+    def _lower_weights(self) -> None:
+        if self.dtype is None:
+            return
+        for module in self.model.modules():
+            if not isinstance(module, _BatchNorm):
+                _lower(module, self.dtype)
+
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> 'Teacher':
+        """What gives the student's weights another dtype leaves the teacher its own."""
+        super()._apply(fn, *args, **kwargs)
+        if self.trace is None:
+            self._lower_weights()
+        return self
 
     def _make_differentiable(self) -> None:
         for setting, value in dict(cache=self.cache, compile=self._compiles).items():
@@ -225,7 +237,7 @@ class Teacher(nn.Module):
             raise _Enough
 
     @torch.compiler.disable  # not with the student, whose graph it would break: it ends in its middle by an exception
-    def forward(self, inputs: Tensor) -> list[Tensor | tuple[Tensor, Tensor]]:
+    def forward(self, inputs: Tensor) -> list[Feature]:
         """Read the teacher's features.
 
         Args:
@@ -250,9 +262,11 @@ class Teacher(nn.Module):
             self.cache.write(names, features)
         return features
 
-    def _features(self, inputs: Tensor) -> list[Tensor | tuple[Tensor, Tensor]]:
+    def _features(self, inputs: Tensor) -> list[Feature]:
         # FSDP with mixed precision hands the student images of another dtype.
         inputs = self.renormalize(inputs.to(self.renormalize.scale.dtype))
+        if inputs.shape[1] == 1:
+            inputs = inputs.expand(-1, self._channels, -1, -1)  # a gray image
         with reading(self.model, self._taps), torch.set_grad_enabled(self._keep_graph):
             try:
                 if self.dtype is None:

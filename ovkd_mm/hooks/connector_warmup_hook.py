@@ -47,7 +47,9 @@ class ConnectorWarmupHook(DistillerHook):
         self.refuse_another(runner)
         connectors = self.distiller(runner).pairs.parameters()
         self._has_connectors = any(parameter.requires_grad for parameter in connectors)
-        if not self._has_connectors:
+        if self._has_connectors:
+            self.duration.warn_if_all(runner, 'the student learns nothing')
+        else:
             print_log('the method has no connectors, so the student learns from the beginning', logger='current')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:

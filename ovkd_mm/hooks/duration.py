@@ -1,8 +1,10 @@
 """How long a stage of training lasts."""
 
+import logging
 import math
 
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..number import number
@@ -50,6 +52,7 @@ class Duration:
     def __init__(self, hook: str, epochs: int | None, iters: int | None) -> None:
         if (epochs is None) == (iters is None):
             raise ValueError(f'{hook} needs either epochs or iters; got epochs={epochs}, iters={iters}')
+        self._hook = hook
         self._epochs = None if epochs is None else number(f'{hook}.epochs', epochs, whole=True)
         self._iters = None if iters is None else number(f'{hook}.iters', iters, whole=True)
 
@@ -60,6 +63,20 @@ class Duration:
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""
         return (self._iters or 0) if self._epochs is None else self._epochs * epoch_length(runner)
+
+    def warn_if_all(self, runner: Runner, then: str) -> None:
+        """Warn where no training comes after it.
+
+        Args:
+            runner: Before its training.
+            then: What that means.
+        """
+        if self.in_iters(runner) >= runner.max_iters:
+            print_log(
+                f'{self._hook}: its {self} are the whole training, which has {runner.max_iters} iterations: {then}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def over(self, runner: Runner, batch_idx: int) -> bool:
         """Whether it has passed; the arguments are those of :func:`epochs_done`."""

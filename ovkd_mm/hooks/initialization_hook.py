@@ -49,6 +49,7 @@ class InitializationHook(DistillerHook):
                 'custom_hooks has an InitializationHook and a DistillScheduleHook, and both set the weight of '
                 'distillation; leave one of them out (with the method AB, the DistillScheduleHook)'
             )
+        self.duration.warn_if_all(runner, 'the student does not learn the task')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Choose the stage."""

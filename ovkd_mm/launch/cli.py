@@ -175,12 +175,18 @@ def use_amp(config: Config, device: str) -> None:
         device: Where it is trained.
 
     Raises:
-        ValueError: If that is a CPU, whose mixed precision mmengine's wrapper refuses, or the config has no optimizer.
+        ValueError: If that is a CPU, whose mixed precision mmengine's wrapper refuses, or the config has no optimizer
+            or a wrapper of its own.
     """
     if device.partition(':')[0] not in ('cuda', 'musa', 'npu', 'mlu'):
         raise ValueError(f'--amp needs a GPU, and this is to run on {device}; leave it out')
     if not config.get('optim_wrapper'):
         raise ValueError('--amp: the config has no optim_wrapper')
+    if (kind := type_name(config.optim_wrapper) or 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(
+            f'--amp puts AmpOptimWrapper in the place of OptimWrapper, and the config has {kind}: leave --amp out, or '
+            'set optim_wrapper.type'
+        )
     config.optim_wrapper.type = 'AmpOptimWrapper'
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if type_name(config.get('strategy') or {}) == 'FSDPStrategy':

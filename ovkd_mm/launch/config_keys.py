@@ -96,8 +96,9 @@ def override(config: Config, options: dict, what: str) -> None:
                 config.merge_from_dict({key: None})
             config.merge_from_dict({key: copy.deepcopy(value)})  # upstream puts later keys into dicts of earlier ones
         except (KeyError, TypeError, IndexError, AttributeError) as exc:
-            why = _of_a_list(config, key) or f'the config has no place for it: {exc}'
-            raise ValueError(f'{what} {key}={value}: {why}') from exc
+            if several := _of_a_list(config, key):
+                raise ValueError(f'{what} {key}={value}: {several}') from exc
+            raise ValueError(f'{what} {key}={value}: the config has no place for it: {exc}') from exc
 
 
 def _found(config: Config, key: str) -> object:

@@ -34,7 +34,7 @@ class DISTLoss(DistillLoss):
             ``classes`` is handed on.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ValueError: If the temperature is not positive, or a weight negative.
     """
 
     over_classes = True
@@ -49,8 +49,8 @@ class DISTLoss(DistillLoss):
     ) -> None:
         super().__init__(loss_weight)
         self.temperature = number('DISTLoss.temperature', temperature, above=True)
-        self.inter_weight = inter_weight
-        self.intra_weight = intra_weight
+        self.inter_weight = number('DISTLoss.inter_weight', inter_weight)
+        self.intra_weight = number('DISTLoss.intra_weight', intra_weight)
         self.classes = classes
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class DKDLoss(DistillLoss):
             set. Labels of whole images are always classes.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ValueError: If the temperature is not positive, or a weight negative.
     """
 
     takes_labels = True
@@ -44,8 +44,8 @@ class DKDLoss(DistillLoss):
     ) -> None:
         super().__init__(loss_weight)
         self.temperature = number('DKDLoss.temperature', temperature, above=True)
-        self.target_weight = target_weight
-        self.other_weight = other_weight
+        self.target_weight = number('DKDLoss.target_weight', target_weight)
+        self.other_weight = number('DKDLoss.other_weight', other_weight)
         self.ignore_index = ignore_index
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:

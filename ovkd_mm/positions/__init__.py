@@ -8,7 +8,7 @@ from .group_ends import GroupEnds
 from .logits import Logits, auto_logits
 from .mid_layer import MidLayer
 from .module_output import ModuleOutput
-from .place import Place, Span
+from .place import Feature, Place, Span, ends_of
 from .pre_relu import PreReLU
 from .tap import SpanTap, Tap, reading, tap_at
 from .trace import Trace
@@ -16,6 +16,7 @@ from .watch import trace
 
 __all__ = [
     'EndOfGroup',
+    'Feature',
     'GroupEnds',
     'Logits',
     'MidLayer',
@@ -31,6 +32,7 @@ __all__ = [
     'auto_pairs',
     'auto_places',
     'candidates',
+    'ends_of',
     'reading',
     'tap_at',
     'trace',

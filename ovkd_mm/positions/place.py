@@ -3,9 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from .layout import NCHW, Layout
 
-__all__ = ['Place', 'Span']
+__all__ = ['Feature', 'Place', 'Span', 'ends_of']
+
+Feature = Tensor | tuple[Tensor, Tensor]  # of a place, or of the two ends of a span
+
+
+def ends_of(feature: Feature) -> tuple[Tensor, ...]:
+    """The one tensor of a place, or the two of a span."""
+    return feature if isinstance(feature, tuple) else (feature,)
 
 
 @dataclass(frozen=True)

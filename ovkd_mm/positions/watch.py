@@ -83,10 +83,12 @@ def _channels(model: nn.Module) -> int:
     runs; and if the first takes 12 or 48, an RGB image whose pixels are folded into channels (YOLOX's Focus).
     """
     mean = getattr(image_preprocessor(getattr(model, 'data_preprocessor', None)), 'mean', None)
-    if isinstance(mean, Tensor):
-        return len(mean)
     modules = getattr(model, 'backbone', model).modules()
-    taken = [module.in_channels for module in modules if isinstance(module, nn.Conv2d)] or [3]
+    taken = [module.in_channels for module in modules if isinstance(module, nn.Conv2d)]
+    # One value is that of a gray image or of all channels.
+    if isinstance(mean, Tensor) and (len(mean) > 1 or not taken or 1 in taken):
+        return len(mean)
+    taken = taken or [3]
     return 3 if 3 in taken or taken[0] in (12, 48) else taken[0]
 
 

@@ -3,10 +3,10 @@
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from ..registry import MODELS
 from .base import Transform
+from .normalized import normalized
 
 __all__ = ['Conv1x1']
 
@@ -34,11 +34,8 @@ class Conv1x1(Transform, nn.Sequential):
     def forward(self, feature: Tensor) -> Tensor:
         """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``.
 
-        A single value per channel, as of the last image of an epoch at a level of 1x1, has no statistics: the batch
-        norm then uses its running ones.
+        A single value per channel is normalized by the running statistics.
         """
-        norm = self[-1]
-        if type(norm) is not nn.BatchNorm2d or len(feature) * feature[0, 0].numel() > 1:
-            return super().forward(feature)
-        moments = norm.running_mean, norm.running_var
-        return F.batch_norm(self.conv(feature), *moments, norm.weight, norm.bias, eps=norm.eps)
+        for layer in self:
+            feature = normalized(layer, feature)
+        return feature

@@ -11,6 +11,7 @@ from ..functional import full_precision
 from ..number import number
 from ..registry import MODELS
 from .base import Transform
+from .normalized import normalized
 
 __all__ = ['Paraphraser', 'Translator']
 
@@ -114,5 +115,10 @@ class Translator(Transform):
         self.encoder = _layers(nn.Conv2d, in_channels, in_channels, code, code)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, rate * out_channels, H, W)``."""
-        return self.encoder(feature)
+        """Map a feature of shape ``(N, in_channels, H, W)`` to ``(N, rate * out_channels, H, W)``.
+
+        A single value per channel is normalized by the running statistics.
+        """
+        for layer in self.encoder:
+            feature = normalized(layer, feature)
+        return feature

@@ -70,3 +70,23 @@ def test_an_extra_state_that_is_no_tensor_is_loaded_too():
     one.count, two.count = 3, 5
     load_strictly(one, two.state_dict(), 'here')
     assert one.count == 5
+
+
+class Versioned(nn.Linear):
+    """Tells old checkpoints by their version, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
+        if local_metadata.get('version') != 2:
+            raise ValueError('too old')
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module.'])
+def test_the_versions_of_modules_go_with_their_weights_and_stay_the_files_own(wrapper):
+    state = nn.ModuleDict(dict(module=nn.Sequential(Versioned(2, 3)))).state_dict() if wrapper else None
+    state = state or nn.Sequential(Versioned(2, 3)).state_dict()
+    before = dict(state._metadata)
+    load_strictly(nn.Sequential(Versioned(2, 3)), model_weights(dict(state_dict=state)), 'here')
+    assert state._metadata == before

@@ -303,5 +303,6 @@ def test_pairs_of_other_methods_weigh_the_same(method):
 
 
 @pytest.mark.parametrize('method', OTHERS)
-def test_a_teacher_of_other_methods_is_in_evaluation_mode(method):
-    assert Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method.norm_mode == 'running'
+def test_ofd_alone_asks_for_a_teacher_that_normalizes_by_the_batch(method):
+    assert 'norm_mode' not in Config.fromfile(CONFIGS / '_base_' / 'methods' / f'{method}.py').method
+    assert Config.fromfile(CONFIGS / '_base_' / 'methods' / 'ofd.py').method.norm_mode == 'batch'

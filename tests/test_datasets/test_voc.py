@@ -547,15 +547,28 @@ def test_lists_annotations_and_images_may_lie_in_another_store(devkit, monkeypat
     assert [dataset[i]['img'].shape for i in range(3)] == [(60, 80, 3)] * 3
 
 
+def turn(path):
+    """Turn an image by a quarter, as cameras write it."""
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[274] = 6
+        image.save(path, exif=exif)
+
+
 @pytest.mark.parametrize('color_type', ['color', 'color_ignore_orientation'])
 def test_an_image_of_another_size_than_its_annotation_says_is_warned_of_once(devkit, logged, color_type):
     images = devkit / 'VOC2012' / 'JPEGImages'
-    for name in 'ab':  # turned by a quarter, as cameras write it
-        with Image.open(images / f'{name}.jpg') as image:
-            exif = image.getexif()
-            exif[274] = 6
-            image.save(images / f'{name}.jpg', exif=exif)
+    for name in 'ab':
+        turn(images / f'{name}.jpg')
     dataset = read(devkit, pipeline=[dict(type='LoadImageFromFile', color_type=color_type)])
     for index in range(3):
         dataset[index]
     assert logged.text.count("a.jpg' has 60x80 pixels") == logged.text.count('lie elsewhere') == (color_type == 'color')
+
+
+def test_what_one_loading_process_has_warned_of_no_other_does(devkit, logged):
+    turn(devkit / 'VOC2012' / 'JPEGImages' / 'a.jpg')
+    dataset = read(devkit, pipeline=[dict(type='LoadImageFromFile')])
+    list(DataLoader(dataset, num_workers=1, collate_fn=list))
+    dataset[0]
+    assert 'lie elsewhere' not in logged.text

@@ -189,3 +189,25 @@ def test_a_pair_with_a_vector_is_refused_and_one_of_class_scores_is_not(role):
         MODELS.build(distiller_config(pairs=pairs))
     (pair,) = MODELS.build(distiller_config(method='kd', logits=pairs[1:] if role == 'student' else 'auto')).pairs
     assert pair.student_place.shape == (3,)
+
+
+@MODELS.register_module(force=True)
+class OfClasses(L2Loss):
+    """Has a number of classes of its own."""
+
+    def __init__(self, loss_weight=1.0, classes=21):
+        super().__init__(loss_weight)
+        self.classes = classes
+
+
+def test_a_loss_gets_the_classes_of_its_pair_and_keeps_its_own_where_that_has_none():
+    places = dict(teacher='backbone.layer1', student='backbone.layer1')
+    model = distiller_config(method=METHOD | dict(loss=dict(type='OfClasses')), pairs=[places, dict(places, classes=7)])
+    assert [pair.loss.classes for pair in MODELS.build(model).pairs] == [21, 7]
+
+
+@pytest.mark.parametrize('classes', ['seven', 0, 2.5])
+def test_classes_are_a_number(classes):
+    pair = dict(teacher='backbone.layer1', student='backbone.layer1', classes=classes)
+    with pytest.raises(ValueError, match=r'^pairs\[0\]\.classes must be a whole number above 0, got '):
+        MODELS.build(distiller_config(pairs=[pair]))

@@ -382,3 +382,11 @@ def test_a_teacher_of_equal_weights_under_other_names_is_another(tmp_path):
         found.append(cache.read(['0' * 32], torch.device('cpu')))
         cache.write(['0' * 32], [feature])
     assert found == [None, None]
+
+
+def test_a_file_that_cannot_be_read_at_the_moment_is_left_alone(tmp_path, monkeypatch):
+    images, one = toy.batch()[0], teacher(tmp_path)
+    live, kept = one(images), files(tmp_path)
+    monkeypatch.setattr(torch, 'load', mock.Mock(side_effect=OSError(24, 'Too many open files')))
+    assert same(one(images), live) and one.cache.hits == 0
+    assert files(tmp_path) == kept

@@ -593,3 +593,38 @@ def test_the_methods_config_is_left_as_it_is():
     before = copy.deepcopy(method)
     assert build(method=method).hooks[1:] == build(method=method).hooks[1:] == hooks
     assert method == before
+
+
+def test_what_gives_a_copy_another_dtype_leaves_the_teacher_to_the_original():
+    distilled = build()
+    copied = copy.deepcopy(distilled).double()
+    assert next(copied.student.parameters()).dtype == torch.float64
+    assert {weight.dtype for weight in distilled.teacher.parameters()} == {torch.float32}
+    distilled.double()
+    assert {weight.dtype for weight in distilled.teacher.parameters()} == {torch.float64}
+
+
+class Gray(MODELS.get('ToyClassifier')):
+    """Its images have one channel."""
+
+    def __init__(self, data_preprocessor=None):
+        super().__init__()
+        self.data_preprocessor = ImgDataPreprocessor(mean=[120], std=[60])
+        self.backbone.stem = torch.nn.Conv2d(1, 4, 3, 2, 1)
+
+
+def test_a_gray_image_is_repeated_for_a_teacher_of_three_channels_even_without_a_mean():
+    class Plain(MODELS.get('ToyClassifier')):
+        def __init__(self, data_preprocessor=None):
+            super().__init__()
+            self.data_preprocessor = ImgDataPreprocessor()
+
+    teacher = dict(model=dict(type=Plain, data_preprocessor={}), allow_random=True)
+    distilled = build(student=dict(type=Gray), teacher=teacher).train()
+    assert distilled(torch.randn(2, 1, 16, 16), torch.tensor([0, 1]), mode='loss')['loss_distill_0'] > 0
+
+
+def test_a_gray_teacher_is_refused_to_a_student_of_three_channels():
+    teacher = dict(model=dict(type=Gray, data_preprocessor={}), allow_random=True)
+    with pytest.raises(ValueError, match="the student's images have 3 channels and the teacher's 1: set teacher"):
+        build(teacher=teacher)

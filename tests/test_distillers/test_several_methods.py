@@ -103,3 +103,9 @@ def test_a_config_of_several_methods_trains(tmp_path):
     runner = toy.toy_runner(tmp_path, model=config)
     runner.train()
     assert len(runner.model.pairs) == 3
+
+
+@pytest.mark.parametrize(('own', 'said'), [({}, True), (dict(norm_mode='running'), False)])
+def test_methods_that_ask_for_other_statistics_are_spoken_of(own, said, logged):
+    build(['kd', 'ofd'], teacher=dict(toy.distiller_config()['teacher'], **own), logits=SCORES)
+    assert ('it normalizes by the batch for all of them' in logged.text) == said

@@ -412,3 +412,9 @@ def test_the_config_of_a_distillation_stands_for_its_student(tmp_path):
     assert type(one.model) is type(distiller.student)
     weights = distiller.student.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in one.model.state_dict().items())
+
+
+def test_a_teacher_in_half_precision_stays_so_where_the_model_is_given_another():
+    one = attached(dtype='bfloat16').float()
+    assert {module.weight.dtype for module in one.modules() if isinstance(module, nn.Conv2d)} == {torch.bfloat16}
+    one(batch()[0])

@@ -83,3 +83,14 @@ def test_stages_that_are_over_stay_over_where_a_resumed_training_has_other_batch
 
     seen = run('whole', 4)[:4] + run('resumed', 2, load_from=str(tmp_path / 'whole' / 'epoch_2.pth'), resume=True)
     assert seen == expected
+
+
+@pytest.mark.parametrize('hook', [ConnectorWarmupHook, InitializationHook])
+@pytest.mark.parametrize(
+    ('length', 'all_of_it'), [(dict(epochs=1), False), (dict(epochs=2), True), (dict(iters=9), True)]
+)
+def test_a_stage_that_takes_the_whole_training_is_warned_of(tmp_path, logged, hook, length, all_of_it):
+    toy_runner(tmp_path, custom_hooks=[hook(**length)]).train()
+    assert (
+        f'{hook.__name__}: its ' in logged.text and 'are the whole training, which has 4 i' in logged.text
+    ) == all_of_it

@@ -128,3 +128,15 @@ def test_torchruns_local_rank_stays(load, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '3')
     load()
     assert os.environ['LOCAL_RANK'] == '3'
+
+
+def test_mixed_precision_leaves_a_wrapper_of_ones_own_alone():
+    config = Config(dict(optim_wrapper=dict(type='ApexOptimWrapper')))
+    with pytest.raises(
+        ValueError, match=r'--amp puts AmpOptimWrapper in the place of .* the config has ApexOptimWrapper'
+    ):
+        use_amp(config, 'cuda')
+    for kind in ('AmpOptimWrapper', 'mmengine.OptimWrapper', None):
+        config = Config(dict(optim_wrapper=dict(type=kind) if kind else dict(clip_grad=None)))
+        use_amp(config, 'cuda')
+        assert config.optim_wrapper.type == 'AmpOptimWrapper'

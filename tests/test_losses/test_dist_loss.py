@@ -48,3 +48,8 @@ def test_equal_logits_as_of_a_head_of_zeros_get_no_huge_gradient(classes):
     loss = DISTLoss()(student, teacher)
     assert loss.item() == pytest.approx(2.0)  # what is all equal correlates with nothing
     assert 0 < torch.autograd.grad(loss, student)[0].norm() < 1000
+
+
+def test_a_weight_is_a_number():
+    with pytest.raises(ValueError, match=r'DISTLoss\.intra_weight must be a number from 0 up, got None'):
+        DISTLoss(intra_weight=None)

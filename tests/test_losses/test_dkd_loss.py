@@ -88,3 +88,8 @@ def test_a_gpu_is_not_waited_for(size):
 def test_one_class_is_no_distribution_to_learn_from():
     with pytest.raises(ValueError, match='logits of one class are no distribution'):
         DKDLoss()(torch.randn(2, 1), torch.randn(2, 1), torch.zeros(2, dtype=torch.long))
+
+
+def test_a_weight_is_a_number():
+    with pytest.raises(ValueError, match=r'DKDLoss\.target_weight must be a number from 0 up, got None'):
+        DKDLoss(target_weight=None)

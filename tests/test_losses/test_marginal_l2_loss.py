@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from ovkd_mm.functional import marginal_l2
@@ -23,3 +24,8 @@ def test_a_loss_without_a_weight_has_weight_one():
     torch.testing.assert_close(
         MarginalL2Loss(loss_weight=3.0)(student, teacher), 3 * MarginalL2Loss()(student, teacher)
     )
+
+
+def test_a_margin_is_a_number():
+    with pytest.raises(ValueError, match=r"MarginalL2Loss\.margin must be a number from 0 up, got 'wide'"):
+        MarginalL2Loss(margin='wide')

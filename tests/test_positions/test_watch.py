@@ -179,6 +179,11 @@ def test_without_a_mean_an_image_has_the_channels_that_the_first_convolution_tak
 
 def test_with_a_mean_an_image_has_its_channels_whatever_the_convolutions_take():
     assert traced_channels(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(3, 8, 3)), mean=[1], std=[1]) == 1
+    assert traced_channels(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), mean=[1], std=[1]) == 1
+
+
+def test_one_mean_of_all_channels_does_not_make_an_image_gray():
+    assert traced_channels(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)), mean=[1], std=[1]) == 3
 
 
 @pytest.mark.parametrize(

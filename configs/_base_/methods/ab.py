@@ -7,6 +7,5 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Binarize'),
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.MarginalL2Loss', margin=1.0, loss_weight=49.152),
-    norm_mode='running',
     weight=1.0,
     hooks=[dict(type='ovkd_mm.InitializationHook', epochs=10)])

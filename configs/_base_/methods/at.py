@@ -5,5 +5,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.AttentionMap'),
     student_transform=dict(type='ovkd_mm.AttentionMap'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=1000.0),
-    norm_mode='running',
     weight=1.0)

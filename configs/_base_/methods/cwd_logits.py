@@ -6,5 +6,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.CWDLoss', temperature=1.0, loss_weight=5.0),
-    norm_mode='running',
     weight=1.0)

@@ -4,5 +4,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.DISTLoss', temperature=1.0, inter_weight=1.0, intra_weight=1.0),
-    norm_mode='running',
     weight=1.0)

@@ -6,5 +6,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.DKDLoss', temperature=4.0, target_weight=1.0, other_weight=8.0),
-    norm_mode='running',
     weight=1.0)

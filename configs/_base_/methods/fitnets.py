@@ -6,5 +6,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Conv1x1'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=100.0),
-    norm_mode='running',
     weight=1.0)

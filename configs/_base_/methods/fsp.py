@@ -6,5 +6,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.GramMatrix'),
     student_transform=dict(type='ovkd_mm.GramMatrix'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=50.0),
-    norm_mode='running',
     weight=1.0)

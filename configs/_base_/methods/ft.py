@@ -6,6 +6,5 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Paraphraser', rate=0.5),
     student_transform=dict(type='ovkd_mm.Translator', rate=0.5),
     loss=dict(type='ovkd_mm.FactorLoss', loss_weight=500.0),
-    norm_mode='running',
     weight=1.0,
     hooks=[dict(type='ovkd_mm.ParaphraserHook', epochs=5)])

@@ -5,5 +5,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.ChannelCorrelation'),
     student_transform=dict(type='ovkd_mm.ChannelCorrelation'),
     loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=1.0),
-    norm_mode='running',
     weight=1.0)

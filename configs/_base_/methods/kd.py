@@ -5,5 +5,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.Identity'),
     loss=dict(type='ovkd_mm.KDLoss', temperature=4.0, loss_weight=1.0),
-    norm_mode='running',
     weight=1.0)

@@ -6,5 +6,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Identity'),
     student_transform=dict(type='ovkd_mm.MaskedGeneration', masked=0.65),
     loss=dict(type='ovkd_mm.L2Loss', reduction='sum', loss_weight=2e-5),
-    norm_mode='running',
     weight=1.0)

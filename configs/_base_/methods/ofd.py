@@ -10,4 +10,5 @@ method = dict(
     # Where no activation follows (transformers, ConvNeXt) none blocks anything: all of the whitened feature is learned.
     without_activation=dict(
         teacher_transform=dict(type='ovkd_mm.Whitening'), loss=dict(type='ovkd_mm.L2Loss', reduction='sum')),
+    norm_mode='batch',
     weight='halved')

@@ -5,5 +5,4 @@ method = dict(
     teacher_transform=dict(type='ovkd_mm.Standardize'),
     student_transform=dict(type='ovkd_mm.Standardize'),
     loss=dict(type='ovkd_mm.L2Loss', loss_weight=3.0),
-    norm_mode='running',
     weight=1.0)
