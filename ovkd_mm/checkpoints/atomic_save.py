@@ -145,7 +145,10 @@ def write_whole(file: Path, text: str) -> None:
     """
     draft = file.with_name(f'.{file.name}.{secrets.token_hex(4)}.tmp')
     try:
-        draft.write_text(text, encoding='utf-8')
+        with draft.open('w', encoding='utf-8') as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())  # else a power cut may leave the name without the text
         os.replace(draft, file)
     finally:
         draft.unlink(missing_ok=True)

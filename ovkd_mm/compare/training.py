@@ -23,6 +23,8 @@ __all__ = ['TRAIN', 'Training', 'metrics_of']
 
 TRAIN = PACKAGE / '.mim' / 'tools' / 'train.py'  # a checkout has a link there
 
+NOTE = 'run.json'
+DRAFT = f'.{NOTE}.'  # begins the name of what a kill leaves of a note that was being written
 PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
 TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
 
@@ -50,8 +52,11 @@ class Training:
     note: dict = field(init=False)
 
     def __post_init__(self) -> None:
-        file = self.folder / 'run.json'
-        self.note = json.loads(file.read_text()) if file.is_file() else {}
+        file = self.folder / NOTE
+        try:
+            self.note = json.loads(file.read_text()) if file.is_file() else {}
+        except ValueError as error:
+            raise ValueError(f'{file} cannot be read ({error}); delete its folder to train anew') from error
 
     @property
     def name(self) -> str:
@@ -86,7 +91,7 @@ class Training:
         """
         advice = 'delete the folder to train anew, or name another --work-dir'
         if not self.note:
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if self.folder.is_dir() and any(not file.name.startswith(DRAFT) for file in self.folder.iterdir()):
                 raise ValueError(f'{self.folder} holds something else than a run of a study; {advice}')
         elif differing := what_differs(self.note['recipe'], self.recipe):
             what = ', '.join(key.removeprefix('config.') for key in differing)
@@ -165,7 +170,7 @@ class Training:
 
     def _write(self, **changes: object) -> None:
         self.note |= changes
-        write_whole(self.folder / 'run.json', json.dumps(self.note, indent=1))
+        write_whole(self.folder / NOTE, json.dumps(self.note, indent=1))
 
 
 def metrics_of(entry: dict) -> list[str]:

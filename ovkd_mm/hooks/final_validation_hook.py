@@ -1,7 +1,7 @@
 """The validation that a stopped training still owes."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..registry import HOOKS
 
@@ -18,7 +18,10 @@ class FinalValidationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """See whether anything is left to train."""
-        self.at_end = runner.iter >= runner.max_iters
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        # Where a resumed training has other batches, epochs have another number of iterations.
+        done, total = (runner.iter, runner.max_iters) if by_iteration else (runner.epoch, runner.max_epochs)
+        self.at_end = done >= total
 
     def after_train(self, runner: Runner) -> None:
         """Validate if nothing was."""

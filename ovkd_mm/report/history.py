@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ['Run', 'read_history']
+__all__ = ['Run', 'logged_bytes', 'read_history']
 
 DISTILLATION = 'loss_distill_'  # what the FeatureDistiller's losses begin with
 
@@ -62,7 +62,7 @@ def read_history(work_dir: str | Path) -> list[dict]:
     """
     entries: dict[tuple[int, bool, int], dict] = {}
     step = 0
-    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):  # the folders are named by time
+    for file in _files(work_dir):
         lines = list(_lines(file))
         if first := next((line['step'] for line in lines if 'loss' in line), None):
             # It was resumed before that.
@@ -77,6 +77,15 @@ def read_history(work_dir: str | Path) -> list[dict]:
             step = step if is_validation else at
             entries[at, is_validation, since if by_epoch else 0] = line | dict(step=at)
     return [entries[key] for key in sorted(entries)]
+
+
+def logged_bytes(work_dir: str | Path) -> int:
+    """The size of what :func:`read_history` reads, to see whether there is more of it."""
+    return sum(file.stat().st_size for file in _files(work_dir))
+
+
+def _files(work_dir: str | Path) -> list[Path]:
+    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))  # the folders are named by time
 
 
 def _lines(file: Path) -> Iterator[dict]:

@@ -16,7 +16,7 @@ from ..compare.results import Metric, choose_metric
 from ..compare.run import check_trainings, sigterm_ends_children
 from ..compare.study import Entry, Study
 from ..compare.training import TRAIN, Training
-from ..report.history import Run, read_history
+from ..report.history import logged_bytes, read_history
 from ..report.say import say
 from .best import write_best
 from .ranking import ranked, table
@@ -154,14 +154,19 @@ def _train(
 ) -> list[float]:
     """Train until the end, or until the trial is no longer among the better ones; what each validation came to."""
     values: list[float] = []
+    size = 0
 
     def look(text: str = '') -> None:
+        nonlocal size
         show(text)
-        for value in Run(read_history(training.folder)).curve(metric.key)[1][len(values) :]:
+        before, size = size, logged_bytes(training.folder)
+        if size == before:
+            return
+        for rung, value in _validated(training, metric.key)[len(values) :]:
             values.append(value)
-            trial.report(value, step=len(values))
+            trial.report(value, step=rung)
             # After its last validation a training is about to finish, and one that has finished counts as whole.
-            if len(values) < rungs and training.state != 'finished' and trial.should_prune():
+            if rung < rungs and training.state != 'finished' and trial.should_prune():
                 raise _EndsEarlyError
 
     if training.state != 'finished':
@@ -172,6 +177,20 @@ def _train(
         training.check_finished()
     look()
     return values
+
+
+def _validated(training: Training, key: str) -> list[tuple[int, float]]:
+    """The validations so far, each with its number: that of one in which a training was stopped may be missing."""
+    schedule = training.config.train_cfg
+    by_epoch = bool(schedule.get('max_epochs'))
+    found: list[tuple[int, float]] = []
+    time = rung = 0
+    for entry in read_history(training.folder):
+        time = entry.get('epoch', time) if by_epoch else entry['step']
+        if key in entry:
+            rung = max(round(time / schedule.val_interval), rung + 1)
+            found.append((rung, entry[key]))
+    return found
 
 
 def _take_up(search: Any) -> None:

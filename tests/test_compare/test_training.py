@@ -156,3 +156,16 @@ def test_minutes_are_those_of_all_attempts(run):
     training = run('sys.exit(1)')
     training._write(minutes=60.0)
     assert run(GOOD).note['minutes'] >= 60
+
+
+def test_what_a_kill_leaves_of_a_note_is_nothing_else(tmp_path):
+    folder = tmp_path / 'kd' / 'seed3'
+    folder.mkdir(parents=True)
+    (folder / '.run.json.0123abcd.tmp').touch()
+    Training('kd', 3, Config(), folder).check()
+
+
+def test_a_note_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / 'run.json').touch()
+    with pytest.raises(ValueError, match=r'run\.json cannot be read .*; delete its folder to train anew'):
+        Training('kd', 3, Config(), tmp_path)

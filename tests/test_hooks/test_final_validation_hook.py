@@ -56,6 +56,18 @@ def test_a_training_that_is_resumed_at_its_end_is_validated_and_any_other_as_eve
     assert validations(str(tmp_path / last.replace(last[-5], '1')), **schedule) == 1
 
 
+def test_a_training_at_its_end_is_validated_where_its_batches_are_smaller_now(validations, tmp_path):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
+    validations(epochs=2, default_hooks=hooks)
+    loader = dict(
+        dataset=ToyImages(),
+        batch_size=2,
+        collate_fn=dict(type='default_collate'),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+    )
+    assert validations(str(tmp_path / 'epoch_2.pth'), epochs=2, train_dataloader=loader) == 1
+
+
 def test_where_there_is_nothing_to_validate_with_nothing_is(validations, tmp_path):
     hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
     assert validations(validate=False, default_hooks=hooks) == 0

@@ -58,7 +58,8 @@ def search(tmp_path, monkeypatch):
                 if (accuracy := value(share, rung)) is None:
                     self._write(state='failed', reason='no luck')
                     return
-                lines += [dict(step=10 * rung, loss=1.0, time=0.5), dict(step=10 * rung, accuracy=accuracy)]
+                lines.append(dict(step=10 * rung, epoch=rung * schedule.val_interval, loss=1.0, time=0.5))
+                lines += [] if accuracy == 'lost' else [dict(step=10 * rung, accuracy=accuracy)]
                 (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
                 if not quiet:
                     progress('on the way')
@@ -170,6 +171,12 @@ def test_a_trial_that_was_cut_off_is_taken_up_by_the_next_call(search):
     table, begun, ended = search(near_one, trials=1)
     assert len(begun) == len(ended) == 1
     assert table.count('| ofd |') == 1
+
+
+def test_a_validation_in_which_a_training_was_stopped_leaves_the_others_their_numbers(search, tmp_path):
+    search(lambda share, rung: 'lost' if rung == 1 else near_one(share, rung), trials=1)
+    stored = optuna.load_study(study_name='tune', storage=f'sqlite:///{tmp_path / "work" / "trials.db"}')
+    assert list(stored.trials[0].intermediate_values) == [2, 3, 4]
 
 
 def test_a_training_that_ended_before_anyone_looked_is_whole(search):
