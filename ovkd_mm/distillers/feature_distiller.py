@@ -1,7 +1,6 @@
 """FeatureDistiller, the model that a distillation config names."""
 
 import copy
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -142,7 +141,7 @@ class FeatureDistiller(StudentFacade):
             both = student_trace, self.teacher.trace, self.student, self.teacher.model
             self.pairs = FeaturePairs(pair for one in methods for pair in build_pairs(one, pairs, logits, *both))
         warn_of_sigmoid_scores(self.student, self.pairs)
-        self._owner = weakref.ref(self)  # of the teacher, which copies share
+        self._owner = id(self)  # of the teacher, which copies share
         self._finite_check = FiniteCheck()
         self._taps = [tap_at(pair.student_place) for pair in self.pairs]
         self._takes_inputs = any(pair.takes_inputs for pair in self.pairs)
@@ -278,7 +277,7 @@ class FeatureDistiller(StudentFacade):
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> 'FeatureDistiller':
         """What moves the model (``to``, ``cuda``, ``half``) moves the teacher, unless it moves a copy (EMA)."""
         super()._apply(fn, *args, **kwargs)
-        if self._owner() is self:
+        if self._owner == id(self):
             self.teacher._apply(fn, *args, **kwargs)
         return self
 
