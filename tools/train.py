@@ -9,7 +9,15 @@ from mmengine.runner import Runner
 import ovkd_mm  # noqa: F401  (first: it lets the toolkits import without a compiled mmcv)
 from ovkd_mm.checkpoints.resume import prepare_resume
 from ovkd_mm.config_files import type_name
-from ovkd_mm.hooks import ChannelsLastHook, ClassCountHook, FinalValidationHook, FSDPKeysHook, LabelRangeHook, SeedHook
+from ovkd_mm.hooks import (
+    ChannelsLastHook,
+    ClassCountHook,
+    FinalValidationHook,
+    FSDPKeysHook,
+    InitialWeightsHook,
+    LabelRangeHook,
+    SeedHook,
+)
 from ovkd_mm.launch.cli import add_config_arguments, check_optimizer, load_config, run, use_amp
 
 
@@ -58,8 +66,8 @@ def train(args: argparse.Namespace) -> None:
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     if args.channels_last:
         runner.register_hook(ChannelsLastHook())
-    for hook in (SeedHook(), ClassCountHook(), LabelRangeHook(), FSDPKeysHook(), FinalValidationHook()):
-        runner.register_hook(hook)
+    for hook in (SeedHook, InitialWeightsHook, ClassCountHook, LabelRangeHook, FSDPKeysHook, FinalValidationHook):
+        runner.register_hook(hook())
     check_optimizer(config)
     for note in notes:
         runner.logger.warning(note)

@@ -10,6 +10,7 @@ from .distill_share_hook import DistillShareHook
 from .feature_visualization_hook import FeatureVisualizationHook
 from .final_validation_hook import FinalValidationHook
 from .fsdp_keys_hook import FSDPKeysHook
+from .initial_weights_hook import InitialWeightsHook
 from .initialization_hook import InitializationHook
 from .label_range_hook import LabelRangeHook
 from .paraphraser_hook import ParaphraserHook
@@ -26,6 +27,7 @@ __all__ = [
     'FSDPKeysHook',
     'FeatureVisualizationHook',
     'FinalValidationHook',
+    'InitialWeightsHook',
     'InitializationHook',
     'LabelRangeHook',
     'ParaphraserHook',

@@ -170,6 +170,7 @@ def home(tmp_path_factory):
     (home / 'run/last_checkpoint').write_text('run/other.pth')
     Config(dict(model=dict(type='ToyClassifier', width=8))).dump(home / 'run/own.py')
     (home / 'torn.pth').write_bytes((home / 'teacher.pth').read_bytes()[:-500])
+    torch.save(dict(state_dict={'net.weight': torch.ones(2)}), home / 'another.pth')
     torch.save([1, 2], home / 'list.pth')
     (home / 'text.pth').write_text('weights')
 
@@ -313,6 +314,7 @@ MISTAKES = {
         ('test plain.py text.pth', "'text.pth' cannot be read as a checkpoint"),
         ('test plain.py hostile.pth', "'hostile.pth'"),
         ('train toy.py --resume nowhere.pth', "'nowhere.pth' does not exist; check the path"),
+        (TOY + 'load_from=another.pth', "load_from='another.pth': none of its weights .* net.weight, "),
         ('train toy.py --resume torn.pth', "'torn.pth' cannot be read as a checkpoint"),
         ('train toy.py --resume teacher.pth', 'lacks|does not fit'),
         ('export_student toy.py nowhere.pth out.pth', "'nowhere.pth' does not exist; check the path"),
