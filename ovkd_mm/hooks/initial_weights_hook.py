@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..checkpoints.state_dict import model_weights
 from ..distillers.method_hooks import unwrapped
@@ -16,8 +17,8 @@ class InitialWeightsHook(Hook):
     """Makes a ``load_from`` of which nothing fits the model an error.
 
     Some of it is enough, as for a head with other classes. Of none upstream logs the names of all weights and trains
-    from scratch. A training that resumes is left to ``CheckpointFitHook``, one with a strategy (FSDP, DeepSpeed) to
-    that.
+    from scratch. A training that resumes is left to ``CheckpointFitHook``, one with FSDP
+    or DeepSpeed to these.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -26,7 +27,7 @@ class InitialWeightsHook(Hook):
         Raises:
             ValueError: If no weight fits.
         """
-        if not isinstance(runner, Runner) or runner._resume:
+        if not isinstance(runner, Runner) or runner._resume or isinstance(runner.model, FullyShardedDataParallel):
             return
         own, found = (_shapes(one) for one in (unwrapped(runner.model).state_dict(), model_weights(checkpoint)))
         if not own.items() & found.items():
