@@ -17,8 +17,7 @@ class InitialWeightsHook(Hook):
     """Makes a ``load_from`` of which nothing fits the model an error.
 
     Some of it is enough, as for a head with other classes. Of none upstream logs the names of all weights and trains
-    from scratch. A training that resumes is left to ``CheckpointFitHook``, one with FSDP
-    or DeepSpeed to these.
+    from scratch. A training that resumes is left to ``CheckpointFitHook``, one with FSDP or DeepSpeed to these.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
