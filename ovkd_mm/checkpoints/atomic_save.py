@@ -150,6 +150,8 @@ def write_whole(file: Path, text: str) -> None:
             opened.flush()
             os.fsync(opened.fileno())  # else a power cut may leave the name without the text
         os.replace(draft, file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ METHOD = dict(
     teacher_transform=dict(type='ovkd_mm.Paraphraser'),
     student_transform=dict(type='ovkd_mm.Translator'),
     loss=dict(type='ovkd_mm.FactorLoss'),
+    norm_mode='batch',
 )
 
 
