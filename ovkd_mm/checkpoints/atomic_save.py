@@ -136,6 +136,15 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def draft_of(name: str) -> str:
+    """How the name begins of a draft of :func:`write_whole`, which a kill may leave.
+
+    Args:
+        name: The file's.
+    """
+    return f'.{name}.'
+
+
 def write_whole(file: Path, text: str) -> None:
     """Write a text file atomically: it appears whole or not at all.
 
@@ -143,7 +152,7 @@ def write_whole(file: Path, text: str) -> None:
         file: The file; for a moment a draft lies beside it, ``.<name>.<random>.tmp``.
         text: Its content.
     """
-    draft = file.with_name(f'.{file.name}.{secrets.token_hex(4)}.tmp')
+    draft = file.with_name(f'{draft_of(file.name)}{secrets.token_hex(4)}.tmp')
     try:
         with draft.open('w', encoding='utf-8') as opened:
             opened.write(text)
@@ -156,4 +165,4 @@ def write_whole(file: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-__all__ = ['leftovers', 'patch', 'write_whole']
+__all__ = ['draft_of', 'leftovers', 'patch', 'write_whole']

@@ -67,9 +67,10 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
 
 def _other_settings(config: Config, loaded: dict, checkpoint: str) -> list[str]:
     """What to say where the model is set otherwise than when the training began."""
-    texts = (loaded.get('meta') or {}).get('cfg'), config.pretty_text
-    began, now = ({key: value for key, value in _literals(text).items() if key == 'model'} for text in texts)
-    differing = what_differs(began, now) if began else []
+    began = _model((loaded.get('meta') or {}).get('cfg'))
+    if began is None:
+        return []
+    differing = what_differs(began, _model(config.pretty_text), 'model')  # through a text, too: that changes classes
     if not differing:
         return []
     more = f' and {len(differing) - 9} more' if len(differing) > 9 else ''
@@ -79,9 +80,9 @@ def _other_settings(config: Config, loaded: dict, checkpoint: str) -> list[str]:
     ]
 
 
-def _literals(text: object) -> dict:
-    """What a config text says, read without running it."""
-    return Config.fromstring(keep_literals(text)[0], '.py').to_dict()
+def _model(text: object) -> object:
+    """What a config text says of the model, read without running it; None if nothing."""
+    return Config.fromstring(keep_literals(text)[0], '.py').to_dict().get('model')
 
 
 def checkpoint_hook(config: Config) -> dict:

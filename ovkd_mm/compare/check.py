@@ -9,10 +9,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 
 from ..config_files import model_of
 from ..distillers import FeatureDistiller
+from ..distillers.method_hooks import build_hook
 from ..launch.mistakes import mistake
 from .dry_validation import missing_metric
 from .environment import environment
@@ -32,7 +33,7 @@ def build(config: Config) -> BaseModel:
     init_default_scope(config.get('default_scope') or 'mmengine')
     model = MODELS.build(model_of(config))
     for hook in config.get('custom_hooks') or []:
-        HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})  # which is the runner's
+        build_hook(hook)
     return model
 
 

@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..checkpoints.atomic_save import write_whole
+from ..checkpoints.atomic_save import draft_of, write_whole
 
 __all__ = ['claimed']
 
 NOTE, LOCK = 'study.json', 'study.lock'
-DRAFT = f'.{NOTE}.'  # begins the name of what a kill leaves of a note that was being written
 
 
 @contextlib.contextmanager
@@ -55,7 +54,7 @@ def claimed(work_dir: Path, recipe: dict) -> Iterator[int]:
 
 
 def _is_foreign(file: Path) -> bool:
-    return file.name not in (NOTE, LOCK) and not file.name.startswith(DRAFT)
+    return file.name not in (NOTE, LOCK) and not file.name.startswith(draft_of(NOTE))
 
 
 def _read(note: Path) -> dict | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..checkpoints.atomic_save import write_whole
+from ..checkpoints.atomic_save import draft_of, write_whole
 from ..config_files import PACKAGE
 from ..report.history import read_history
 from ..what_differs import what_differs
@@ -24,7 +24,6 @@ __all__ = ['TRAIN', 'Training', 'metrics_of']
 TRAIN = PACKAGE / '.mim' / 'tools' / 'train.py'  # a checkout has a link there
 
 NOTE = 'run.json'
-DRAFT = f'.{NOTE}.'  # begins the name of what a kill leaves of a note that was being written
 PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
 TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
 
@@ -91,7 +90,8 @@ class Training:
         """
         advice = 'delete the folder to train anew, or name another --work-dir'
         if not self.note:
-            if self.folder.is_dir() and any(not file.name.startswith(DRAFT) for file in self.folder.iterdir()):
+            files = self.folder.iterdir() if self.folder.is_dir() else ()
+            if any(not file.name.startswith(draft_of(NOTE)) for file in files):
                 raise ValueError(f'{self.folder} holds something else than a run of a study; {advice}')
         elif differing := what_differs(self.note['recipe'], self.recipe):
             what = ', '.join(key.removeprefix('config.') for key in differing)

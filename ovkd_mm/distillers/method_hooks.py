@@ -4,13 +4,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 
-__all__ = ['register_before_runs', 'unwrapped']
+__all__ = ['build_hook', 'register_before_runs', 'unwrapped']
 
 
 class _BringsHooks(Protocol):
@@ -37,6 +38,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
+def build_hook(cfg: dict) -> Hook:
+    """Build a hook of a config without its priority, which is the runner's."""
+    return HOOKS.build({key: value for key, value in cfg.items() if key != 'priority'})
+
+
 def _registering(upstream: Callable, kind: type[_BringsHooks]) -> Callable:
     @functools.wraps(upstream)
     def call_hook(runner: Runner | FlexibleRunner, fn_name: str, **kwargs: Any) -> None:
@@ -56,7 +62,7 @@ def _register(runner: Runner | FlexibleRunner, hooks: list[dict]) -> None:
                 f'the methods of model.method bring {other} and {cfg}, of which a training can have one: give all of '
                 "them the same, or set one method's hooks=[]"
             )
-        hook = HOOKS.build({key: value for key, value in cfg.items() if key != 'priority'})
+        hook = build_hook(cfg)
         # The config's own takes the place of the method's; and a runner may run more than once.
         if not any(type(other) is type(hook) for other in runner.hooks):
             runner.register_hook(hook, cfg.get('priority'))
