@@ -91,6 +91,8 @@ class Study:
         for entry in self.entries:
             if not entry.folder:
                 raise ValueError(f'methods: the label {entry.label!r} has no letter or digit to name a folder by')
+            if len(entry.label.splitlines()) > 1:
+                raise ValueError(f'methods: the label {entry.label!r} must be one line')
             # A file system may not tell upper from lower case.
             other = folders.setdefault(entry.folder.lower(), entry)
             if other is not entry:

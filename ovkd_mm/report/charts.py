@@ -85,7 +85,8 @@ class Bars:
                 axes.barh(index, value - start, left=start, height=0.62, color=_color(index))
                 if error is not None:
                     axes.errorbar(value, index, xerr=error, color=INK, capsize=4, linewidth=1.4)
-        axes.set_xlim(left=start)
+        if min(filter(None, self.values), default=0) >= 0:
+            axes.set_xlim(left=start)
 
 
 def draw_svg(chart: Bars | Curves, names: Sequence[str]) -> Markup:

@@ -109,6 +109,7 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: {a b: {}, a/b: {}}', "'a/b' and 'a b' share the folder a-b"),
         ('methods: {Mine: {}, mine: {}}', "'mine' and 'Mine' share the folder mine"),
         ('methods: ["?"]', r"label '\?' has no letter"),
+        ('methods: {"a\\nb": {}}', 'must be one line'),
         ('methods: []', 'methods is empty'),
         ('methods: kd', 'methods must be a list of names or a mapping'),
         ('methods: [kd, {at: {}}]', 'a list has names only'),
