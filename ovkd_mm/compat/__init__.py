@@ -9,7 +9,7 @@ from ..checkpoints import atomic_save, checkpoint_hook
 from . import (
     activation_checkpointing,
     config_names,
-    config_text,
+    config_layout,
     fsdp_strategy,
     mmcv_ops,
     multimodal,
@@ -36,7 +36,7 @@ def install() -> None:
     when_imported('mmdet.models.task_modules.assigners.point_assigner', point_assigner.patch)
     when_imported('mmengine.config.config', config_names.name_no_scope)
     when_imported('mmengine.config.config', config_names.look_into_the_folder)
-    when_imported('mmengine.config.config', config_text.patch)
+    when_imported('mmengine.config.config', config_layout.patch)
     when_imported('mmpretrain.utils.dependency', multimodal.patch)
     for name in package_utils.HOLDERS:
         when_imported(name, package_utils.patch)

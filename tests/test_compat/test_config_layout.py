@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config, config
 from yapf.yapflib import yapf_api
 
-from ovkd_mm.compat import config_text
+from ovkd_mm.compat import config_layout
 
 OWNER = config if hasattr(config, 'FormatCode') else yapf_api  # of the forks
 LAY_OUT = yapf_api.FormatCode
@@ -20,7 +20,7 @@ def laid_out(monkeypatch):
         return LAY_OUT(text, **options)
 
     module = types.SimpleNamespace(FormatCode=format_code)
-    config_text.patch(module)
+    config_layout.patch(module)
     monkeypatch.setattr(OWNER, 'FormatCode', module.FormatCode)
     return texts
 
@@ -49,8 +49,8 @@ def test_the_text_is_upstreams(laid_out, monkeypatch):
 def test_where_mmengine_imports_yapf_only_to_lay_out_yapf_itself_is_patched(monkeypatch):
     texts = []
     module = types.SimpleNamespace(FormatCode=lambda text, *args, **options: texts.append(text))
-    monkeypatch.setattr(config_text, 'when_imported', lambda name, patch: name == config_text.YAPF and patch(module))
-    config_text.patch(types.SimpleNamespace())
+    monkeypatch.setattr(config_layout, 'when_imported', lambda name, patch: name == config_layout.YAPF and patch(module))
+    config_layout.patch(types.SimpleNamespace())
     for _ in range(2):
         module.FormatCode('a', style_config=dict(based_on_style='pep8'))
     assert texts == ['a']
@@ -61,4 +61,4 @@ def test_where_mmengine_imports_yapf_only_to_lay_out_yapf_itself_is_patched(monk
 
 
 def test_the_mend_is_in_place():
-    assert OWNER.FormatCode.__module__ == config_text.__name__
+    assert OWNER.FormatCode.__module__ == config_layout.__name__
