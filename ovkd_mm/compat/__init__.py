@@ -8,8 +8,8 @@ from types import ModuleType
 from ..checkpoints import atomic_save, checkpoint_hook
 from . import (
     activation_checkpointing,
-    config_names,
     config_layout,
+    config_names,
     fsdp_strategy,
     mmcv_ops,
     multimodal,

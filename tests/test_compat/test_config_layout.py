@@ -49,7 +49,9 @@ def test_the_text_is_upstreams(laid_out, monkeypatch):
 def test_where_mmengine_imports_yapf_only_to_lay_out_yapf_itself_is_patched(monkeypatch):
     texts = []
     module = types.SimpleNamespace(FormatCode=lambda text, *args, **options: texts.append(text))
-    monkeypatch.setattr(config_layout, 'when_imported', lambda name, patch: name == config_layout.YAPF and patch(module))
+    monkeypatch.setattr(
+        config_layout, 'when_imported', lambda name, patch: name == config_layout.YAPF and patch(module)
+    )
     config_layout.patch(types.SimpleNamespace())
     for _ in range(2):
         module.FormatCode('a', style_config=dict(based_on_style='pep8'))
