@@ -59,7 +59,7 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
     # What is wrong with the settings is said before anything is written.
     untaught = {'model.teacher.checkpoint': None} if teacher else {}
     trainings = trainings_of(replace(study, options=untaught | study.options), work_dir)
-    with claimed(work_dir, dict(config=str(study.config))) as lock:
+    with claimed(work_dir, dict(config=study.config.name)) as lock:
         if teacher:
             if teacher.state != 'finished':
                 _check_untaught(study, teacher, work_dir, console)
@@ -98,7 +98,9 @@ def taught_by(study: Study, teacher: Training) -> Study:
         ValueError: If that training failed.
     """
     teacher.check_finished()
-    checkpoint = find_latest_checkpoint(str(teacher.folder))
+    last = find_latest_checkpoint(str(teacher.folder))
+    # By its name, since the path that was noted is wrong once the folder has been moved.
+    checkpoint = str(teacher.folder / Path(last).name) if last else None
     found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': checkpoint}
     return replace(study, options=found | study.options)
 

@@ -24,6 +24,7 @@ __all__ = ['TRAIN', 'Training', 'metrics_of']
 TRAIN = PACKAGE / '.mim' / 'tools' / 'train.py'  # a checkout has a link there
 
 NOTE = 'run.json'
+TEACHER_FILES = ('model', 'checkpoint')  # keys of model.teacher that name files, of which there is a digest
 PROGRESS = re.compile(r'((?:Epoch|Iter)\(train\)\s+(?:\[[^\]]*\])+).*?eta: (.+?)\s{2}')
 TAIL = 64 * 1024  # bytes of a log that are read to find its last lines
 
@@ -93,13 +94,24 @@ class Training:
             files = self.folder.iterdir() if self.folder.is_dir() else ()
             if any(not file.name.startswith(draft_of(NOTE)) for file in files):
                 raise ValueError(f'{self.folder} holds something else than a run of a study; {advice}')
-        elif differing := what_differs(self.note['recipe'], self.recipe):
+        elif differing := self._differing():
             what = ', '.join(key.removeprefix('config.') for key in differing)
             if differing == ['teacher']:
                 what = "the content of the teacher's checkpoint or config"
             raise ValueError(f'{self.folder} holds a run of another config, which differs in: {what}; {advice}')
         elif self.state == 'finished' and (reason := self._lack(metric)):
             raise ValueError(f'{self.folder} is finished, but {reason}')
+
+    def _differing(self) -> list[str]:
+        """By what the run that the folder holds differs; not by where the very same files of a teacher lie."""
+        differing = what_differs(self.note['recipe'], self.recipe)
+        teacher = (self.config.get('model') or {}).get('teacher') or {}
+        if 'teacher' in differing:
+            return differing
+        moved = {
+            f'config.model.teacher.{key}' for key, name in teacher.items() if key in TEACHER_FILES and _is_file(name)
+        }
+        return [key for key in differing if key not in moved]
 
     def check_finished(self) -> None:
         """See that it is finished, where what comes next needs it.
@@ -171,6 +183,10 @@ class Training:
     def _write(self, **changes: object) -> None:
         self.note |= changes
         write_whole(self.folder / NOTE, json.dumps(self.note, indent=1))
+
+
+def _is_file(name: object) -> bool:
+    return isinstance(name, str) and Path(name).expanduser().is_file()
 
 
 def metrics_of(entry: dict) -> list[str]:

@@ -64,7 +64,7 @@ def run_demo(
     base, study_file = work_dir / BASE, work_dir / 'demo.yml'
     folder = read_voc_folder(data) if data else None
     recipe = dict(data=str(folder.root.resolve()) if folder else None, seed=seed, plan=asdict(plan))
-    with claimed(work_dir, dict(config=str(base.resolve()), **recipe)) as lock:
+    with claimed(work_dir, recipe) as lock:
         if folder is None:
             folder = read_voc_folder(
                 make_synthetic_voc(work_dir / 'data' / 'VOCshapes', plan.train_images, plan.val_images, seed)

@@ -85,7 +85,7 @@ def tune(
     chosen, rungs = choose_metric(metric, by_default[0].config, []), validations(by_default[0].config)
     if chosen is None:
         raise ValueError('which metric is searched by is not known: name it with --metric')
-    recipe = dict(config=str(study.config), methods=list(methods), part=part, seed=seed, options=repr(options or {}))
+    recipe = dict(config=study.config.name, methods=list(methods), part=part, seed=seed, options=repr(options or {}))
     recipe |= dict(metric=chosen.key, content=hashlib.sha256(as_text(whole).encode()).hexdigest()[:12], teacher=teacher)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if waiting := [training for training in by_default if training.state != 'finished']:

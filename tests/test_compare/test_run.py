@@ -31,7 +31,7 @@ def study(tmp_path, teacher, monkeypatch):
     Config(dict(model=model)).dump(tmp_path / 'base.py')
     monkeypatch.setattr(run, 'check_trainings', lambda waiting, *_: {training.label: FACTS for training in waiting})
 
-    def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1), teacher=None):
+    def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1), teacher=None, **places):
         begun = []
 
         def train(self, tool, facts, metric, progress, lock):
@@ -41,6 +41,7 @@ def study(tmp_path, teacher, monkeypatch):
             folder = self.folder / '20250101_000000/vis_data'
             folder.mkdir(parents=True, exist_ok=True)
             if self.label == 'teacher' and logged is not None:
+                self.config.dump(self.file)
                 (self.folder / 'iter_10.pth').write_bytes(b'taught')
                 (self.folder / 'last_checkpoint').write_text(f'{self.folder}/iter_10.pth')
             lines = [dict(step=10, loss=1.0, time=0.5), dict(step=10, time=9.0, **(logged or {}))]
@@ -50,8 +51,8 @@ def study(tmp_path, teacher, monkeypatch):
 
         monkeypatch.setattr(Training, 'run', train)
         rows = run_study(
-            Study(tmp_path / 'base.py', entries, seeds, teacher=teacher),
-            tmp_path / 'work',
+            Study(tmp_path / places.get('config', 'base.py'), entries, seeds, teacher=teacher),
+            tmp_path / places.get('work_dir', 'work'),
         )
         return rows, begun
 
@@ -139,6 +140,19 @@ def test_the_studys_teacher_is_trained_once_and_teaches_all(study, own_teacher, 
     assert study(values, teacher=own_teacher)[1] == []
 
 
+def test_a_study_goes_on_after_it_was_moved_with_its_teacher(study, own_teacher, tmp_path):
+    study(lambda training: None if training.label == 'kd' else dict(accuracy=90.0), teacher=own_teacher, seeds=(0,))
+    (tmp_path / 'work').rename(tmp_path / 'moved')
+    (tmp_path / 'later').mkdir()
+    for name in ('base.py', 'big.py'):
+        (tmp_path / name).rename(tmp_path / 'later' / name)
+    seen = []
+    teacher = StudyTeacher(tmp_path / 'later/big.py', own_teacher.options, own_teacher.seed)
+    begun = study(seen.append, teacher=teacher, seeds=(0,), config='later/base.py', work_dir='moved')[1]
+    assert begun == ['kd, seed 0']
+    assert seen[0].config.model.teacher.checkpoint == str(tmp_path / 'moved/teacher/seed4/iter_10.pth')
+
+
 def test_without_its_teacher_a_study_stops(study, own_teacher):
     with pytest.raises(ValueError, match=r'teacher, seed 4 failed: no luck \(all of it in'):
         study(lambda training: None, teacher=own_teacher)
@@ -170,5 +184,5 @@ def test_a_setting_goes_before_what_was_trained(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('iter_10.pth')
     teacher = SimpleNamespace(check_finished=lambda: None, folder=tmp_path, file=tmp_path / 'teacher.py')
     study = Study(tmp_path / 'base.py', (Entry('kd', 'kd'),), options={'model.teacher.model': 'mine.py'})
-    taught = {'model.teacher.model': 'mine.py', 'model.teacher.checkpoint': 'iter_10.pth'}
+    taught = {'model.teacher.model': 'mine.py', 'model.teacher.checkpoint': str(tmp_path / 'iter_10.pth')}
     assert taught_by(study, teacher).options == taught

@@ -118,6 +118,21 @@ def test_a_run_of_another_config_or_teacher_is_refused(run, tmp_path):
     Training('kd', 3, Config(dict(a=1)), folder, 'abc').check()
 
 
+def test_a_teacher_whose_files_were_moved_is_the_same_as_long_as_their_content_is(tmp_path):
+    def training(path, digest):
+        config = Config(dict(model=dict(teacher=dict(model='mmdet::t.py', checkpoint=str(path)), a=1)))
+        return Training('kd', 3, config, tmp_path / 'kd/seed3', digest)
+
+    old, new = tmp_path / 'old.pth', tmp_path / 'new.pth'
+    new.touch()
+    training(old, 'abc').folder.mkdir(parents=True)
+    training(old, 'abc')._write(state='started', recipe=training(old, 'abc').recipe)
+    training(new, 'abc').check()
+    for path, digest in ((new, 'abd'), (tmp_path / 'gone.pth', 'abc'), ('https://host/t.pth', 'abc')):
+        with pytest.raises(ValueError, match=r'another config, which differs in: model.teacher.checkpoint'):
+            training(path, digest).check()
+
+
 def test_a_finished_run_without_the_metric_or_its_log_is_refused(run, tmp_path):
     training = run(GOOD)
     training.check('m')
