@@ -30,9 +30,22 @@ def main(root: Path, row: str, work_dir: Path) -> None:
     methods = [one for one in json.loads((work_dir / 'results.json').read_text())['methods'] if one['seeds']]
     page = root / 'docs' / 'results' / f'{row}.md'
     page.parent.mkdir(exist_ok=True)
+    if (written := _runs_of(page)) > (runs := sum(one['seeds'] for one in methods)):
+        print(
+            f'{page} tells of {written} runs, {work_dir} of {runs}: nothing is replaced; delete the page if it should'
+        )
+        return
     shutil.copyfile(work_dir / 'table.md', page)
     _fill_table(root, row, methods)
     _fill_readmes(root, row, methods)
+
+
+def _runs_of(page: Path) -> int:
+    """How many runs stand in a page's table."""
+    lines = page.read_text().splitlines() if page.is_file() else []
+    rows = [line.strip('| ').split(' | ') for line in lines if line.startswith('|')]
+    place = rows[0].index('seeds') if rows else 0
+    return sum(int(count[0]) for row in rows[2:] if (count := re.match(r'\d+', row[place])))
 
 
 def _fill_table(root: Path, row: str, methods: list[dict]) -> None:

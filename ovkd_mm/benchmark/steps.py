@@ -9,11 +9,12 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config_files import is_distillation, model_of, without_pretrained
-from ..distillers import FeatureDistiller, FeaturePair
+from ..distillers import FeatureDistiller
 from ..distillers.labels import labels_of
+from ..hooks.classifying_heads import classifying_heads
 from ..positions import Feature, ends_of, reading, tap_at
 from ..registry import MODELS
 from ..transforms import Conv1x1
@@ -78,7 +79,8 @@ class Steps:
         preprocessor = self.model.data_preprocessor
         if 'size' in vars(preprocessor):  # mmseg's pads to its crop
             preprocessor.size, preprocessor.size_divisor = size, None
-        raw = random_batch(scope, batch_size, size, _classes(config.model.student))
+        fewest = min((head.classes for head in classifying_heads(self.model).values()), default=2)
+        raw = random_batch(scope, batch_size, size, fewest)
         self.batch = preprocessor(raw, True)
         self.inputs: Tensor = self.batch['inputs']
         takes_labels = any(pair.loss.takes_labels for pair in self.model.pairs)
@@ -124,10 +126,11 @@ class Steps:
     def _convolve(self) -> None:
         """The convolutions of the connectors alone, forward and backward."""
         for pair, feature in zip(self.model.pairs, self.student_features, strict=True):
-            for convolution in _convolutions(pair):
+            connector = pair.student_transform
+            if isinstance(connector, Conv1x1) and not pair.resize:  # else it does not read the feature as it is
                 with self._context():
-                    made = convolution(feature)
-                torch.autograd.grad(made, (*ends_of(feature), convolution.weight), made.detach())
+                    made = connector.conv(feature)
+                torch.autograd.grad(made, (*ends_of(feature), connector.conv.weight), made.detach())
 
     def _compare(self) -> None:
         with self._context():
@@ -157,17 +160,3 @@ def _leaves(feature: Feature) -> Feature:
 
 def _leaf(feature: Tensor) -> Tensor:
     return feature.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-
-
-def _convolutions(pair: FeaturePair) -> list[nn.Conv2d]:
-    """The convolution of a connector that reads the feature as it is."""
-    connector = pair.student_transform
-    return [connector.conv] if isinstance(connector, Conv1x1) and not pair.resize else []
-
-
-def _classes(model: object) -> int:
-    """The fewest classes that anything of a model tells apart."""
-    if isinstance(model, dict):
-        inner = [_classes(value) for value in model.values()]
-        return min([model.get('num_classes') or 2**31, *inner])
-    return min(map(_classes, model), default=2**31) if isinstance(model, (list, tuple)) else 2**31

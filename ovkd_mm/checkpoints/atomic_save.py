@@ -137,7 +137,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def draft_of(name: str) -> str:
-    """How the name begins of a draft of :func:`write_whole`, which a kill may leave.
+    """What the names of :func:`write_whole`'s drafts begin with; a kill may leave one.
 
     Args:
         name: The file's.

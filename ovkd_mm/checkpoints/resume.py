@@ -12,8 +12,9 @@ from .atomic_save import leftovers
 from .config_text import keep_literals
 from .loading import load_checkpoint_file
 
-__all__ = ['checkpoint_hook', 'prepare_resume']
+__all__ = ['checkpoint_hook', 'prepare_resume', 'saved_checkpoints']
 
+TRAINING = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')  # what decides about it beside the data
 NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
 
@@ -38,7 +39,7 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
     chosen: str | Path | None = checkpoint
     if checkpoint == 'auto':
         folder, last = _folder(config), _last_checkpoint(config)
-        paths = _newest_first(folder, _template(config), last)
+        paths = saved_checkpoints(config)
         if not paths and last and ('://' in last or Path(last).is_dir()):
             chosen = last  # on a server, or a folder, as DeepSpeed saves; upstream finds out whether it is whole
         else:
@@ -61,16 +62,16 @@ def prepare_resume(config: Config, checkpoint: str = 'auto') -> list[str]:
     randomness = config.get('randomness') or {}
     if randomness.get('seed') is None:
         # Upstream takes it over too, but only after samplers and loading processes have got another.
-        config.randomness = dict(randomness, seed=loaded.get('meta', {}).get('seed'))
+        config.randomness = dict(randomness, seed=(loaded.get('meta') or {}).get('seed'))
     return notes
 
 
 def _other_settings(config: Config, loaded: dict, checkpoint: str) -> list[str]:
-    """What to say where the model is set otherwise than when the training began."""
-    began = _model((loaded.get('meta') or {}).get('cfg'))
-    if began is None:
+    """What to say where the training is set otherwise than when it began."""
+    began = _settings((loaded.get('meta') or {}).get('cfg'))
+    if 'model' not in began:
         return []
-    differing = what_differs(began, _model(config.pretty_text), 'model')  # through a text, too: that changes classes
+    differing = what_differs(began, _settings(config.pretty_text))  # through a text, too: that changes classes
     if not differing:
         return []
     more = f' and {len(differing) - 9} more' if len(differing) > 9 else ''
@@ -80,14 +81,23 @@ def _other_settings(config: Config, loaded: dict, checkpoint: str) -> list[str]:
     ]
 
 
-def _model(text: object) -> object:
-    """What a config text says of the model, read without running it; None if nothing."""
-    return Config.fromstring(keep_literals(text)[0], '.py').to_dict().get('model')
+def _settings(text: object) -> dict:
+    """What a config text says of the training, read without running it."""
+    content = Config.fromstring(keep_literals(text)[0], '.py').to_dict()
+    return {key: content[key] for key in TRAINING if key in content}
 
 
 def checkpoint_hook(config: Config) -> dict:
     """The settings of mmengine's ``CheckpointHook``."""
     return (config.get('default_hooks') or {}).get('checkpoint') or {}
+
+
+def saved_checkpoints(config: Config) -> list[Path]:
+    """The checkpoints of a config's work dir, the newest first, without those of an earlier training there.
+
+    The newest may be newer than the one that mmengine has noted, if a kill came between the two.
+    """
+    return _newest_first(_folder(config), _template(config), _last_checkpoint(config))
 
 
 def _folder(config: Config) -> Path:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmengine.runner import find_latest_checkpoint
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -55,17 +54,18 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
         FileNotFoundError: If the teacher's checkpoint is missing; likewise.
     """
     work_dir, console = Path(work_dir), Console(highlight=False)
-    teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
     # What is wrong with the settings is said before anything is written.
-    untaught = {'model.teacher.checkpoint': None} if teacher else {}
-    trainings = trainings_of(replace(study, options=untaught | study.options), work_dir)
+    untaught = {'model.teacher.checkpoint': None} if study.teacher else {}
+    trainings_of(replace(study, options=untaught | study.options), work_dir)
     with claimed(work_dir, dict(config=study.config.name)) as lock:
+        # Read after the claim, since until then another call may have been at work here.
+        teacher = teacher_training(study.teacher, work_dir) if study.teacher else None
         if teacher:
             if teacher.state != 'finished':
                 _check_untaught(study, teacher, work_dir, console)
             train_all([teacher], study.metric, lock, console)
             study = taught_by(study, teacher)
-            trainings = trainings_of(study, work_dir)
+        trainings = trainings_of(study, work_dir)
 
         def rows() -> list[Row]:
             first = [teachers_row(teacher, study.metric)] if teacher else []
@@ -98,10 +98,7 @@ def taught_by(study: Study, teacher: Training) -> Study:
         ValueError: If that training failed.
     """
     teacher.check_finished()
-    last = find_latest_checkpoint(str(teacher.folder))
-    # By its name, since the path that was noted is wrong once the folder has been moved.
-    checkpoint = str(teacher.folder / Path(last).name) if last else None
-    found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': checkpoint}
+    found = {'model.teacher.model': str(teacher.file.resolve()), 'model.teacher.checkpoint': teacher.checkpoint}
     return replace(study, options=found | study.options)
 
 
@@ -112,7 +109,7 @@ def teachers_row(teacher: Training, metric: str | None) -> Row:
 
 @contextlib.contextmanager
 def sigterm_ends_children() -> Iterator[None]:
-    """Let an end by SIGTERM be an exception, at which children are ended, too."""
+    """Turn SIGTERM into an exception, so that child processes are ended, too."""
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield

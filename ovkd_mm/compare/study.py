@@ -16,6 +16,9 @@ __all__ = ['NONE', 'TEACHER', 'Entry', 'Study', 'StudyTeacher', 'described', 're
 NONE = 'none'  # the method of the student alone
 TEACHER = 'teacher'  # stands where a method does in the row of a study's teacher
 KEYS = ('config', 'methods', 'seeds', 'cfg_options', 'metric', 'teacher', 'published')
+# What stands beside the entries' folders.
+FILES = ('table.md', 'results.json', 'report.html', 'study.json', 'study.lock')
+LONGEST = 200  # characters of a folder's name
 TEACHER_KEYS = ('config', 'cfg_options', 'seed')
 
 
@@ -93,6 +96,11 @@ class Study:
                 raise ValueError(f'methods: the label {entry.label!r} has no letter or digit to name a folder by')
             if len(entry.label.splitlines()) > 1:
                 raise ValueError(f'methods: the label {entry.label!r} must be one line')
+            if entry.folder.lower() in FILES or len(entry.folder) > LONGEST:
+                raise ValueError(
+                    f'methods: no folder can be named after the label {entry.label!r}: it is longer than {LONGEST} '
+                    f"characters, or one of the study's files ({', '.join(FILES)})"
+                )
             # A file system may not tell upper from lower case.
             other = folders.setdefault(entry.folder.lower(), entry)
             if other is not entry:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints.atomic_save import draft_of, write_whole
+from ..checkpoints.resume import saved_checkpoints
 from ..config_files import PACKAGE
 from ..report.history import read_history
 from ..what_differs import what_differs
@@ -69,6 +70,12 @@ class Training:
         return self.folder.with_name(f'{self.folder.name}.py')  # not with_suffix: a name such as 'share-0.5' has a dot
 
     @property
+    def checkpoint(self) -> str | None:
+        """The last one that was saved."""
+        found = saved_checkpoints(Config(dict(self.config, work_dir=str(self.folder))))
+        return str(found[0].resolve()) if found else None
+
+    @property
     def log(self) -> Path:
         """What the training prints."""
         return self.folder / 'train.log'
@@ -103,7 +110,7 @@ class Training:
             raise ValueError(f'{self.folder} is finished, but {reason}')
 
     def _differing(self) -> list[str]:
-        """By what the run that the folder holds differs; not by where the very same files of a teacher lie."""
+        """The keys by which the folder's run differs; a teacher whose files were merely moved does not count."""
         differing = what_differs(self.note['recipe'], self.recipe)
         teacher = (self.config.get('model') or {}).get('teacher') or {}
         if 'teacher' in differing:

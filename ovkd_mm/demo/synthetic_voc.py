@@ -30,7 +30,7 @@ MIN_CONTRAST = 40  # gray levels, between an object's mean color and what it cov
 OVERSAMPLING = 4  # shapes are drawn this much larger, then averaged down
 
 
-def make_synthetic_voc(root: str | Path, train: int = 1600, val: int = 200, seed: int = 0) -> Path:
+def make_synthetic_voc(root: str | Path, train: int, val: int, seed: int = 0) -> Path:
     """Write the data set, or find it already there.
 
     The folder has VOC's layout: ``JPEGImages``, ``Annotations`` and ``ImageSets/Main/{train,val,trainval}.txt``. It

@@ -2,10 +2,13 @@
 
 import contextlib
 import hashlib
+import io
+import logging
 import os
 import re
 import secrets
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -129,7 +132,9 @@ class FeatureCache:
                 except (OSError, RuntimeError) as exc:  # the latter is what torch makes of a disk without room
                     self.limit = 0
                     print_log(
-                        f'teacher.cache: {self.root} cannot be written to ({exc}); no more is kept', 'current', level=30
+                        f'teacher.cache: {self.root} cannot be written to ({exc}); no more is kept',
+                        'current',
+                        level=logging.WARNING,
                     )
 
     def _file(self, name: str) -> Path:
@@ -138,7 +143,12 @@ class FeatureCache:
     def _load(self, name: str) -> list[Part] | None:
         file = self._file(name)
         try:
-            return torch.load(file, map_location='cpu', weights_only=True)
+            content = io.BytesIO(file.read_bytes())
+            with zipfile.ZipFile(content) as archive:
+                if damaged := archive.testzip():  # torch compares no checksums
+                    raise ValueError(damaged)
+            content.seek(0)
+            return torch.load(content, map_location='cpu', weights_only=True)
         except (OSError, MemoryError):  # not there, or not to be read at the moment
             return None
         except Exception:  # whatever a damaged file may raise: what it holds is made anew
@@ -182,7 +192,7 @@ class FeatureCache:
             f'teacher.cache: none of the first {self._asked} images was seen before. If an epoch is shorter than that, '
             'the training pipeline augments at random, and the cache only fills the disk: remove it',
             logger='current',
-            level=30,
+            level=logging.WARNING,
         )
 
 

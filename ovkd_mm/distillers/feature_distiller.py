@@ -30,7 +30,7 @@ __all__ = ['FeatureDistiller']
 
 # What a student takes; semi- and self-supervised ones take several batches at once.
 Inputs = Tensor | dict | list
-Samples = list | dict | None
+Samples = Tensor | list | dict | None
 
 ONE_BATCH = (
     'a teacher is compared with a student on one batch of images, a tensor (N, 3, H, W). Name a student whose forward '

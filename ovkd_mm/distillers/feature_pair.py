@@ -105,9 +105,9 @@ class FeaturePair(nn.Module):
         weight = self.weight * factor
         self._check_size(tuple(last_student.shape[2:]), tuple(last_teacher.shape[2:]))
         # Before the transform, which may normalize over positions; what it makes of two ends has no positions.
-        if isinstance(student, Tensor) and isinstance(teacher, Tensor) and student.shape[2:] != teacher.shape[2:]:
-            student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
+            if student.shape[2:] != teacher.shape[2:]:
+                student = F.interpolate(student, teacher.shape[2:], mode='bilinear', align_corners=False)
             parts = self.student_transform, self.teacher_transform
             if (loss := self.loss.fused(student, teacher.detach(), *parts, weight)) is not None:
                 return loss

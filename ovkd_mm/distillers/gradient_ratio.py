@@ -46,7 +46,7 @@ def gradient_ratios(task: Tensor, others: Sequence[Tensor], weights: Sequence[nn
 
 
 def _gradients(loss: Tensor, weights: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
-    """The gradients, scaled so that none of them vanishes or overflows on its way, and back."""
+    """The gradients; of a scaled loss, then scaled back, where in float16 some could vanish or overflow on the way."""
     scales = SCALES if autocast_dtype(loss.device.type) == torch.float16 else (1.0,)
     for scale in scales:
         found = torch.autograd.grad(loss * scale, weights, retain_graph=True, allow_unused=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ['labels_of']
 
-# What the toolkits call a class of the image, and one of each pixel.
+# The toolkits' names for an image's class and for its pixels' classes.
 IMAGE, PIXELS = 'gt_label', 'gt_sem_seg'
 
 

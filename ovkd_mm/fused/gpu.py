@@ -1,6 +1,7 @@
 """Whether Triton's kernels serve a GPU."""
 
 import functools
+import logging
 from types import ModuleType
 
 import torch
@@ -31,7 +32,7 @@ def _tried(device: torch.device) -> ModuleType | None:
         print_log(
             f"OFD's operation is computed by the plain formula on {device}, as Triton fails there: {error}",
             logger='current',
-            level=30,
+            level=logging.WARNING,
         )
         return None
     return kernels

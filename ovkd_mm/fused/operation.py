@@ -168,7 +168,7 @@ def _dense(feature: Tensor) -> Tensor:
 
 
 def _room_for_gradient(student: Tensor) -> Tensor:
-    """In float16 what GradScaler has not scaled yet could vanish."""
+    """An empty tensor; float32 for float16, in which what GradScaler has not scaled yet could vanish."""
     return torch.empty_like(student, dtype=torch.float32 if student.dtype == torch.float16 else student.dtype)
 
 

@@ -12,12 +12,13 @@ __all__ = ['ClassifyingHead', 'classifying_heads']
 
 CLASSIFIERS = {name for toolkit in TOOLKITS.values() for name in toolkit.classifiers}
 HEADS = {name for toolkit in TOOLKITS.values() for name in toolkit.heads}
-# Classes other than the data's: edges or none, which it finds in the masks; words.
+# Heads whose classes are not the data's: STDC's finds edges in the masks, the others take words.
 OTHER_CLASSES = {'STDCHead', 'GroundingDINOHead', 'ATSSVLFusionHead'}
 # Have no head of their own, but a whole network of another library in ``model``, which calls its number of classes so.
 WRAPPERS = {'TimmClassifier': 'num_classes', 'HuggingFaceClassifier': 'num_labels'}
-SETTINGS = dict.fromkeys(('panoptic_head', 'panoptic_fusion_head'), 'num_things_classes')  # instances, or stuff, too
-TRACKING = {'detector', 'reid'}  # a tracker's data sets have other classes than its detector, and people
+# Where things are counted apart from stuff.
+SETTINGS = dict.fromkeys(('panoptic_head', 'panoptic_fusion_head'), 'num_things_classes')
+TRACKING = {'detector', 'reid'}  # a tracker's data have other classes than its detector; its re-ID tells persons apart
 
 
 class ClassifyingHead(NamedTuple):

@@ -6,10 +6,11 @@ import math
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from ..number import number
 
-__all__ = ['Duration', 'epoch_length', 'epochs_done']
+__all__ = ['Duration', 'batch_size_of', 'epoch_length', 'epochs_done']
 
 
 def epoch_length(runner: Runner) -> int:
@@ -20,8 +21,12 @@ def epoch_length(runner: Runner) -> int:
     loader = runner.train_dataloader
     if not isinstance(runner.train_loop, IterBasedTrainLoop):
         return len(loader)
-    batch_size = loader.batch_size or loader.batch_sampler.batch_size
-    return math.ceil(len(loader.dataset) / (batch_size * get_world_size()))
+    return math.ceil(len(loader.dataset) / (batch_size_of(loader) * get_world_size()))
+
+
+def batch_size_of(loader: DataLoader) -> int:
+    """Images a batch, also where a sampler of batches decides."""
+    return loader.batch_size or loader.batch_sampler.batch_size  # type: ignore[union-attr]
 
 
 def epochs_done(runner: Runner, batch_idx: int) -> float:
@@ -53,16 +58,17 @@ class Duration:
         if (epochs is None) == (iters is None):
             raise ValueError(f'{hook} needs either epochs or iters; got epochs={epochs}, iters={iters}')
         self._hook = hook
-        self._epochs = None if epochs is None else number(f'{hook}.epochs', epochs, whole=True)
-        self._iters = None if iters is None else number(f'{hook}.iters', iters, whole=True)
+        self._by_epoch = iters is None
+        key, value = ('epochs', epochs) if self._by_epoch else ('iters', iters)
+        self._length: int = number(f'{hook}.{key}', value, whole=True)
 
     def __str__(self) -> str:
-        number, unit = (self._iters, 'iteration') if self._epochs is None else (self._epochs, 'epoch')
-        return f'{number} {unit}' + ('' if number == 1 else 's')
+        unit = 'epoch' if self._by_epoch else 'iteration'
+        return f'{self._length} {unit}' + ('' if self._length == 1 else 's')
 
     def in_iters(self, runner: Runner) -> int:
         """The length in iterations of this training."""
-        return (self._iters or 0) if self._epochs is None else self._epochs * epoch_length(runner)
+        return self._length * (epoch_length(runner) if self._by_epoch else 1)
 
     def warn_if_all(self, runner: Runner, then: str) -> None:
         """Warn where no training comes after it.
@@ -80,6 +86,4 @@ class Duration:
 
     def over(self, runner: Runner, batch_idx: int) -> bool:
         """Whether it has passed; the arguments are those of :func:`epochs_done`."""
-        if self._epochs is None:
-            return runner.iter >= (self._iters or 0)
-        return epochs_done(runner, batch_idx) >= self._epochs
+        return (epochs_done(runner, batch_idx) if self._by_epoch else runner.iter) >= self._length

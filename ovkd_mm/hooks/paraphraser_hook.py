@@ -21,7 +21,7 @@ from ..registry import HOOKS
 from ..rng import preserve_rng_state
 from ..transforms import Paraphraser
 from .base import DistillerHook
-from .duration import Duration
+from .duration import Duration, batch_size_of
 
 __all__ = ['ParaphraserHook']
 
@@ -116,7 +116,7 @@ def _as_in_the_first_process(tensors: Iterator[Tensor]) -> None:
 def _batches(runner: Runner) -> Iterator:
     """Shuffled batches of the training set without end; the train loop's own loader is left as it is."""
     loader = runner.train_dataloader
-    batch_size = loader.batch_size or loader.batch_sampler.batch_size
+    batch_size = batch_size_of(loader)
     generator = torch.Generator().manual_seed(runner.seed + get_rank())
     while True:
         yield from DataLoader(

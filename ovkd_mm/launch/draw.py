@@ -59,7 +59,8 @@ def warn_of_equal_names(dataset: Any) -> None:
     if not hasattr(dataset, 'get_data_info'):
         return
     paths = [dataset.get_data_info(index).get('img_path') for index in range(len(dataset))]
-    names = {PurePath(path).name for path in paths if isinstance(path, str)}
+    paths = [path for path in paths if isinstance(path, str)]  # images in memory are numbered
+    names = {PurePath(path).name for path in paths}
     if len(names) < len(paths):
         print_log(
             f'the {len(paths)} images have {len(names)} file names, and a picture replaces the one of the same name '

@@ -122,16 +122,15 @@ def _pair(value: int | tuple[int, int], width_first: bool) -> tuple[int, int]:
 
 def _padded(found: InputShape | None, preprocessor: dict) -> InputShape | None:
     """What a preprocessor makes of a batch of such images."""
-    fixed = dict(size=preprocessor.get('size'))
+    key, value = 'size', preprocessor.get('size')
     for augment in preprocessor.get('batch_augments') or []:
         if type_name(augment) == 'BatchFixedSizePad':
-            fixed = {'batch_augments size': augment.get('size')}
-    for key, value in fixed.items():
-        if value:
-            return InputShape(
-                _pair(value, width_first=False),
-                f'data_preprocessor {key}={value if isinstance(value, int) else tuple(value)}',
-            )
+            key, value = 'batch_augments size', augment.get('size')
+    if value:
+        return InputShape(
+            _pair(value, width_first=False),
+            f'data_preprocessor {key}={value if isinstance(value, int) else tuple(value)}',
+        )
     divisor = preprocessor.get('pad_size_divisor') or preprocessor.get('size_divisor') or 1
     if found is None or divisor == 1:
         return found

@@ -133,7 +133,7 @@ def _tell_if_little_is_taught(student: Trace, names: list[str]) -> None:
     share = sum(one.numel() for one in weights if id(one) in before) / sum(one.numel() for one in weights)
     if share < 0.5:
         print_log(
-            f"pairs='auto' found {', '.join(names)} in the student, which {share:.0%} of its backbone's weights lie "
+            f"pairs='auto' found {', '.join(names)} in the student; only {share:.0%} of its backbone's weights lie "
             'before; no other weights learn from the teacher. tools/positions.py --all shows further places, to write '
             'out as pairs',
             logger='current',

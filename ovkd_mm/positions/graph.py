@@ -6,7 +6,7 @@ from itertools import accumulate
 from torch import Tensor
 from torch.autograd.graph import Node
 
-__all__ = ['ancestors', 'crossings', 'depth', 'leaves', 'sources_first']
+__all__ = ['ancestors', 'crossings', 'leaves', 'sources_first']
 
 
 def ancestors(node: Node | None, stop: Container[Node] = ()) -> Iterator[Node]:
@@ -29,26 +29,8 @@ def leaves(node: Node | None) -> Iterator[Tensor]:
             yield found.variable  # type: ignore[attr-defined]  # of this kind of node alone
 
 
-def depth(node: Node, known: dict[Node, int]) -> int:
-    """Number of nodes on the longest path from ``node`` back to a leaf; without recursion, since networks are deep.
-
-    Args:
-        node: Where to start.
-        known: Depths found so far; those found now are added.
-    """
-    stack = [node]
-    while stack:
-        sources = [source for source, _ in stack[-1].next_functions if source is not None]
-        waiting = [source for source in sources if source not in known]
-        if waiting:
-            stack += waiting
-        else:
-            known[stack.pop()] = 1 + max((known[source] for source in sources), default=0)
-    return known[node]
-
-
 def sources_first(sinks: Iterable[Node]) -> list[Node]:
-    """``sinks`` and what they were computed from, each after what it was computed from; without recursion."""
+    """``sinks`` and what they were computed from, each after its own; without recursion, since networks are deep."""
     order: dict[Node, None] = {}
     for sink in sinks:
         stack = [sink]

@@ -1,6 +1,7 @@
 """The layers that make up a group."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from torch import nn
 
@@ -27,13 +28,13 @@ def layers_of(trace: Trace, group: Call) -> list[Call]:
     inside = called_by(trace, group)
     alone = not any(call.has_weights for call in inside)
     row = [layer for call in (_siblings(trace, group) if alone else inside) for layer in _blocks(trace, call)]
-    same = [_same_size(trace, call, group) for call in row]
-    if alone:
-        layers = row[max((index + 1 for index, fits in enumerate(same) if not fits), default=0) :]
-    else:
-        layers = [call for call, fits in zip(row, same, strict=True) if fits] or [group]
+
+    def fits(call: Call) -> bool:
+        return call.output is not None and trace.size(call.output) == trace.size(group.value('output'))
+
+    layers = [*takewhile(fits, reversed(row))][::-1] if alone else [*filter(fits, row)] or [group]
     weighty = [call for call in layers if call.has_weights]
-    if len(weighty) == 1 and weighty != [group] and not all(same) and called_by(trace, weighty[0]):
+    if len(weighty) == 1 and weighty != [group] and len(layers) < len(row) and called_by(trace, weighty[0]):
         stage = layers.index(weighty[0])
         layers[stage : stage + 1] = layers_of(trace, weighty[0])
     return layers
@@ -65,7 +66,3 @@ def _blocks(trace: Trace, call: Call) -> Iterator[Call]:
             yield from _blocks(trace, one)
     else:
         yield call
-
-
-def _same_size(trace: Trace, call: Call, group: Call) -> bool:
-    return call.output is not None and trace.size(call.output) == trace.size(group.value('output'))

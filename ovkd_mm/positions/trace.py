@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .activations import FUNCTIONS, is_activation
 from .call import Call, Value, split_item
-from .graph import ancestors, crossings, depth, leaves, sources_first
+from .graph import ancestors, crossings, leaves, sources_first
 from .layout import Layout, layout_of
 from .place import Place
 
@@ -55,7 +55,6 @@ class Trace:
             if node and changes and not any(call.module.children()):
                 self._leaves.setdefault(node, call)
         self._leaves |= {node: norm for norm, node in self._fused_norms()}
-        self._depths: dict[Node, int] = {}
         self._activations: dict[nn.Module, bool] = {}
 
     @property
@@ -315,6 +314,14 @@ class Trace:
         return sources_first(value.node for value in values if value.node)
 
     @cached_property
+    def _depths(self) -> dict[Node, int]:
+        """For each the number of nodes on the longest path back to a leaf."""
+        depths: dict[Node, int] = {}
+        for node in self._nodes:
+            depths[node] = 1 + max((depths[one] for one, _ in node.next_functions if one), default=0)
+        return depths
+
+    @cached_property
     def _reordered(self) -> set[Node]:
         """Layers, and where dimensions change their order."""
         return self._leaves.keys() | {node for node in self._nodes if node.name().startswith(PERMUTING)}
@@ -349,9 +356,9 @@ class Trace:
             for node in ancestors(value.node, stop=self._regrouped)
             if node in self._leaves and isinstance(self._leaves[node].module, _BatchNorm)
         ]
-        depths = [depth(node, self._depths) for node in norms]
-        longest = [node for node, one in zip(norms, depths, strict=True) if one == max(depths)]
-        return self._leaves[longest[0]].path if len(longest) == 1 else None
+        longest = max((self._depths[node] for node in norms), default=0)
+        main = [node for node in norms if self._depths[node] == longest]
+        return self._leaves[main[0]].path if len(main) == 1 else None
 
 
 def _permuted(node: Node | None) -> bool:

@@ -1,9 +1,9 @@
 """One forward pass, watched: every call of every module, and the model left as it was found."""
 
+import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ def _as_found(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 def _is_more_than_dropout(module: nn.Module) -> bool:
-    return any(True for _ in chain(module.children(), module.parameters()))
+    return any(True for _ in itertools.chain(module.children(), module.parameters()))
 
 
 def _run(forward: Callable[[Tensor], Any], inputs: Tensor) -> Exception | None:
@@ -109,7 +109,7 @@ def trace(model: nn.Module, input_shape: Sequence[int], training: bool = False) 
     calls: list[Call] = []
     open_calls: list[Call] = []
     counts: dict[str, int] = {}
-    tick = iter(range(2**62)).__next__
+    tick = itertools.count().__next__
 
     def enter(path: str) -> Callable[[nn.Module, tuple, dict], None]:
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:

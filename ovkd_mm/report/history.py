@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +62,7 @@ def read_history(work_dir: str | Path) -> list[dict]:
     """
     entries: dict[tuple[int, bool, int], dict] = {}
     step = 0
-    for file in _files(work_dir):
-        lines = list(_lines(file))
+    for lines in sorted(map(_lines, _files(work_dir)), key=_trained):
         if first := next((line['step'] for line in lines if 'loss' in line), None):
             # It was resumed before that.
             entries = {key: entry for key, entry in entries.items() if key[0] < first}
@@ -85,10 +84,21 @@ def logged_bytes(work_dir: str | Path) -> int:
 
 
 def _files(work_dir: str | Path) -> list[Path]:
-    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))  # the folders are named by time
+    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
 
 
-def _lines(file: Path) -> Iterator[dict]:
+def _lines(file: Path) -> list[dict]:
+    lines = []
     for line in file.read_text().splitlines():
         with contextlib.suppress(ValueError):  # cut off where the run was killed
-            yield json.loads(line)
+            lines.append(json.loads(line))
+    return lines
+
+
+def _trained(lines: list[dict]) -> tuple[float, float]:
+    """The first and last iteration of an attempt, by which later ones come later: each begins at a newer checkpoint.
+
+    The folders are named by local time, which runs back when summer ends or another machine goes on.
+    """
+    steps = [line['step'] for line in lines if 'loss' in line] or [math.inf]  # a validation that was still owed
+    return steps[0], steps[-1]

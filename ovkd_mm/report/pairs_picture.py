@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from markupsafe import escape
 
-from ..checkpoints.atomic_save import write_whole
-
-__all__ = ['Column', 'Join', 'Stage', 'pairs_svg', 'write_pairs_svg']
+__all__ = ['Column', 'Join', 'Stage', 'pairs_svg']
 
 MARGIN, GUTTER, GAP = 28, 84, 230  # around all, for the sizes at the left, between the columns at least
 TOP, ROW, BOX = 104, 74, 50  # height of the heads, of a row, of a box in it
@@ -61,11 +58,6 @@ class Join:
     student: str
     teacher: str
     text: str
-
-
-def write_pairs_svg(file: Path, student: Column, teacher: Column, joins: Sequence[Join]) -> None:
-    """Write the picture; it is there whole or not at all."""
-    write_whole(file, pairs_svg(student, teacher, joins))
 
 
 def pairs_svg(student: Column, teacher: Column, joins: Sequence[Join]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..checkpoints.atomic_save import write_whole
 from ..config_files import is_distillation
 from ..distillers.build_pairs import AUTO, listed_in
 from ..distillers.channel_order import loaded_order, seen_order
@@ -18,7 +19,7 @@ from ..launch.positions import Network, TracedNetworks, join, read_networks
 from ..launch.write_distillation import check_free, write_distillation
 from ..method_files import default_method, methods_of, read_method
 from ..positions import Place, Span
-from .pairs_picture import Column, Join, Stage, write_pairs_svg
+from .pairs_picture import Column, Join, Stage, pairs_svg
 from .places import connector_name, in_short, pairs_table, places_table, rows_of, shape_text, stride
 from .say import say
 
@@ -113,7 +114,7 @@ def show_positions(options: Options) -> None:
             _column(student, position, [pair.student_place for pair in built]),
             _column(teacher, position, [pair.teacher_place for pair in built]),
         )
-        write_pairs_svg(svg, *columns, _joins(built))
+        write_whole(svg, pairs_svg(*columns, _joins(built)))
         say(console, f'{svg} is drawn')
 
 

@@ -90,6 +90,8 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if waiting := [training for training in by_default if training.state != 'finished']:
         check_trainings(waiting, chosen.key, console)
+    if '?' in str(work_dir.resolve()):
+        raise ValueError(f'--work-dir {work_dir}: the data base of the trials cannot lie below a name with a ?')
     with claimed(work_dir, recipe) as lock:
         search = optuna.create_study(
             study_name='tune',
@@ -194,7 +196,7 @@ def _validated(training: Training, key: str) -> list[tuple[int, float]]:
 
 
 def _take_up(search: Any) -> None:
-    """Queue once more what a former call was at when it ended, or what failed in it."""
+    """Queue again the trials that a former call left unfinished, or that failed in it."""
     states = _optuna().trial.TrialState
     taken = search.user_attrs.get('taken', [])
     for trial in search.get_trials(states=(states.RUNNING, states.FAIL)):

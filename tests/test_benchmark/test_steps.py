@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from mmengine.config import Config
 
 from ovkd_mm.benchmark import steps
 from ovkd_mm.benchmark.steps import PARTS, Steps
+from ovkd_mm.hooks.classifying_heads import ClassifyingHead
 
 
 @pytest.fixture
@@ -159,3 +161,14 @@ def test_no_weights_are_fetched_of_what_is_only_timed(config, tmp_path):
     config.model.student = dict(type='Fetching', pretrained=True)
     config.model.teacher.model = str(teacher)
     built(config).things()['distilled']()
+
+
+def test_labels_are_classes_of_every_head(config, monkeypatch):
+    asked = []
+    made = steps.random_batch
+    monkeypatch.setattr(steps, 'random_batch', lambda *args: asked.append(args[3]) or made(*args))
+    built(config)
+    heads = {name: ClassifyingHead(SimpleNamespace(num_classes=classes)) for name, classes in (('a', 7), ('b', 5))}
+    monkeypatch.setattr(steps, 'classifying_heads', lambda model: heads)
+    built(config)
+    assert asked == [2, 5]

@@ -1,5 +1,6 @@
 """The order of a study, with trainings that only pretend; tests/test_tools/test_compare.py has real ones."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from toy import distiller_config
 
 from ovkd_mm.compare import Entry, Study, run
+from ovkd_mm.compare.claim import claimed
 from ovkd_mm.compare.run import run_study, taught_by
 from ovkd_mm.compare.study import StudyTeacher
 from ovkd_mm.compare.training import Training
@@ -28,7 +30,8 @@ def study(tmp_path, teacher, monkeypatch):
     """Run a study whose trainings log ``values``, or fail where there are none; returns its rows and what was run."""
     model = distiller_config(logits=[dict(student='fc', teacher='fc')])
     model['teacher']['checkpoint'] = str(teacher)
-    Config(dict(model=model)).dump(tmp_path / 'base.py')
+    by_iteration = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False))
+    Config(dict(model=model, default_hooks=by_iteration)).dump(tmp_path / 'base.py')
     monkeypatch.setattr(run, 'check_trainings', lambda waiting, *_: {training.label: FACTS for training in waiting})
 
     def study(values=lambda training: dict(accuracy=50.0), entries=BOTH, seeds=(0, 1), teacher=None, **places):
@@ -117,7 +120,8 @@ def test_a_run_whose_validation_has_no_metric_is_finished_all_the_same(study, ca
 
 @pytest.fixture
 def own_teacher(tmp_path):
-    Config(dict(model=dict(type='ToyClassifier', width=6))).dump(tmp_path / 'big.py')
+    by_iteration = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False))
+    Config(dict(model=dict(type='ToyClassifier', width=6), default_hooks=by_iteration)).dump(tmp_path / 'big.py')
     return StudyTeacher(tmp_path / 'big.py', {'model.width': 8}, seed=4)
 
 
@@ -153,6 +157,19 @@ def test_a_study_goes_on_after_it_was_moved_with_its_teacher(study, own_teacher,
     assert seen[0].config.model.teacher.checkpoint == str(tmp_path / 'moved/teacher/seed4/iter_10.pth')
 
 
+def test_what_another_call_did_until_the_folder_was_claimed_is_seen(study, monkeypatch):
+    @contextlib.contextmanager
+    def late(*args):
+        monkeypatch.setattr(run, 'claimed', claimed)
+        others = study()[1]
+        assert len(others) == 4
+        with claimed(*args) as lock:
+            yield lock
+
+    monkeypatch.setattr(run, 'claimed', late)
+    assert study()[1] == []
+
+
 def test_without_its_teacher_a_study_stops(study, own_teacher):
     with pytest.raises(ValueError, match=r'teacher, seed 4 failed: no luck \(all of it in'):
         study(lambda training: None, teacher=own_teacher)
@@ -181,8 +198,7 @@ def test_a_mistake_in_the_teachers_settings_is_named(study, own_teacher):
 
 
 def test_a_setting_goes_before_what_was_trained(tmp_path):
-    (tmp_path / 'last_checkpoint').write_text('iter_10.pth')
-    teacher = SimpleNamespace(check_finished=lambda: None, folder=tmp_path, file=tmp_path / 'teacher.py')
+    teacher = SimpleNamespace(check_finished=lambda: None, checkpoint='iter_10.pth', file=tmp_path / 'teacher.py')
     study = Study(tmp_path / 'base.py', (Entry('kd', 'kd'),), options={'model.teacher.model': 'mine.py'})
-    taught = {'model.teacher.model': 'mine.py', 'model.teacher.checkpoint': str(tmp_path / 'iter_10.pth')}
+    taught = {'model.teacher.model': 'mine.py', 'model.teacher.checkpoint': 'iter_10.pth'}
     assert taught_by(study, teacher).options == taught

@@ -110,6 +110,8 @@ def test_flags_alone_make_a_study(tmp_path):
         ('methods: {Mine: {}, mine: {}}', "'mine' and 'Mine' share the folder mine"),
         ('methods: ["?"]', r"label '\?' has no letter"),
         ('methods: {"a\\nb": {}}', 'must be one line'),
+        ('methods: {Report.HTML: {}}', r"label 'Report.HTML'.*one of the study's files"),
+        (f'methods: {{{"x" * 300}: {{}}}}', 'longer than 200 characters'),
         ('methods: []', 'methods is empty'),
         ('methods: kd', 'methods must be a list of names or a mapping'),
         ('methods: [kd, {at: {}}]', 'a list has names only'),

@@ -80,6 +80,20 @@ def test_what_needs_a_finished_training_is_told_why_it_is_none(run):
     run(GOOD).check_finished()
 
 
+def test_its_checkpoint_is_the_newest_also_where_a_kill_came_before_the_note_of_it(tmp_path):
+    training = Training('teacher', 0, Config(dict(a=1)), tmp_path / 'teacher/seed0')
+    training.folder.mkdir(parents=True)
+    assert training.checkpoint is None
+    for epoch in (1, 2, 10):
+        (training.folder / f'epoch_{epoch}.pth').touch()
+    (training.folder / 'best_m_epoch_1.pth').touch()
+    newest = str(training.folder / 'epoch_10.pth')
+    assert training.checkpoint == newest
+    for noted in ('', '/elsewhere/epoch_2.pth'):
+        (training.folder / 'last_checkpoint').write_text(noted)
+        assert training.checkpoint == newest
+
+
 def test_the_reason_is_that_of_the_last_attempt(run):
     assert run("raise KeyError('one')").note['reason'] == "KeyError: 'one'"
     assert run('sys.exit(1)').note['reason'].startswith('arguments')

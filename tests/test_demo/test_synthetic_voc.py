@@ -140,7 +140,7 @@ def test_a_folder_of_another_recipe_is_refused_and_left_alone(root, change):
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / 'notes.txt').write_text('mine')
     with pytest.raises(ValueError, match='something else'):
-        make_synthetic_voc(tmp_path)
+        make_synthetic_voc(tmp_path, train=2, val=1)
     assert [file.name for file in tmp_path.iterdir()] == ['notes.txt']
 
 

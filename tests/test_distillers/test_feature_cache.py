@@ -1,5 +1,7 @@
 import copy
+import io
 import os
+import zipfile
 from unittest import mock
 
 import pytest
@@ -126,7 +128,16 @@ def test_half_precision_takes_half_the_room_and_gives_the_dtype_back(tmp_path, d
     assert rooms[0] - rooms[1] >= sum(feature.numel() for feature in live) * 2
 
 
-@pytest.mark.parametrize('damage', [lambda data: data[: len(data) // 2], lambda data: b'', lambda data: b'x' * 999])
+def flip_a_bit(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        largest = max(archive.infolist(), key=lambda one: one.file_size)
+        place = data.index(archive.read(largest)) + largest.file_size // 2
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    'damage', [lambda data: data[: len(data) // 2], lambda data: b'', lambda data: b'x' * 999, flip_a_bit]
+)
 def test_a_damaged_file_is_made_anew(tmp_path, damage):
     images = toy.batch()[0]
     one = teacher(tmp_path)

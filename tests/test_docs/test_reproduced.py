@@ -94,6 +94,24 @@ def test_a_second_call_replaces_its_own_figures_and_keeps_those_of_other_rows(re
     assert '| [28.00](' in readme_line(project, 'wrn16-2_cifar100.py')
 
 
+def test_a_page_of_more_runs_is_not_replaced_by_a_slice(reproduced, project, study, capsys):
+    reproduced.main(project, ROW, study(*METHODS))
+    before = line_of(project)
+    page = project / f'docs/results/{ROW}.md'
+    header = '| method | accuracy/top1 | best | seeds | published |\n| --- | ---: | ---: | --- | --- |\n'
+    page.write_text(f'{header}| KD | 74.00 | 74.10 | 3 | - |\n| AT | 72 | 72 | 1 of 3; seed 1 not run | 70 |\n')
+    text = page.read_text()
+    reproduced.main(project, ROW, study(('KD', 'kd', 10.0, None, 3)))
+    assert (line_of(project), page.read_text()) == (before, text)
+    assert 'tells of 4 runs' in capsys.readouterr().out
+    reproduced.main(project, ROW, study(('KD', 'kd', 10.0, None, 4)))
+    assert line_of(project) != before and page.read_text() == '# A table\n'
+
+
+def test_the_committed_pages_tell_their_runs(reproduced):
+    assert all(reproduced._runs_of(page) > 0 for page in (ROOT / 'docs/results').glob('*.md'))
+
+
 def test_parts_of_one_keep_four_places(reproduced, project, study):
     row = 'voc-animals-ssd-lite0'
     reproduced.main(project, row, study(('alone', 'none', 0.25, 0.01, 3)))

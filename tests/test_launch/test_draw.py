@@ -62,6 +62,7 @@ class Folder(list):
     [
         (Folder(['a/1.png', 'b/1.png', 'b/2.png']), 'the 3 images have 2 file names'),
         (Folder(['a/1.png', 'b/2.png']), ''),
+        (Folder([None, None]), ''),
         ([1, 2], ''),
     ],
 )

@@ -173,7 +173,7 @@ def test_places_behind_which_most_of_the_backbone_lies_are_told_of(monkeypatch):
     assert not said
     auto_pairs(summed, summed)
     # the stem's 112 weights of 848
-    assert "found backbone.stem in the student, which 13% of its backbone's weights lie before" in said[0]
+    assert "found backbone.stem in the student; only 13% of its backbone's weights lie before" in said[0]
 
 
 def test_what_feeds_a_bias_and_not_the_image_is_no_place():

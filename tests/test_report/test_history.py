@@ -92,3 +92,13 @@ def test_reading_a_log_takes_neither_matplotlib_nor_opencv():
 def test_validations_before_the_first_line_of_the_training_all_count(tmp_path):
     log(tmp_path, '20250101_000000', [*({'m': m, 'step': 0} for m in (0.1, 0.9)), dict(step=50, loss=2.0)])
     assert Run(read_history(tmp_path)).curve('m')[1] == [0.1, 0.9]
+
+
+@pytest.mark.parametrize('stopped', [[dict(step=10, loss=2.0), {'m': 0.1, 'step': 20}], [dict(step=20, loss=2.0)]])
+def test_attempts_come_in_their_order_also_where_the_clock_went_back(tmp_path, stopped):
+    log(tmp_path, '20250101_090000', [dict(step=10, loss=3.0), *stopped])
+    log(tmp_path, '20250101_010000', [dict(step=20, loss=1.0), dict(step=30, loss=0.5), {'m': 0.4, 'step': 30}])
+    log(tmp_path, '20250101_000000', [{'m': 0.6, 'step': 30}])
+    run = Run(read_history(tmp_path))
+    assert run.curve('loss') == ([10, 20, 30], [stopped[0]['loss'] if len(stopped) > 1 else 3.0, 1.0, 0.5])
+    assert run.curve('m')[1][-1] == 0.6

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovkd_mm.report.pairs_picture import Column, Join, Stage, pairs_svg, write_pairs_svg
+from ovkd_mm.report.pairs_picture import Column, Join, Stage, pairs_svg
 
 SVG = '{http://www.w3.org/2000/svg}'
 STUDENT = Column('small <net>', '1 k parameters', [Stage('a', (8, 8), '4 channels'), Stage('b', (4, 4), '8 channels')])
@@ -50,8 +50,3 @@ def test_a_long_name_widens_the_picture(text):
     root, _, _ = drawn(replace(STUDENT, stages=stages), TEACHER, [Join(text, 'd', text)])
     boxes = {box.get('width'): box for box in root.iter(f'{SVG}rect')}
     assert max(float(width) for width in list(boxes)[1:]) >= 7 * len(text)
-
-
-def test_the_file_is_written(tmp_path):
-    write_pairs_svg(tmp_path / 'pairs.svg', STUDENT, TEACHER, JOINS)
-    assert (tmp_path / 'pairs.svg').read_text() == pairs_svg(STUDENT, TEACHER, JOINS)

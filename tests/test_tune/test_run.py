@@ -71,7 +71,7 @@ def search(tmp_path, monkeypatch):
         settings = dict(methods=['ofd'], trials=trials, part=0.25) | changes
         table = tune(
             tmp_path / 'base.py',
-            tmp_path / 'work',
+            settings.pop('work_dir', tmp_path / 'work'),
             **settings,
         )
         return table, begun, ended
@@ -273,3 +273,9 @@ def test_a_search_ends_where_the_metric_is_no_number(search, tmp_path):
     table, begun, _ = search(lambda share, rung: math.nan, trials=2)
     assert len(begun) == 2 and table.count('failed: accuracy is nan') == 2
     assert [one.label for one in read_study(tmp_path / 'work/best.yml').entries] == ['alone']
+
+
+def test_a_work_dir_in_which_the_data_base_cannot_lie_is_refused(search, tmp_path):
+    with pytest.raises(ValueError, match='cannot lie below a name with a'):
+        search(near_one, trials=1, work_dir=tmp_path / 'a?b')
+    assert not (tmp_path / 'a').exists() and not (tmp_path / 'a?b').exists()
