@@ -21,7 +21,7 @@ from .configs import as_text, entry_config, read_base, read_plain, seeded, teach
 from .results import Result, Row, choose_metric
 from .study import TEACHER, Entry, Study, StudyTeacher
 from .table import write_tables
-from .training import TRAIN, Training
+from .training import NOTE, TRAIN, Training
 
 __all__ = [
     'check_trainings',
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-def run_study(study: Study, work_dir: str | Path) -> list[Row]:
+def run_study(study: Study, work_dir: str | Path, whole: Study | None = None) -> list[Row]:
     """Train what is not trained yet, one after the other, and write ``table.md``, ``results.json``, ``report.html``.
 
     What a former call with the same work dir finished is kept; what it began is resumed. A training that fails is
@@ -45,9 +45,10 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
     Args:
         study: What to compare.
         work_dir: Where everything goes.
+        whole: The study of which this one is a part; the tables have what else of it the work dir holds, too.
 
     Returns:
-        The rows of the table.
+        The rows of what was asked for.
 
     Raises:
         ValueError: If a config cannot be built, or the work dir holds something else; before anything is trained.
@@ -66,19 +67,49 @@ def run_study(study: Study, work_dir: str | Path) -> list[Row]:
             train_all([teacher], study.metric, lock, console)
             study = taught_by(study, teacher)
         trainings = trainings_of(study, work_dir)
+        others = _others(study, whole, work_dir, console) if whole else []
+        shown = _together(study, whole, others) if whole and others else study
 
-        def rows() -> list[Row]:
+        def rows(of: Study) -> list[Row]:
             first = [teachers_row(teacher, study.metric)] if teacher else []
-            return [*first, *rows_of(study, trainings)]
+            return [*first, *rows_of(of, [*trainings, *others])]
 
         def tabulate() -> str:
-            return write_tables(work_dir, study, rows())
+            return write_tables(work_dir, shown, rows(shown))
 
         train_all(trainings, study.metric, lock, console, tabulate)
         say(console, tabulate())
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
     say(console, files)
-    return rows()
+    return rows(study)
+
+
+def _others(study: Study, whole: Study, work_dir: Path, console: Console) -> list[Training]:
+    """The runs of the whole study that the work dir holds beside those of its part."""
+    held = tuple(one for one in whole.entries if any((work_dir / one.folder).glob(f'*/{NOTE}')))
+    asked = {(entry.label, seed) for entry in study.entries for seed in study.seeds}
+    # The part's options name the teacher that was trained.
+    found = trainings_of(replace(whole, entries=held, options=study.options), work_dir) if held else []
+    others = []
+    for training in found:
+        if training.note and (training.label, training.seed) not in asked:
+            try:
+                training.check()
+            except ValueError as error:
+                say(console, f'{training.name} is left out of the tables: {error}')
+            else:
+                others.append(training)
+    return others
+
+
+def _together(study: Study, whole: Study, others: Sequence[Training]) -> Study:
+    """A part of a study and its other runs, in the order of the whole."""
+    asked = {entry.label: entry for entry in study.entries}
+    labels = asked.keys() | {training.label for training in others}
+    known = [entry for entry in whole.entries if entry.label in labels]
+    more = [entry for entry in study.entries if entry not in known]
+    seeds = sorted({*study.seeds, *(training.seed for training in others)})
+    return replace(study, entries=(*known, *more), seeds=tuple(seeds))
 
 
 def teacher_training(teacher: StudyTeacher, work_dir: Path) -> Training:

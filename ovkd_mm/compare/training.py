@@ -20,7 +20,7 @@ from ..report.history import read_history
 from ..what_differs import what_differs
 from .configs import as_json
 
-__all__ = ['TRAIN', 'Training', 'metrics_of']
+__all__ = ['NOTE', 'TRAIN', 'Training', 'metrics_of']
 
 TRAIN = PACKAGE / '.mim' / 'tools' / 'train.py'  # a checkout has a link there
 

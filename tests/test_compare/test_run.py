@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -56,6 +57,7 @@ def study(tmp_path, teacher, monkeypatch):
         rows = run_study(
             Study(tmp_path / places.get('config', 'base.py'), entries, seeds, teacher=teacher),
             tmp_path / places.get('work_dir', 'work'),
+            places.get('whole'),
         )
         return rows, begun
 
@@ -100,6 +102,29 @@ def test_other_weights_in_the_teachers_file_are_noticed_before_anything_is_train
         ValueError, match=r"kd/seed0 holds a run of .* the content of the teacher's checkpoint or config; delete"
     ):
         study()
+
+
+def test_the_tables_of_a_slice_tell_what_else_the_work_dir_holds(study, tmp_path, capsys):
+    extra = Entry('at', 'at')
+    whole = Study(tmp_path / 'base.py', (*BOTH, extra), (0, 1, 2))
+    study()
+    table = tmp_path / 'work/table.md'
+    rows, begun = study(entries=(extra,), seeds=(2,), whole=whole)
+    assert begun == ['at, seed 2'] and [row.entry.label for row in rows] == ['at']
+    lines = [line.split(' | ') for line in table.read_text().splitlines() if line.startswith('| ')][2:]
+    assert [(line[0], line[1]) for line in lines] == [
+        ('| none', '50.00 ± 0.00'),
+        ('| kd', '50.00 ± 0.00'),
+        ('| at', '50.00'),
+    ]
+    assert study(entries=BOTH, seeds=(0,), whole=whole)[1] == []
+    assert len([line for line in table.read_text().splitlines() if line.startswith('| ')]) == 5
+
+    (tmp_path / 'teacher.pth').write_bytes(b'others')
+    capsys.readouterr()
+    study(entries=(Entry('new', 'kd'),), seeds=(0,), whole=replace(whole, entries=(*BOTH, Entry('new', 'kd'))))
+    assert 'kd, seed 0 is left out of the tables' in ' '.join(capsys.readouterr().out.split())
+    assert '| kd |' not in table.read_text() and '| none |' in table.read_text()
 
 
 def test_a_second_call_in_the_same_folder_is_refused_while_the_first_is_at_work(study):
