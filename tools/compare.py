@@ -3,8 +3,8 @@
   python tools/compare.py configs/ablation/position.yml --seeds 0 1 2
   python tools/compare.py --config configs/cifar10/ofd_wrn28-4_wrn16-2_cifar10.py --methods none kd ofd_cifar
 
-The same command resumes where it stopped, and trains nothing that is finished. With a part of a study (--methods, --seeds)
-its tables have what was trained before, too.
+The same command resumes where it stopped, and trains nothing that is finished. Of a part of a study
+(--methods, --seeds) the tables have what was trained before, too.
 """
 
 import argparse
