@@ -43,7 +43,8 @@ def compare(args: argparse.Namespace) -> None:
     """Compare."""
     study = read_study(args.study, args.config, args.methods, args.seeds, args.cfg_options, args.metric)
     name = Path(args.study).stem if args.study else f'compare_{study.config.stem}'
-    whole = read_study(args.study, args.config, None, None, args.cfg_options, args.metric) if args.study else None
+    part = args.study and (args.methods or args.seeds)
+    whole = read_study(args.study, args.config, None, None, args.cfg_options, args.metric) if part else None
     rows = run_study(study, args.work_dir or Path('work_dirs', name), whole)
     if any(not result.finished for row in rows for result in row.results):
         sys.exit('Some runs failed; see the table. The same command tries them again.')
