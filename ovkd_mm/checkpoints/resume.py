@@ -14,7 +14,7 @@ from .loading import load_checkpoint_file
 
 __all__ = ['checkpoint_hook', 'prepare_resume', 'saved_checkpoints']
 
-TRAINING = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')  # what decides about it beside the data
+TRAINING = ('model', 'optim_wrapper', 'param_scheduler')  # what decides about it beside data and length
 NEEDED = ('state_dict', 'optimizer', 'message_hub', 'meta')
 
 

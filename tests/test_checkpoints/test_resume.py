@@ -214,9 +214,9 @@ def test_an_optimizer_or_schedule_that_is_another_is_spoken_of(tmp_path):
     began = dict(model=dict(type='Toy'), optim_wrapper=dict(optimizer=dict(lr=0.1)), param_scheduler=[dict(end=9)])
     save(tmp_path / 'epoch_1.pth', meta=dict(seed=7, cfg=Config(began).pretty_text))
     assert prepare_resume(config(tmp_path, **began)) == []
-    now = began | dict(optim_wrapper=dict(optimizer=dict(lr=0.2)), train_cfg=dict(max_epochs=9))
+    now = began | dict(optim_wrapper=dict(optimizer=dict(lr=0.2)), param_scheduler=[], train_cfg=dict(max_epochs=9))
     (note,) = prepare_resume(config(tmp_path, **now))
-    assert 'another optim_wrapper.optimizer.lr, train_cfg; it goes on' in note
+    assert 'another optim_wrapper.optimizer.lr, param_scheduler; it goes on' in note
 
 
 @pytest.mark.parametrize('text', ['', None, 'model = dict(', 'work_dir = 7'])
