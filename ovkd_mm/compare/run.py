@@ -70,18 +70,18 @@ def run_study(study: Study, work_dir: str | Path, whole: Study | None = None) ->
         others = _others(study, whole, work_dir, console) if whole else []
         shown = _together(study, whole, others) if whole and others else study
 
-        def rows(of: Study) -> list[Row]:
+        def rows(of: Study, runs: Sequence[Training]) -> list[Row]:
             first = [teachers_row(teacher, study.metric)] if teacher else []
-            return [*first, *rows_of(of, [*trainings, *others])]
+            return [*first, *rows_of(of, runs)]
 
         def tabulate() -> str:
-            return write_tables(work_dir, shown, rows(shown))
+            return write_tables(work_dir, shown, rows(shown, [*trainings, *others]))
 
         train_all(trainings, study.metric, lock, console, tabulate)
         say(console, tabulate())
     files = ', '.join(str(work_dir / name) for name in ('table.md', 'results.json', 'report.html'))
     say(console, files)
-    return rows(study)
+    return rows(study, trainings)
 
 
 def _others(study: Study, whole: Study, work_dir: Path, console: Console) -> list[Training]:
@@ -104,8 +104,7 @@ def _others(study: Study, whole: Study, work_dir: Path, console: Console) -> lis
 
 def _together(study: Study, whole: Study, others: Sequence[Training]) -> Study:
     """A part of a study and its other runs, in the order of the whole."""
-    asked = {entry.label: entry for entry in study.entries}
-    labels = asked.keys() | {training.label for training in others}
+    labels = {entry.label for entry in study.entries} | {training.label for training in others}
     known = [entry for entry in whole.entries if entry.label in labels]
     more = [entry for entry in study.entries if entry not in known]
     seeds = sorted({*study.seeds, *(training.seed for training in others)})

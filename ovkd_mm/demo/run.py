@@ -82,8 +82,7 @@ def run_demo(
 
         if not study_file.exists():
             config = small(DISTILLATION, plan.student_iters, plan.student_lr)
-            checkpoint = teacher.folder / f'iter_{plan.teacher_iters}.pth'
-            config.model.teacher = dict(model=str(teacher.file.resolve()), checkpoint=str(checkpoint.resolve()))
+            config.model.teacher = dict(model=str(teacher.file.resolve()), checkpoint=teacher.checkpoint)
             write_whole(base, config.pretty_text)
             write_whole(study_file, yaml.safe_dump(STUDY | dict(seeds=[seed]), sort_keys=False))
         study = read_study(study_file)

@@ -71,6 +71,8 @@ def tune(
             f'--trials {trials}: each of the {len(methods)} methods is tried at least once; ask for that many'
         )
     work_dir, console = Path(work_dir), Console(highlight=False)
+    if '?' in str(work_dir.resolve()):
+        raise ValueError(f'--work-dir {work_dir}: the data base of the trials cannot lie below a name with a ?')
     base = read_base(Path(config))
     study = Study(Path(config).resolve(), (Entry('search'),), (seed,), options or {})
     whole = entry_config(base, study, Entry('search'))
@@ -90,8 +92,6 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if waiting := [training for training in by_default if training.state != 'finished']:
         check_trainings(waiting, chosen.key, console)
-    if '?' in str(work_dir.resolve()):
-        raise ValueError(f'--work-dir {work_dir}: the data base of the trials cannot lie below a name with a ?')
     with claimed(work_dir, recipe) as lock:
         search = optuna.create_study(
             study_name='tune',

@@ -117,7 +117,8 @@ def test_the_tables_of_a_slice_tell_what_else_the_work_dir_holds(study, tmp_path
         ('| kd', '50.00 ± 0.00'),
         ('| at', '50.00'),
     ]
-    assert study(entries=BOTH, seeds=(0,), whole=whole)[1] == []
+    rows, begun = study(entries=BOTH, seeds=(0,), whole=whole)
+    assert begun == [] and [len(row.results) for row in rows] == [1, 1]
     assert len([line for line in table.read_text().splitlines() if line.startswith('| ')]) == 5
 
     (tmp_path / 'teacher.pth').write_bytes(b'others')
